@@ -1,0 +1,45 @@
+// Decoder layers as tuples of arrays (see vaecomp_native.decoders).
+#pragma once
+
+#include "bindings/numpy.hpp"
+#include "decode/decoder.hpp"
+
+namespace vaecomp::bindings {
+
+// (weight, bias, multiplier, shift) for hidden layers, (weight, bias, scale) for the last.
+inline std::vector<IntegerLayer> integer_layers(const std::vector<py::tuple>& tuples) {
+    std::vector<IntegerLayer> layers;
+    for (const py::tuple& tuple : tuples) {
+        require(tuple.size() == 3 || tuple.size() == 4, "an integer layer is a tuple of 3 or 4 arrays");
+        const auto weight = tuple[0].cast<Contiguous<std::int8_t>>();
+        require(weight.ndim() == 2, "a layer's weight must have shape [out, in]");
+        IntegerLayer layer;
+        layer.out = static_cast<std::size_t>(weight.shape(0));
+        layer.in = static_cast<std::size_t>(weight.shape(1));
+        layer.weight = vector_of(weight);
+        layer.bias = vector_of(tuple[1].cast<Contiguous<std::int32_t>>());
+        if (tuple.size() == 4) {
+            layer.multiplier = vector_of(tuple[2].cast<Contiguous<std::int32_t>>());
+            layer.shift = vector_of(tuple[3].cast<Contiguous<std::uint8_t>>());
+        } else {
+            layer.scale = vector_of(tuple[2].cast<Contiguous<float>>());
+        }
+        layers.push_back(std::move(layer));
+    }
+    return layers;
+}
+
+// (weight, bias) for every layer.
+inline std::vector<Float32Layer> float32_layers(const std::vector<py::tuple>& tuples) {
+    std::vector<Float32Layer> layers;
+    for (const py::tuple& tuple : tuples) {
+        require(tuple.size() == 2, "a float32 layer is a tuple of 2 arrays");
+        const auto weight = tuple[0].cast<Contiguous<float>>();
+        require(weight.ndim() == 2, "a layer's weight must have shape [out, in]");
+        layers.push_back({static_cast<std::size_t>(weight.shape(1)), static_cast<std::size_t>(weight.shape(0)),
+                          vector_of(weight), vector_of(tuple[1].cast<Contiguous<float>>())});
+    }
+    return layers;
+}
+
+}  // namespace vaecomp::bindings

@@ -1,0 +1,107 @@
+// NumPy arrays on one side, the core's views and vectors on the other.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "core/dtype.hpp"
+#include "core/error.hpp"
+#include "kernels/chunk/chunk.hpp"
+
+namespace vaecomp::bindings {
+
+namespace py = pybind11;
+
+template <typename T>
+using Contiguous = py::array_t<T, py::array::c_style>;
+
+inline void require(bool condition, const std::string& message) {
+    if (!condition) throw Error(ErrorCode::invalid_argument, message);
+}
+
+inline DType dtype_of(const py::dtype& dtype) {
+    const auto name = dtype.attr("name").cast<std::string>();
+    for (std::size_t code = 0; code < dtype_table.size(); ++code) {
+        if (dtype_table[code].name == name) return static_cast<DType>(code);
+    }
+    throw Error(ErrorCode::invalid_argument, "dtype " + name + " is not supported; see docs/format.md for those that are");
+}
+
+// A NumPy dtype in the host's byte order. bfloat16 and float8 come from ml_dtypes, imported only when they occur.
+inline py::dtype numpy_dtype(DType dtype) {
+    const std::string name(info(dtype).name);
+    if (dtype == DType::bf16 || dtype == DType::f8_e4m3fn || dtype == DType::f8_e5m2) {
+        return py::dtype::from_args(py::module_::import("ml_dtypes").attr(name.c_str()));
+    }
+    return py::dtype(name);
+}
+
+inline std::vector<std::size_t> shape_of(const py::array& array) {
+    return {array.shape(), array.shape() + array.ndim()};
+}
+
+inline TensorView view_of(const py::array& array) {
+    const DType dtype = dtype_of(array.dtype());
+    require(is_real_float(dtype), "dtype " + std::string(info(dtype).name) + " is no real float dtype");
+    return {static_cast<const std::uint8_t*>(array.data()), shape_of(array),
+            {array.strides(), array.strides() + array.ndim()}, dtype, !array.dtype().attr("isnative").cast<bool>()};
+}
+
+// Where to write a tensor of this dtype and count into a caller's array.
+inline std::uint8_t* writable(py::array& array, DType dtype, std::size_t count) {
+    require(array.flags() & py::array::c_style, "an output array must be C-contiguous");
+    require(dtype_of(array.dtype()) == dtype && array.dtype().attr("isnative").cast<bool>() &&
+                static_cast<std::size_t>(array.size()) == count,
+            "an output array must have the tensor's dtype, byte order and size");
+    return static_cast<std::uint8_t*>(array.mutable_data());
+}
+
+// Any contiguous bytes-like object, kept alive by the request.
+class Buffer {
+  public:
+    explicit Buffer(const py::buffer& object) : info_(object.request()) {
+        py::ssize_t stride = info_.itemsize;
+        for (py::ssize_t d = info_.ndim; d-- > 0; stride *= info_.shape[static_cast<std::size_t>(d)]) {
+            require(info_.shape[static_cast<std::size_t>(d)] <= 1 || info_.strides[static_cast<std::size_t>(d)] == stride,
+                    "bytes must be contiguous");
+        }
+    }
+    [[nodiscard]] Bytes bytes() const {
+        return {static_cast<const std::uint8_t*>(info_.ptr), static_cast<std::size_t>(info_.size * info_.itemsize)};
+    }
+
+  private:
+    py::buffer_info info_;
+};
+
+template <typename T>
+std::span<const T> span_of(const Contiguous<T>& array) {
+    return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+template <typename T>
+std::vector<T> vector_of(const Contiguous<T>& array) {
+    return {array.data(), array.data() + array.size()};
+}
+
+// A NumPy array that owns the vector's memory.
+template <typename T>
+py::array_t<T> array_of(std::vector<T> values) {
+    auto* owned = new std::vector<T>(std::move(values));
+    const py::capsule owner(owned, [](void* pointer) { delete static_cast<std::vector<T>*>(pointer); });
+    return py::array_t<T>(static_cast<py::ssize_t>(owned->size()), owned->data(), owner);
+}
+
+inline py::bytes bytes_of(const std::vector<std::uint8_t>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace vaecomp::bindings

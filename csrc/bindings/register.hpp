@@ -1,0 +1,12 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace vaecomp::bindings {
+
+void register_kernels(pybind11::module_& module);
+void register_entropy(pybind11::module_& module);
+void register_archive(pybind11::module_& module);
+void register_writer(pybind11::module_& module);
+
+}  // namespace vaecomp::bindings

@@ -1,0 +1,44 @@
+#include "bindings/numpy.hpp"
+#include "bindings/register.hpp"
+#include "entropy/symbol_stream.hpp"
+#include "format/layout.hpp"
+
+namespace vaecomp::bindings {
+namespace {
+
+using namespace pybind11::literals;
+
+py::bytes encode(const Contiguous<std::int32_t>& symbols, const std::vector<std::size_t>& segments, std::size_t lanes) {
+    const std::span<const std::int32_t> values = span_of(symbols);
+    std::vector<std::uint8_t> stream;
+    {
+        const py::gil_scoped_release release;
+        stream = encode_symbols(values, segments, lanes);
+    }
+    return bytes_of(stream);
+}
+
+py::array_t<std::int32_t> decode(const py::buffer& data, std::size_t threads) {
+    const Buffer buffer(data);
+    std::vector<std::int32_t> symbols;
+    {
+        const py::gil_scoped_release release;
+        ByteReader reader(buffer.bytes(), 0, "symbol stream");
+        constexpr SymbolStream::Range any{std::numeric_limits<std::int32_t>::min(),
+                                          std::numeric_limits<std::int32_t>::max()};
+        const SymbolStream stream(reader, any, most_expansion * buffer.bytes().size());
+        reader.expect_end("end");
+        symbols.resize(stream.count());
+        stream.decode<std::int32_t>(symbols, threads);
+    }
+    return array_of(std::move(symbols));
+}
+
+}  // namespace
+
+void register_entropy(py::module_& module) {
+    module.def("encode_symbols", &encode, "symbols"_a, "segments"_a, "lanes"_a = 0);
+    module.def("decode_symbols", &decode, "data"_a, "threads"_a = 0);
+}
+
+}  // namespace vaecomp::bindings

@@ -1,0 +1,125 @@
+#include "bindings/decoders.hpp"
+#include "bindings/register.hpp"
+#include "core/cpu.hpp"
+#include "core/digest.hpp"
+#include "kernels/noise/noise_variants.hpp"
+
+namespace vaecomp::bindings {
+namespace {
+
+using namespace pybind11::literals;
+using FloatArray = Contiguous<float>;
+
+py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk_length, std::optional<FloatArray> out,
+                        std::size_t threads) {
+    require(chunk_length >= 1, "chunk_length must be at least 1");
+    std::vector<TensorView> views;
+    std::size_t count = 0;
+    for (const py::array& tensor : tensors) {
+        views.push_back(view_of(tensor));
+        count += views.back().count();
+    }
+    const std::size_t chunks = (count + chunk_length - 1) / chunk_length;
+    FloatArray result = out ? *out
+                            : FloatArray({static_cast<py::ssize_t>(chunks), static_cast<py::ssize_t>(chunk_length)});
+    require(result.ndim() == 2 && static_cast<std::size_t>(result.shape(0)) == chunks &&
+                static_cast<std::size_t>(result.shape(1)) == chunk_length,
+            "out must have shape [" + std::to_string(chunks) + ", " + std::to_string(chunk_length) + "]");
+    float* to = result.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        flatten(views, to, chunks * chunk_length, threads);
+    }
+    return py::make_tuple(result, chunks * chunk_length - count);
+}
+
+std::vector<py::array> unchunk(const FloatArray& chunks,
+                               const std::vector<std::pair<std::vector<py::ssize_t>, py::dtype>>& specs,
+                               std::size_t threads) {
+    std::vector<py::array> arrays;
+    std::vector<TensorTarget> targets;
+    std::size_t count = 0;
+    for (const auto& [shape, dtype] : specs) {
+        const DType code = dtype_of(dtype);
+        require(is_real_float(code), "unchunk makes real float dtypes only");
+        py::array array(numpy_dtype(code), shape);
+        targets.push_back({static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size()), code});
+        count += targets.back().count;
+        arrays.push_back(std::move(array));
+    }
+    require(count <= static_cast<std::size_t>(chunks.size()), "the chunks hold fewer elements than the shapes ask for");
+    const std::span<const float> flat = span_of(chunks);
+    const py::gil_scoped_release release;
+    unflatten(flat.first(count), targets, threads);
+    return arrays;
+}
+
+FloatArray noise(const FloatArray& base, std::size_t count, double probability, float sigma, std::uint64_t seed,
+                 std::uint64_t first_variant, std::uint64_t first_index, std::size_t threads) {
+    require(base.ndim() == 1, "base must be one-dimensional");
+    FloatArray result({static_cast<py::ssize_t>(count), base.size()});
+    float* to = result.mutable_data();
+    const std::span<const float> from = span_of(base);
+    const py::gil_scoped_release release;
+    noise_variants(from, {count, probability, sigma, seed, first_variant, first_index}, to, threads);
+    return result;
+}
+
+template <typename Decoder>
+FloatArray run_decoder(const Decoder& decoder, const Contiguous<typename Decoder::Latent>& latents,
+                       std::size_t threads) {
+    require(latents.ndim() == 2 && static_cast<std::size_t>(latents.shape(1)) == decoder.latent(),
+            "latents must have shape [chunks, " + std::to_string(decoder.latent()) + "]");
+    const auto rows = static_cast<std::size_t>(latents.shape(0));
+    FloatArray values({latents.shape(0), static_cast<py::ssize_t>(decoder.chunk_length())});
+    float* to = values.mutable_data();
+    const auto* from = latents.data();
+    const py::gil_scoped_release release;
+    forward(decoder, from, rows, to, threads);
+    return values;
+}
+
+std::uint64_t digest(const py::array& array, std::size_t threads) {
+    require(array.flags() & py::array::c_style && array.dtype().attr("isnative").cast<bool>(),
+            "the digest is taken of C-contiguous arrays in native byte order");
+    const DType dtype = dtype_of(array.dtype());
+    const void* data = array.data();
+    const auto count = static_cast<std::size_t>(array.size());
+    const py::gil_scoped_release release;
+    return tensor_digest(data, count, dtype, threads);
+}
+
+}  // namespace
+
+void register_kernels(py::module_& module) {
+    module.def("available_isas", [] {
+        std::vector<std::string> names;
+        for (const Isa isa : available_isas()) names.emplace_back(name(isa));
+        return names;
+    });
+    module.def("isa", [] { return std::string(name(active_isa())); });
+    module.def("set_isa", [](const std::string& name) { set_isa(name); }, "name"_a);
+
+    module.def("flatten_chunk", &flatten_chunk, "tensors"_a, "chunk_length"_a, py::arg("out").noconvert() = py::none(),
+               "threads"_a = 0);
+    module.def("unchunk", &unchunk, "chunks"_a, "specs"_a, "threads"_a = 0);
+    module.def("noise_variants", &noise, "base"_a, "count"_a, "probability"_a, "sigma"_a, "seed"_a,
+               "first_variant"_a = 0, "first_index"_a = 0, "threads"_a = 0);
+
+    py::class_<IntegerDecoder>(module, "IntegerDecoder")
+        .def(py::init([](const std::vector<py::tuple>& layers) { return IntegerDecoder(integer_layers(layers)); }),
+             "layers"_a)
+        .def("forward", &run_decoder<IntegerDecoder>, "latents"_a, "threads"_a = 0);
+    py::class_<Float32Decoder>(module, "Float32Decoder")
+        .def(py::init([](const std::vector<py::tuple>& layers) { return Float32Decoder(float32_layers(layers)); }),
+             "layers"_a)
+        .def("forward", &run_decoder<Float32Decoder>, "latents"_a, "threads"_a = 0);
+
+    module.def("crc32c", [](const py::buffer& data) {
+        const Buffer buffer(data);
+        return kernels().crc32c(buffer.bytes().data(), buffer.bytes().size());
+    }, "data"_a);
+    module.def("digest", &digest, "array"_a, "threads"_a = 0);
+}
+
+}  // namespace vaecomp::bindings

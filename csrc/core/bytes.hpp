@@ -1,0 +1,74 @@
+// Reading and writing the format's primitives. Every read names the field, so that an error can say
+// what is wrong and at which offset of the file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/endian.hpp"
+#include "core/error.hpp"
+
+namespace vaecomp {
+
+using Bytes = std::span<const std::uint8_t>;
+
+class ByteReader {
+  public:
+    // `offset` is where `bytes` begin in the file; `part` ("index", "section 3") goes into messages.
+    ByteReader(Bytes bytes, std::uint64_t offset, std::string part)
+        : bytes_(bytes), base_(offset), part_(std::move(part)) {}
+
+    [[noreturn]] void fail(std::string_view field, std::string_view problem) const;
+
+    template <std::integral T>
+    T fixed(std::string_view field) {
+        return load_le<T>(take(sizeof(T), field).data());
+    }
+    std::uint64_t varint(std::string_view field, std::uint64_t least = 0,
+                         std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
+    std::int64_t zigzag(std::string_view field);
+    std::string string(std::string_view field);
+    Bytes take(std::uint64_t size, std::string_view field);
+    void expect_end(std::string_view field) const;
+
+    [[nodiscard]] std::size_t remaining() const { return bytes_.size() - position_; }
+    [[nodiscard]] std::uint64_t offset() const { return base_ + position_; }
+
+  private:
+    Bytes bytes_;
+    std::size_t position_ = 0;
+    std::uint64_t base_;
+    std::string part_;
+    // The offset at which the field now being read begins, for messages.
+    std::uint64_t field_offset_ = 0;
+};
+
+class ByteWriter {
+  public:
+    template <std::integral T>
+    void fixed(T value) {
+        const std::size_t at = bytes_.size();
+        bytes_.resize(at + sizeof(T));
+        store_le(bytes_.data() + at, value);
+    }
+    void varint(std::uint64_t value);
+    void zigzag(std::int64_t value);
+    void string(std::string_view text);
+    void append(Bytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+    void pad_to_multiple(std::size_t alignment) {
+        bytes_.resize((bytes_.size() + alignment - 1) / alignment * alignment);
+    }
+
+    [[nodiscard]] std::size_t size() const { return bytes_.size(); }
+    [[nodiscard]] std::vector<std::uint8_t>& bytes() { return bytes_; }
+
+  private:
+    std::vector<std::uint8_t> bytes_;
+};
+
+}  // namespace vaecomp

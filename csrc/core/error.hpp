@@ -1,0 +1,26 @@
+// The one exception type of the core: a code for programs and one line for people.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace vaecomp {
+
+enum class ErrorCode {
+    invalid_argument = 1,     // the caller's fault: shapes, ranges, unknown names
+    malformed = 2,            // bytes that the format does not allow
+    unsupported_version = 3,  // a format version this library does not read
+    checksum = 4,             // bytes or decoded values that do not match their checksum
+    missing_section = 5,      // a section that lies in another file
+};
+
+class Error : public std::runtime_error {
+  public:
+    Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+    [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+
+  private:
+    ErrorCode code_;
+};
+
+}  // namespace vaecomp

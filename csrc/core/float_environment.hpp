@@ -1,0 +1,30 @@
+// Round to nearest even, subnormals kept: what every kernel assumes, whatever the caller has set.
+#pragma once
+
+#include <cfenv>
+
+#if defined(__SSE__) || defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace vaecomp {
+
+class FloatEnvironment {
+  public:
+    FloatEnvironment() {
+        std::fegetenv(&saved_);
+        std::fesetenv(FE_DFL_ENV);
+#if defined(__SSE__) || defined(__x86_64__)
+        // All exceptions masked, nearest even, neither flush-to-zero nor denormals-are-zero.
+        _mm_setcsr(0x1f80);
+#endif
+    }
+    ~FloatEnvironment() { std::fesetenv(&saved_); }
+    FloatEnvironment(const FloatEnvironment&) = delete;
+    FloatEnvironment& operator=(const FloatEnvironment&) = delete;
+
+  private:
+    std::fenv_t saved_{};
+};
+
+}  // namespace vaecomp

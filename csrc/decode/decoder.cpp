@@ -1,0 +1,112 @@
+#include "decode/decoder.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/parallel.hpp"
+
+namespace vaecomp {
+namespace {
+
+void require(bool condition, std::size_t layer, const char* problem) {
+    if (!condition) {
+        throw Error(ErrorCode::invalid_argument, "decoder layer " + std::to_string(layer) + ": " + problem);
+    }
+}
+
+// What holds for the layers of both kinds; returns the widest output.
+template <typename Layer>
+std::size_t check_shapes(const std::vector<Layer>& layers) {
+    if (layers.empty()) throw Error(ErrorCode::invalid_argument, "a decoder needs at least one layer");
+    std::size_t widest = 0;
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+        const Layer& layer = layers[l];
+        require(layer.in > 0 && layer.out > 0, l, "has no inputs or no outputs");
+        require(layer.weight.size() == layer.in * layer.out, l, "weights do not fit its shape");
+        require(layer.bias.size() == layer.out, l, "biases do not fit its shape");
+        require(l == 0 || layer.in == layers[l - 1].out, l, "inputs are not the previous layer's outputs");
+        widest = std::max(widest, layer.out);
+    }
+    return widest;
+}
+
+}  // namespace
+
+IntegerDecoder::IntegerDecoder(std::vector<IntegerLayer> layers)
+    : kernels_(&kernels()), layers_(std::move(layers)), widest_(check_shapes(layers_)) {
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        IntegerLayer& layer = layers_[l];
+        const bool last = l + 1 == layers_.size();
+        require(layer.scale.size() == (last ? layer.out : 0), l, "scales belong to the last layer, one an output");
+        require(layer.multiplier.size() == (last ? 0 : layer.out) && layer.shift.size() == (last ? 0 : layer.out), l,
+                "multipliers and shifts belong to hidden layers, one an output");
+        for (const std::int32_t multiplier : layer.multiplier) require(multiplier >= 0, l, "a multiplier is negative");
+        for (const std::uint8_t shift : layer.shift) require(shift <= 62, l, "a shift exceeds 62");
+        const PackedLayout layout = kernels_->linear_i8_layout;
+        std::vector<std::int8_t> packed(layout.size(layer.out, layer.in));
+        for (std::size_t o = 0; o < layer.out; ++o) {
+            for (std::size_t i = 0; i < layer.in; ++i) {
+                packed[layout.index(o, i, layer.in)] = layer.weight[o * layer.in + i];
+            }
+        }
+        layer.weight = std::move(packed);
+    }
+}
+
+void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
+    std::vector<std::int32_t> acc(rows * widest_);
+    std::vector<std::int8_t> hidden;
+    const std::int8_t* x = latents;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        const IntegerLayer& layer = layers_[l];
+        kernels_->linear_i8(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows, acc.data());
+        if (l + 1 == layers_.size()) {
+            kernels_->scale_output(acc.data(), rows, layer.out, layer.scale.data(), values);
+        } else {
+            hidden.resize(rows * layer.out);
+            kernels_->requantize(acc.data(), rows, layer.out, layer.multiplier.data(), layer.shift.data(),
+                                 hidden.data());
+            x = hidden.data();
+        }
+    }
+}
+
+Float32Decoder::Float32Decoder(std::vector<Float32Layer> layers) : layers_(std::move(layers)) {
+    check_shapes(layers_);
+    for (Float32Layer& layer : layers_) {
+        std::vector<float> transposed(layer.weight.size());
+        for (std::size_t o = 0; o < layer.out; ++o) {
+            for (std::size_t i = 0; i < layer.in; ++i) transposed[i * layer.out + o] = layer.weight[o * layer.in + i];
+        }
+        layer.weight = std::move(transposed);
+    }
+}
+
+void Float32Decoder::forward_tile(const float* latents, std::size_t rows, float* values) const {
+    std::vector<float> hidden[2];
+    const float* x = latents;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        const Float32Layer& layer = layers_[l];
+        const bool last = l + 1 == layers_.size();
+        std::vector<float>& next = hidden[l % 2];
+        if (!last) next.resize(rows * layer.out);
+        float* y = last ? values : next.data();
+        kernels().linear_f32(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows,
+                             last ? Activation::none : Activation::relu, y);
+        x = y;
+    }
+}
+
+template <typename Decoder>
+void forward(const Decoder& decoder, const typename Decoder::Latent* latents, std::size_t rows, float* values,
+             std::size_t threads) {
+    parallel_ranges(rows, rows_a_tile, threads, [&](std::size_t begin, std::size_t end) {
+        decoder.forward_tile(latents + begin * decoder.latent(), end - begin, values + begin * decoder.chunk_length());
+    });
+}
+
+template void forward(const IntegerDecoder&, const std::int8_t*, std::size_t, float*, std::size_t);
+template void forward(const Float32Decoder&, const float*, std::size_t, float*, std::size_t);
+
+}  // namespace vaecomp

@@ -1,0 +1,68 @@
+// Batched decoder inference: latents of many chunks to the chunks' values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/error.hpp"
+#include "kernels/kernels.hpp"
+
+namespace vaecomp {
+
+// Chunks that are decoded together: enough to reuse the weights from cache, few enough for their values to stay there.
+inline constexpr std::size_t rows_a_tile = 32;
+
+// One layer's parameters, as in the format. Hidden layers have multiplier and shift, the last has scale.
+struct IntegerLayer {
+    std::size_t in = 0, out = 0;
+    std::vector<std::int8_t> weight;  // [out, in]
+    std::vector<std::int32_t> bias;
+    std::vector<std::int32_t> multiplier;
+    std::vector<std::uint8_t> shift;
+    std::vector<float> scale;
+};
+
+class IntegerDecoder {
+  public:
+    using Latent = std::int8_t;
+    // Packs the weights for the active instruction set. Throws invalid_argument if the layers do not fit together.
+    explicit IntegerDecoder(std::vector<IntegerLayer> layers);
+
+    [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
+    [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
+    // One tile: latents [rows, latent] to values [rows, chunk_length].
+    void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const;
+
+  private:
+    const Kernels* kernels_;
+    std::vector<IntegerLayer> layers_;  // with packed weights
+    std::size_t widest_ = 0;
+};
+
+struct Float32Layer {
+    std::size_t in = 0, out = 0;
+    std::vector<float> weight;  // [out, in]
+    std::vector<float> bias;
+};
+
+class Float32Decoder {
+  public:
+    using Latent = float;
+    explicit Float32Decoder(std::vector<Float32Layer> layers);
+
+    [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
+    [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
+    void forward_tile(const float* latents, std::size_t rows, float* values) const;
+
+  private:
+    std::vector<Float32Layer> layers_;  // with transposed weights
+};
+
+// All rows: latents [rows, latent] to values [rows, chunk_length].
+template <typename Decoder>
+void forward(const Decoder& decoder, const typename Decoder::Latent* latents, std::size_t rows, float* values,
+             std::size_t threads);
+
+}  // namespace vaecomp

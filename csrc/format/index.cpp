@@ -1,0 +1,196 @@
+#include "format/index.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+#include <unordered_set>
+
+#include "kernels/kernels.hpp"
+
+namespace vaecomp {
+namespace {
+
+struct Header {
+    std::uint16_t version;
+    std::uint32_t index_bytes, index_crc;
+};
+
+Header read_header(Bytes file) {
+    ByteReader reader(file.first(std::min(file.size(), header_bytes)), 0, "header");
+    const Bytes start = reader.take(magic.size(), "magic");
+    if (!std::equal(start.begin(), start.end(), magic.begin())) reader.fail("magic", "this is not a latent archive");
+    const auto version = reader.fixed<std::uint16_t>("format version");
+    if (version != format_version) {
+        throw Error(ErrorCode::unsupported_version,
+                    "header: format version at offset 8: this library reads version 1, the file has version " +
+                        std::to_string(version) + "; update vaecomp_native");
+    }
+    if (reader.fixed<std::uint16_t>("flags") != 0) reader.fail("flags", "must be 0");
+    const auto index_bytes = reader.fixed<std::uint32_t>("index size");
+    if (index_bytes > most_index_bytes) reader.fail("index size", "exceeds 2^26");
+    const auto file_bytes = reader.fixed<std::uint64_t>("file size");
+    if (file_bytes != file.size()) {
+        reader.fail("file size", "the header says " + std::to_string(file_bytes) + " bytes, there are " +
+                                     std::to_string(file.size()));
+    }
+    const auto index_crc = reader.fixed<std::uint32_t>("index checksum");
+    if (reader.fixed<std::uint32_t>("header checksum") != kernels().crc32c(file.data(), header_bytes - 4)) {
+        reader.fail("header checksum", "does not match");
+    }
+    return {version, index_bytes, index_crc};
+}
+
+void read_metadata(ByteReader& reader, Index& index) {
+    const std::uint64_t count = reader.varint("metadata count", 0, most_metadata);
+    std::unordered_set<std::string> keys;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        std::string key = reader.string("metadata key");
+        if (!keys.insert(key).second) reader.fail("metadata key", "occurs twice");
+        std::string value = reader.string("metadata value");
+        index.metadata.emplace_back(std::move(key), std::move(value));
+    }
+}
+
+void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
+    const std::uint64_t count = reader.varint("section count", 0, most_sections);
+    std::uint64_t end = begin;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        Section section{};
+        const auto kind = reader.fixed<std::uint8_t>("section kind");
+        if (kind < 1 || kind > 4) reader.fail("section kind", std::to_string(kind) + " is unknown to version 1");
+        section.kind = static_cast<SectionKind>(kind);
+        const auto flags = reader.fixed<std::uint8_t>("section flags");
+        if (flags > section_external) reader.fail("section flags", "only flag 1 is defined");
+        section.external = flags == section_external;
+        section.size = reader.varint("section size", 0, std::numeric_limits<std::int64_t>::max());
+        section.crc = reader.fixed<std::uint32_t>("section checksum");
+        if (section.external) {
+            const Bytes hash = reader.take(sha256_bytes, "section hash");
+            std::copy(hash.begin(), hash.end(), section.hash.begin());
+        } else {
+            section.offset = aligned(end);
+            if (section.offset > index.file_bytes || section.size > index.file_bytes - section.offset) {
+                reader.fail("section size", "section " + std::to_string(i) + " reaches beyond the end of the file");
+            }
+            end = section.offset + section.size;
+        }
+        index.sections.push_back(section);
+    }
+    if (end != index.file_bytes) reader.fail("section sizes", "bytes follow the last section");
+}
+
+Tensor read_tensor(ByteReader& reader, const Index& index) {
+    Tensor tensor{};
+    tensor.name = reader.string("tensor name");
+    const auto codec = reader.fixed<std::uint8_t>("tensor codec");
+    if (codec > static_cast<std::uint8_t>(Codec::alias)) {
+        reader.fail("tensor codec", std::to_string(codec) + " is unknown to version 1");
+    }
+    tensor.codec = static_cast<Codec>(codec);
+    if (tensor.codec == Codec::alias) {
+        const auto target = static_cast<std::size_t>(reader.varint("alias target"));
+        if (target >= index.tensors.size() || index.tensors[target].codec == Codec::alias) {
+            reader.fail("alias target", "is no earlier tensor with data of its own");
+        }
+        std::string name = std::move(tensor.name);
+        tensor = index.tensors[target];
+        tensor.name = std::move(name);
+        tensor.codec = Codec::alias;
+        tensor.section = target;
+        return tensor;
+    }
+    const auto dtype = reader.fixed<std::uint8_t>("tensor dtype");
+    if (dtype >= dtype_table.size()) reader.fail("tensor dtype", std::to_string(dtype) + " is unknown to version 1");
+    tensor.dtype = static_cast<DType>(dtype);
+    const auto rank = reader.fixed<std::uint8_t>("tensor rank");
+    if (rank > most_rank) reader.fail("tensor rank", "exceeds 32");
+    std::uint64_t elements = 1, nonzero = 1;
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / 16;
+    for (unsigned d = 0; d < rank; ++d) {
+        const std::uint64_t length = reader.varint("tensor shape", 0, most);
+        // Also with a zero among the lengths the others must have a sane product.
+        if (length > 0 && nonzero > most / length) reader.fail("tensor shape", "has too many elements");
+        if (length > 0) nonzero *= length;
+        elements *= length;
+        tensor.shape.push_back(static_cast<std::size_t>(length));
+    }
+    if (elements * info(tensor.dtype).size > most_expansion * index.file_bytes) {
+        reader.fail("tensor shape", "claims more than 65536 times the size of the file");
+    }
+    tensor.section = static_cast<std::size_t>(reader.varint("tensor section"));
+    const SectionKind wanted = tensor.codec == Codec::raw ? SectionKind::raw : SectionKind::latents;
+    if (tensor.section >= index.sections.size() || index.sections[tensor.section].kind != wanted) {
+        reader.fail("tensor section", "is no section that fits the tensor's codec");
+    }
+    if (tensor.codec == Codec::latent && !is_real_float(tensor.dtype)) {
+        reader.fail("tensor dtype", "a latent tensor must be of a real float dtype");
+    }
+    tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
+    return tensor;
+}
+
+void read_tensors(ByteReader& reader, Index& index) {
+    const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
+    std::unordered_set<std::string> names;
+    std::vector<std::uint64_t> used(index.sections.size());
+    std::uint64_t decoded = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        Tensor tensor = read_tensor(reader, index);
+        if (!names.insert(tensor.name).second) reader.fail("tensor name", "'" + tensor.name + "' occurs twice");
+        if (tensor.codec != Codec::alias) {
+            tensor.first = used[tensor.section];
+            used[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
+            decoded += tensor.bytes();
+            if (decoded > most_expansion * index.file_bytes) {
+                reader.fail("tensors", "claim together more than 65536 times the size of the file");
+            }
+        }
+        index.tensors.push_back(std::move(tensor));
+    }
+    for (std::size_t s = 0; s < index.sections.size(); ++s) {
+        const Section& section = index.sections[s];
+        if (section.kind == SectionKind::raw && used[s] != section.size) {
+            reader.fail("tensor table", "section " + std::to_string(s) + " has " + std::to_string(section.size) +
+                                            " bytes, its raw tensors " + std::to_string(used[s]));
+        }
+    }
+}
+
+// Bytes between the parts of the file must be zero; counts them.
+std::uint64_t check_padding(Bytes file, const Index& index, std::uint64_t begin) {
+    std::uint64_t padding = 0, end = begin;
+    for (const Section& section : index.sections) {
+        if (section.external) continue;
+        for (std::uint64_t at = end; at < section.offset; ++at, ++padding) {
+            if (file[static_cast<std::size_t>(at)] != 0) {
+                throw Error(ErrorCode::malformed, "file: padding at offset " + std::to_string(at) + ": must be zero");
+            }
+        }
+        end = section.offset + section.size;
+    }
+    return padding;
+}
+
+}  // namespace
+
+Index read_index(Bytes file) {
+    const Header header = read_header(file);
+    ByteReader whole(file.subspan(header_bytes), header_bytes, "file");
+    const Bytes bytes = whole.take(header.index_bytes, "index");
+    if (kernels().crc32c(bytes.data(), bytes.size()) != header.index_crc) {
+        throw Error(ErrorCode::checksum, "header: index checksum at offset 24: does not match");
+    }
+    Index index{};
+    index.version = header.version;
+    index.file_bytes = file.size();
+    const std::uint64_t sections_begin = header_bytes + header.index_bytes;
+    ByteReader reader(bytes, header_bytes, "index");
+    read_metadata(reader, index);
+    read_sections(reader, index, sections_begin);
+    read_tensors(reader, index);
+    reader.expect_end("end");
+    index.container_bytes = sections_begin + check_padding(file, index, sections_begin);
+    return index;
+}
+
+}  // namespace vaecomp

@@ -1,0 +1,56 @@
+// The archive's index: everything known before any section is read.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "core/dtype.hpp"
+#include "format/layout.hpp"
+
+namespace vaecomp {
+
+struct Section {
+    SectionKind kind;
+    bool external;
+    std::uint64_t offset, size;  // in this file; offset is meaningless for an external section
+    std::uint32_t crc;
+    std::array<std::uint8_t, sha256_bytes> hash;  // of an external section
+};
+
+struct Tensor {
+    std::string name;
+    Codec codec;
+    DType dtype;
+    std::vector<std::size_t> shape;
+    std::size_t section;       // or, for an alias, the tensor it shares its data with
+    std::uint64_t digest;
+    std::uint64_t first = 0;   // its first element (latent) or byte (raw) within its section's tensors
+
+    [[nodiscard]] std::size_t count() const {
+        std::size_t product = 1;
+        for (const std::size_t length : shape) product *= length;
+        return product;
+    }
+    [[nodiscard]] std::size_t bytes() const { return count() * info(dtype).size; }
+};
+
+struct Index {
+    std::uint16_t version;
+    std::uint64_t file_bytes, container_bytes;  // container: header, index and padding
+    std::vector<std::pair<std::string, std::string>> metadata;
+    std::vector<Section> sections;
+    std::vector<Tensor> tensors;  // aliases carry their target's dtype, shape and digest
+
+    [[nodiscard]] Bytes bytes_of(const Section& section, Bytes file) const {
+        return file.subspan(static_cast<std::size_t>(section.offset), static_cast<std::size_t>(section.size));
+    }
+};
+
+// Parses and checks header, index and padding of a whole file.
+Index read_index(Bytes file);
+
+}  // namespace vaecomp

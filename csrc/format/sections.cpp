@@ -1,0 +1,149 @@
+#include "format/sections.hpp"
+
+#include <bit>
+#include <cmath>
+#include <string>
+
+namespace vaecomp {
+namespace {
+
+constexpr SymbolStream::Range int8_range{-128, 127};
+
+template <typename Value>
+Value read_value(ByteReader& reader, const char* field) {
+    if constexpr (std::is_same_v<Value, float>) {
+        const auto value = std::bit_cast<float>(reader.fixed<std::uint32_t>(field));
+        if (!std::isfinite(value)) reader.fail(field, "is not finite");
+        return value;
+    } else {
+        return reader.fixed<Value>(field);
+    }
+}
+
+template <typename Value>
+std::vector<Value> read_values(ByteReader& reader, std::size_t count, const char* field) {
+    if (reader.remaining() / sizeof(Value) < count) {
+        reader.take(std::uint64_t{count} * sizeof(Value), field);  // fails, naming the offset
+    }
+    std::vector<Value> values(count);
+    for (Value& value : values) value = read_value<Value>(reader, field);
+    return values;
+}
+
+template <typename Value>
+std::vector<Value> read_parameter(ByteReader& reader, std::size_t out, const char* field, bool optional) {
+    const auto form = static_cast<ParameterForm>(reader.fixed<std::uint8_t>(field));
+    switch (form) {
+        case ParameterForm::absent:
+            if (!optional) reader.fail(field, "must not be absent");
+            return std::vector<Value>(out);
+        case ParameterForm::one:
+            return std::vector<Value>(out, read_value<Value>(reader, field));
+        case ParameterForm::each:
+            return read_values<Value>(reader, out, field);
+    }
+    reader.fail(field, "has an unknown form");
+}
+
+// Weights arrive input by input; the decoder wants them output by output.
+template <typename Value>
+std::vector<Value> transposed(const std::vector<Value>& values, std::size_t rows, std::size_t columns) {
+    std::vector<Value> result(values.size());
+    for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t c = 0; c < columns; ++c) result[c * rows + r] = values[r * columns + c];
+    }
+    return result;
+}
+
+std::size_t read_width(ByteReader& reader, const char* field) {
+    return static_cast<std::size_t>(reader.varint(field, 1, most_layer_width));
+}
+
+// Reads `in` and `out` of layer l; `previous` is the layer's before (0 for the first).
+template <typename Layer>
+Layer read_layer_shape(ByteReader& reader, std::size_t previous) {
+    Layer layer;
+    layer.in = read_width(reader, "layer's inputs");
+    if (previous != 0 && layer.in != previous) reader.fail("layer's inputs", "are not the previous layer's outputs");
+    layer.out = read_width(reader, "layer's outputs");
+    return layer;
+}
+
+}  // namespace
+
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols,
+                                                    std::size_t threads) {
+    const std::uint64_t count = reader.varint("layer count", 1, most_layers);
+    std::vector<IntegerLayer> layers;
+    std::size_t table_bytes = 0;
+    for (std::uint64_t l = 0; l < count; ++l) {
+        auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out);
+        const std::uint64_t weights = std::uint64_t{layer.in} * layer.out;
+        if (weights > most_symbols) reader.fail("layer's outputs", "claim more than 65536 times the size of the file");
+        layer.bias = read_parameter<std::int32_t>(reader, layer.out, "bias", true);
+        if (l + 1 < count) {
+            layer.multiplier = read_parameter<std::int32_t>(reader, layer.out, "multiplier", false);
+            for (const std::int32_t multiplier : layer.multiplier) {
+                if (multiplier < 0) reader.fail("multiplier", "is negative");
+            }
+            layer.shift = read_parameter<std::uint8_t>(reader, layer.out, "shift", false);
+            for (const std::uint8_t shift : layer.shift) {
+                if (shift > 62) reader.fail("shift", "exceeds 62");
+            }
+        } else {
+            layer.scale = read_parameter<float>(reader, layer.out, "scale", false);
+        }
+        const SymbolStream stream(reader, int8_range, weights);
+        if (stream.count() != weights) reader.fail("weights", "do not number inputs times outputs");
+        std::vector<std::int8_t> by_input(stream.count());
+        stream.decode<std::int8_t>(by_input, threads);
+        layer.weight = transposed(by_input, layer.in, layer.out);
+        table_bytes += stream.table_bytes();
+        layers.push_back(std::move(layer));
+    }
+    reader.expect_end("end");
+    return {IntegerDecoder(std::move(layers)), table_bytes};
+}
+
+Float32Decoder read_float32_decoder(ByteReader reader) {
+    const std::uint64_t count = reader.varint("layer count", 1, most_layers);
+    std::vector<Float32Layer> layers;
+    for (std::uint64_t l = 0; l < count; ++l) {
+        auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out);
+        layer.bias = read_values<float>(reader, layer.out, "bias");
+        layer.weight = read_values<float>(reader, layer.in * layer.out, "weights");
+        layers.push_back(std::move(layer));
+    }
+    reader.expect_end("end");
+    return Float32Decoder(std::move(layers));
+}
+
+LatentsHeader read_latents_header(ByteReader& reader) {
+    LatentsHeader header{};
+    header.decoder = static_cast<std::size_t>(reader.varint("decoder section"));
+    header.chunk_length = read_width(reader, "chunk length");
+    header.chunks = static_cast<std::size_t>(reader.varint("chunk count", 1, most_chunks));
+    header.latent = static_cast<std::size_t>(reader.varint("latent size", 1, most_latent));
+    header.padding = static_cast<std::size_t>(reader.varint("padding", 0, header.chunk_length - 1));
+    return header;
+}
+
+Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
+                              std::size_t threads) {
+    const std::uint64_t count = std::uint64_t{header.chunks} * header.latent;
+    if (count > most_symbols) reader.fail("chunk count", "claims more than 65536 times the size of the file");
+    const SymbolStream stream(reader, int8_range, count);
+    if (stream.count() != count) reader.fail("latents", "do not number chunks times latent size");
+    reader.expect_end("end");
+    std::vector<std::int8_t> by_latent(stream.count());
+    stream.decode<std::int8_t>(by_latent, threads);
+    return {transposed(by_latent, header.latent, header.chunks), stream.table_bytes()};
+}
+
+std::vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header) {
+    std::vector<float> values = read_values<float>(reader, header.chunks * header.latent, "latents");
+    reader.expect_end("end");
+    return values;
+}
+
+}  // namespace vaecomp

@@ -1,0 +1,37 @@
+// The sections' own layouts, read and checked before anything is allocated for them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decode/decoder.hpp"
+#include "entropy/symbol_stream.hpp"
+#include "format/layout.hpp"
+
+namespace vaecomp {
+
+template <typename Decoder>
+struct DecoderSection {
+    Decoder decoder;
+    std::size_t table_bytes;  // of the section: what its entropy tables take
+};
+
+// `most_symbols` is what the file's size allows a layer's weights to number.
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols, std::size_t threads);
+Float32Decoder read_float32_decoder(ByteReader reader);
+
+// Where latents begin; the latents follow in the form that the decoder's kind asks for.
+struct LatentsHeader {
+    std::size_t decoder, chunk_length, chunks, latent, padding;
+};
+LatentsHeader read_latents_header(ByteReader& reader);
+
+struct Int8Latents {
+    std::vector<std::int8_t> values;  // [chunks, latent]
+    std::size_t table_bytes;
+};
+Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
+                              std::size_t threads);
+std::vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header);
+
+}  // namespace vaecomp

@@ -1,0 +1,32 @@
+// The one table of kernels. Each operation has a folder: scalar.cpp is the definition, the files beside it are equal to
+// it in every byte. Everything else calls kernels() and never an instruction set's function by name.
+#pragma once
+
+#include <array>
+
+#include "core/cpu.hpp"
+#include "kernels/chunk/convert.hpp"
+#include "kernels/crc32c/crc32c.hpp"
+#include "kernels/linear_f32/linear_f32.hpp"
+#include "kernels/linear_i8/linear_i8.hpp"
+#include "kernels/noise/noise.hpp"
+
+namespace vaecomp {
+
+struct Kernels {
+    Crc32c* crc32c;
+    // Conversion of contiguous runs, by narrow or wide dtype, in the order of `convertible`.
+    std::array<ToFloat32*, convertible.size()> to_float32;
+    std::array<FromFloat32*, convertible.size()> from_float32;
+    NoiseRun* noise_run;
+    PackedLayout linear_i8_layout;
+    LinearI8* linear_i8;
+    Requantize* requantize;
+    ScaleOutput* scale_output;
+    LinearF32* linear_f32;
+};
+
+// Those of active_isa().
+const Kernels& kernels();
+
+}  // namespace vaecomp

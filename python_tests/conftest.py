@@ -1,0 +1,33 @@
+"""Fixtures of the test suite: every instruction set of this CPU, and hypothesis' profile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from vaecomp_native import kernels
+
+# The tests share modules that stand beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+# The instruction set is chosen once for all examples of a test and left alone by them, so a function-scoped
+# fixture is what is wanted. The first call of a kernel may be slow, so there is no deadline.
+settings.register_profile(
+    "vaecomp",
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("vaecomp")
+
+
+@pytest.fixture(params=kernels.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test with the kernels of one instruction set, for each that this CPU has."""
+    name: str = request.param
+    with kernels.use_isa(name):
+        yield name

@@ -1,0 +1,382 @@
+"""The reference's archive parser: what it decodes, and that it refuses whatever docs/format.md forbids."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+from archive_writer import (
+    Archive,
+    alias,
+    float32_decoder,
+    integer_decoder,
+    latent_stream,
+    latents_section,
+    string,
+    tensor,
+)
+from test_checks import DTYPES
+
+from vaecomp_native import reference
+from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
+from vaecomp_native.reference.rans import varint
+
+RNG = np.random.default_rng(12)
+RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4
+
+INTEGER_LAYERS = [
+    (
+        RNG.integers(-128, 128, (6, 3)).astype(np.int8),
+        np.zeros(6, np.int32),
+        np.full(6, 2**30, np.int32),
+        np.full(6, 36, np.uint8),
+    ),
+    (
+        RNG.integers(-128, 128, (8, 6)).astype(np.int8),
+        RNG.integers(-1000, 1000, 8).astype(np.int32),
+        np.linspace(0.001, 0.002, 8, dtype=np.float32),
+    ),
+]
+FLOAT_LAYERS = [
+    (RNG.standard_normal((5, 2)).astype(np.float32), RNG.standard_normal(5).astype(np.float32)),
+    (RNG.standard_normal((4, 5)).astype(np.float32), RNG.standard_normal(4).astype(np.float32)),
+]
+INTEGER_LATENTS = RNG.integers(-128, 128, (3, 3)).astype(np.int8)
+FLOAT_LATENTS = RNG.standard_normal((2, 2)).astype(np.float32)
+INTEGER_SPECS = [((2, 5), np.dtype(np.float32)), ((12,), np.dtype(ml_dtypes.bfloat16))]
+FLOAT_SPECS = [((), np.dtype(np.float64)), ((0, 3), np.dtype(np.float16)), ((7,), np.dtype(np.float16))]
+
+COUNTER = np.array(-5, np.int64)
+MASK = np.array([[True, False, True]])
+WEIGHT, HALF = reference.unchunk(
+    reference.decoder_i8(INTEGER_LAYERS, INTEGER_LATENTS), INTEGER_SPECS
+)
+SCALAR, EMPTY, SEVEN = reference.unchunk(
+    reference.decoder_f32(FLOAT_LAYERS, FLOAT_LATENTS), FLOAT_SPECS
+)
+
+INTEGER_SECTION = integer_decoder(
+    [
+        (INTEGER_LAYERS[0][0], None, np.array(2**30, np.int32), np.array(36, np.uint8)),
+        INTEGER_LAYERS[1],
+    ]
+)
+FLOAT_SECTION = float32_decoder(FLOAT_LAYERS)
+
+
+def sample() -> Archive:
+    """An archive with every kind of section and every codec."""
+    return Archive(
+        metadata=[("model", "LSTM"), ("größe", "")],
+        sections=[
+            (RAW, COUNTER.tobytes() + MASK.tobytes()),
+            (LATENTS, latents_section([2, 8, 3, 3, 2], latent_stream(INTEGER_LATENTS))),
+            (INTEGER_DECODER, INTEGER_SECTION),
+            (LATENTS, latents_section([4, 4, 2, 2, 0], FLOAT_LATENTS.tobytes())),
+            (FLOAT32_DECODER, FLOAT_SECTION),
+        ],
+        tensors=[
+            tensor("counter", 0, COUNTER, 0),
+            tensor("weight", 1, WEIGHT, 1),
+            tensor("scalar", 1, SCALAR, 3),
+            alias("tied", 1),
+            tensor("mask", 0, MASK, 0),
+            tensor("half", 1, HALF, 1),
+            tensor("empty", 1, EMPTY, 3),
+            tensor("seven", 1, SEVEN, 3),
+            alias("counter again", 0),
+        ],
+    )
+
+
+def test_every_codec_and_section() -> None:
+    arrays = reference.decode(sample().build())
+    expected = {
+        "counter": COUNTER,
+        "weight": WEIGHT,
+        "scalar": SCALAR,
+        "tied": WEIGHT,
+        "mask": MASK,
+        "half": HALF,
+        "empty": EMPTY,
+        "seven": SEVEN,
+        "counter again": COUNTER,
+    }
+    assert list(arrays) == list(expected)
+    for name, array in expected.items():
+        assert arrays[name].dtype == array.dtype
+        assert arrays[name].shape == array.shape
+        assert arrays[name].tobytes() == array.tobytes()
+    assert arrays["tied"] is arrays["weight"]
+    assert arrays["counter again"] is arrays["counter"]
+
+
+def test_an_empty_archive() -> None:
+    data = Archive().build()
+    assert len(data) == 35
+    assert reference.decode(data) == {}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+def test_raw_tensors_of_every_dtype(dtype: npt.DTypeLike) -> None:
+    array = RNG.integers(0, 2, (3, 1, 2)).astype(dtype)
+    archive = Archive(sections=[(RAW, array.tobytes())], tensors=[tensor("x", 0, array, 0)])
+    decoded = reference.decode(archive.build())["x"]
+    assert decoded.dtype == np.dtype(dtype)
+    assert decoded.shape == (3, 1, 2)
+    assert decoded.tobytes() == array.tobytes()
+
+
+def test_external_sections() -> None:
+    archive = sample()
+    archive.external = {2, 3}
+    data = archive.build()
+    contents = [archive.sections[number][1] for number in (2, 3)]
+    external = {hashlib.sha256(content).digest(): content for content in contents}
+    assert reference.decode(data, external)["weight"].tobytes() == WEIGHT.tobytes()
+    with pytest.raises(ArchiveError, match="external section 2"):
+        reference.decode(data)
+    changed = dict.fromkeys(external, contents[0])
+    with pytest.raises(ArchiveError, match="external section 3"):
+        reference.decode(data, changed)
+
+
+def test_another_version_is_told_apart() -> None:
+    with pytest.raises(UnsupportedVersionError, match="format version at offset 8: 2 "):
+        reference.decode(Archive(version=2).build())
+
+
+def test_every_changed_byte_is_refused() -> None:
+    data = sample().build()
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        with pytest.raises(ArchiveError):
+            reference.decode(bytes(changed))
+
+
+def test_every_truncation_and_an_extension_are_refused() -> None:
+    data = sample().build()
+    for length in range(len(data)):
+        with pytest.raises(ArchiveError):
+            reference.decode(data[:length])
+    with pytest.raises(ArchiveError):
+        reference.decode(data + b"\0")
+
+
+Change = Callable[[Archive], object]
+
+
+def section(number: int, content: bytes, kind: int | None = None) -> Change:
+    """Another content, and perhaps kind, of a section."""
+
+    def change(archive: Archive) -> None:
+        archive.sections[number] = (kind or archive.sections[number][0], content)
+
+    return change
+
+
+def entry(number: int, content: bytes) -> Change:
+    """Another entry in the table of tensors."""
+    return lambda archive: archive.tensors.__setitem__(number, content)
+
+
+def attribute(name: str, value: object) -> Change:
+    """Another value of one of the archive's own fields."""
+    return lambda archive: setattr(archive, name, value)
+
+
+def latents(*numbers: int, content: bytes | None = None) -> Change:
+    """Other numbers in front of the integer latents, or other latents."""
+    stream = latent_stream(INTEGER_LATENTS) if content is None else content
+    return section(1, latents_section(numbers, stream))
+
+
+def hidden(**parts: Any) -> Change:
+    """Another first layer of the integer decoder."""
+    names = ("weight", "bias", "multiplier", "shift")
+    layer = {**dict(zip(names, INTEGER_LAYERS[0], strict=True)), **parts}
+    return section(2, integer_decoder([tuple(layer.values()), INTEGER_LAYERS[1]]))
+
+
+def last(scale: Any, weight: Any = INTEGER_LAYERS[1][0]) -> Change:
+    """Another last layer of the integer decoder."""
+    return section(2, integer_decoder([INTEGER_LAYERS[0], (weight, INTEGER_LAYERS[1][1], scale)]))
+
+
+def float_layers(*layers: tuple[Any, Any]) -> Change:
+    """Another float32 decoder."""
+    return section(4, float32_decoder(layers))
+
+
+def with_value(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
+    """A copy with another first value."""
+    copy = array.copy()
+    copy.flat[0] = value
+    return copy
+
+
+RAW_HEAD = string("counter") + b"\0"
+SHORT, LONG = INTEGER_LATENTS[:2], np.concatenate([INTEGER_LATENTS] * 2)
+OTHER_SCALE: npt.NDArray[np.float32] = INTEGER_LAYERS[1][2]
+FORBIDDEN: dict[str, tuple[str, Change]] = {
+    "header flags": ("flags at offset 10", attribute("flags", 1)),
+    "file size": ("file size at offset 16", attribute("file_size", 5000)),
+    "bytes behind the last section": ("file at offset", attribute("tail", b"\0")),
+    "bytes behind the index": ("index at offset", attribute("index_tail", b"\0")),
+    "section flags": ("section flags", attribute("section_flags", 2)),
+    "key twice": ("metadata key", attribute("metadata", [("a", ""), ("a", "b")])),
+    "key not UTF-8": ("metadata key", attribute("metadata", [(b"\xff", "")])),
+    "surrogate": ("metadata value", attribute("metadata", [("a", b"\xed\xa0\x80")])),
+    "long string": ("metadata key", attribute("metadata", [("a" * 65_536, "")])),
+    "section of kind 0": ("section kind", lambda archive: archive.sections.append((0, b""))),
+    "section of kind 5": ("section kind", lambda archive: archive.sections.append((5, b""))),
+    "section of kind 6": ("section kind", lambda archive: archive.sections.append((6, b""))),
+    "unused raw bytes": ("raw section", lambda archive: archive.sections.append((RAW, b"a"))),
+    "unused latents": ("padding", lambda archive: archive.sections.append(archive.sections[1])),
+    "name twice": ("tensor name", entry(4, tensor("weight", 0, MASK, 0))),
+    "name not UTF-8": ("tensor name", entry(4, tensor(b"\x80", 0, MASK, 0))),
+    "codec 3": ("codec", entry(4, string("mask") + b"\3")),
+    "alias of itself": ("alias", entry(3, alias("tied", 3))),
+    "alias of a later tensor": ("alias", entry(3, alias("tied", 4))),
+    "alias of an alias": ("alias", entry(8, alias("counter again", 3))),
+    "alias far away": ("alias", entry(8, alias("counter again", 2**64 - 1))),
+    "dtype 17": ("dtype", entry(0, RAW_HEAD + bytes([17, 0]))),
+    "integer latent tensor": ("dtype", entry(7, tensor("seven", 1, COUNTER, 3))),
+    "rank 33": ("rank", entry(0, RAW_HEAD + bytes([8, 33]) + b"\1" * 33 + bytes(9))),
+    "huge shape": ("shape", entry(0, RAW_HEAD + bytes([8, 1]) + varint(2**63) + bytes(9))),
+    "huge empty shape": (
+        "shape",
+        entry(0, RAW_HEAD + bytes([8, 3, 0]) + varint(2**40) * 2 + bytes(9)),
+    ),
+    "expansion": ("shape", entry(0, RAW_HEAD + bytes([8, 1]) + varint(2**34) + bytes(9))),
+    "raw tensor in latents": ("tensor's section", entry(0, tensor("counter", 0, COUNTER, 1))),
+    "latent tensor in raw": ("tensor's section", entry(7, tensor("seven", 1, SEVEN, 0))),
+    "section out of range": ("tensor's section", entry(0, tensor("counter", 0, COUNTER, 5))),
+    "digest": ("digest", entry(0, tensor("counter", 0, COUNTER, 0)[:-8] + bytes(8))),
+    "bool of 2": ("mask", section(0, COUNTER.tobytes() + b"\1\0\2")),
+    "raw too short": ("mask", section(0, COUNTER.tobytes() + b"\1\0")),
+    "raw too long": ("raw section", section(0, COUNTER.tobytes() + b"\1\0\1\0")),
+    "latents of no decoder": ("decoder", latents(0, 8, 3, 3, 2)),
+    "latents of no section": ("decoder", latents(5, 8, 3, 3, 2)),
+    "other chunk length": ("chunk length", latents(2, 7, 3, 3, 2)),
+    "chunk length 0": ("chunk length", latents(2, 0, 3, 3, 2)),
+    "chunk length above 2^20": ("chunk length", latents(2, 2**20 + 1, 3, 3, 2)),
+    "no chunks": ("chunk count", latents(2, 8, 0, 3, 2)),
+    "too many chunks": ("chunk count", latents(2, 8, 2**32 + 1, 3, 2)),
+    "other latent": ("latent", latents(2, 8, 3, 4, 2)),
+    "other padding": ("padding", latents(2, 8, 3, 3, 1)),
+    "padding of a chunk": ("padding", latents(2, 8, 3, 3, 8)),
+    "more chunks": ("padding", latents(2, 8, 4, 3, 2)),
+    "fewer latents": ("symbol count", latents(2, 8, 3, 3, 2, content=latent_stream(SHORT))),
+    "more latents": ("symbol count", latents(2, 8, 3, 3, 2, content=latent_stream(LONG))),
+    "bytes behind the latents": (
+        "latents",
+        latents(2, 8, 3, 3, 2, content=latent_stream(INTEGER_LATENTS) + b"\0"),
+    ),
+    "latents above int8": (
+        "first symbol",
+        latents(2, 8, 3, 3, 2, content=reference.encode_symbols(np.full(9, 128, np.int32), [9])),
+    ),
+    "latents below int8": (
+        "first symbol",
+        latents(2, 8, 3, 3, 2, content=reference.encode_symbols(np.full(9, -129, np.int32), [9])),
+    ),
+    "too few float32 latents": (
+        "latents",
+        section(3, latents_section([4, 4, 2, 2, 0], bytes(15))),
+    ),
+    "too many float32 latents": (
+        "latents",
+        section(3, latents_section([4, 4, 2, 2, 0], bytes(17))),
+    ),
+    "no integer layers": ("layer count", section(2, varint(0))),
+    "9 integer layers": (
+        "layer count",
+        section(
+            2,
+            integer_decoder(
+                [(np.eye(3, dtype=np.int8), None, np.int32([1, 1, 1]), np.uint8([0, 0, 0]))] * 8
+                + [(np.ones((8, 3), np.int8), None, np.ones(8, np.float32))]
+            ),
+        ),
+    ),
+    "in of 0": ("layer's in", section(2, varint(1) + varint(0) + varint(8))),
+    "out of 0": ("layer's out", section(2, varint(1) + varint(3) + varint(0))),
+    "out above 2^20": ("layer's out", section(2, varint(1) + varint(3) + varint(2**20 + 1))),
+    "in is not the previous out": (
+        "layer's in",
+        last(OTHER_SCALE, weight=np.ones((8, 7), np.int8)),
+    ),
+    "parameter form 3": ("bias form", section(2, varint(1) + varint(3) + varint(8) + b"\3")),
+    "no multiplier": ("multiplier form", hidden(multiplier=None)),
+    "no shift": ("shift form", hidden(shift=None)),
+    "no scale": ("scale form", last(None)),
+    "negative multiplier": ("multiplier", hidden(multiplier=np.array(-1, np.int32))),
+    "shift of 63": ("shift", hidden(shift=np.array(63, np.uint8))),
+    "scale of infinity": ("scale", last(with_value(OTHER_SCALE, np.inf))),
+    "scale of NaN": ("scale", last(with_value(OTHER_SCALE, np.nan))),
+    "too few weights": (
+        "symbol count",
+        section(2, INTEGER_SECTION.replace(varint(3) + varint(6), varint(3) + varint(5), 1)),
+    ),
+    "bytes behind an integer decoder": (
+        "integer decoder at offset",
+        section(2, INTEGER_SECTION + b"\0"),
+    ),
+    "no float32 layers": ("layer count", section(4, varint(0))),
+    "bytes behind a float32 decoder": (
+        "float32 decoder at offset",
+        section(4, FLOAT_SECTION + b"\0"),
+    ),
+    "cut float32 decoder": ("weight at offset", section(4, FLOAT_SECTION[:-1])),
+    "infinite weight": (
+        "weight",
+        float_layers((with_value(FLOAT_LAYERS[0][0], np.inf), FLOAT_LAYERS[0][1]), FLOAT_LAYERS[1]),
+    ),
+    "NaN in a bias": (
+        "bias",
+        float_layers((FLOAT_LAYERS[0][0], with_value(FLOAT_LAYERS[0][1], np.nan)), FLOAT_LAYERS[1]),
+    ),
+    "other outputs": ("chunk length", float_layers(FLOAT_LAYERS[0])),
+    "huge layer": ("weight", section(4, varint(1) + (varint(2**20)) * 2 + bytes(2**22))),
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_what_the_format_forbids_is_refused(name: str) -> None:
+    field, change = FORBIDDEN[name]
+    archive = sample()
+    change(archive)
+    with pytest.raises(ArchiveError) as caught:
+        reference.decode(archive.build())
+    assert field in str(caught.value)
+    assert "at offset" in str(caught.value)
+    assert not isinstance(caught.value, UnsupportedVersionError)
+
+
+def test_padding_is_not_zero() -> None:
+    data = bytearray(sample().build())
+    (index_size,) = struct.unpack("<I", data[12:16])
+    data[32 + index_size] = 1
+    with pytest.raises(ArchiveError, match="padding at offset"):
+        reference.decode(bytes(data))
+
+
+def test_section_crc_is_checked() -> None:
+    data = bytearray(sample().build())
+    data[-1] ^= 1
+    with pytest.raises(ArchiveError, match="section 4 at offset .* CRC-32C"):
+        reference.decode(bytes(data))
+
+
+def test_foreign_files_are_refused() -> None:
+    for data in (b"", b"\x89VAEC", b"PK\x03\x04" + bytes(100)):
+        with pytest.raises(ArchiveError, match="magic at offset 0"):
+            reference.decode(data)

@@ -1,0 +1,202 @@
+"""Reading archives: lazily tensor by tensor, all at once, or only what they say of themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native import _core
+
+Array = npt.NDArray[Any]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One row of an archive's tensor table. `codec` is "latent", "raw" or "alias" (then `alias_of` names the tensor)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    codec: str
+    alias_of: str | None = None
+
+
+@dataclass(frozen=True)
+class ArchiveInfo:
+    """What an archive holds and where its bytes go.
+
+    `bytes` maps container, decoder, latents, residual, tables and passthrough to bytes, and total to their sum, which is
+    the file's size. `latent_numbers` counts the latents of all chunks, the paper's measure of size.
+    """
+
+    format_version: int
+    parameters: int
+    raw_bytes: int
+    bytes: Mapping[str, int]
+    chunks: int
+    chunk_length: int | None
+    latent: int | None
+    latent_numbers: int
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+
+    @property
+    def ratio_self_contained(self) -> float:
+        """Bytes of the tensors over bytes of the whole file: everything counted."""
+        return self.raw_bytes / self.bytes["total"]
+
+    @property
+    def ratio_latents_only(self) -> float | None:
+        """Parameters over latent numbers, as Cheng et al. 2024 count; the decoder is not in it."""
+        return self.parameters / self.latent_numbers if self.latent_numbers else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields and both ratios, ready for JSON."""
+        return asdict(self) | {
+            "ratio_self_contained": self.ratio_self_contained,
+            "ratio_latents_only": self.ratio_latents_only,
+        }
+
+
+class Archive(Mapping[str, Array]):
+    """An open archive: a mapping from names to arrays that are decoded when asked for.
+
+    Use `open` to get one. Safe to read from several threads.
+    """
+
+    def __init__(self, source: Source, *, threads: int = 0, verify: bool = True) -> None:
+        """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
+        self._open_reader: _core.ArchiveReader | None = _core.ArchiveReader(_read(source))
+        self._threads = threads
+        self._verify = verify
+        self._rows = self._reader.tensors()
+        self._index = {row[0]: i for i, row in enumerate(self._rows)}
+
+    @property
+    def _reader(self) -> _core.ArchiveReader:
+        if self._open_reader is None:
+            raise ValueError("the archive is closed; open it again")
+        return self._open_reader
+
+    def __getitem__(self, name: str) -> Array:
+        """Decode one tensor. Raises KeyError for a name that is not there."""
+        return self.decode([name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the archive's bytes; arrays decoded before stay valid, reading more is a ValueError."""
+        self._open_reader = None
+
+    def decode(self, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Decode the named tensors, or all, into new arrays; tied weights share one array.
+
+        Raises KeyError for a name that is not there and ArchiveError if bytes or decoded values do not match
+        their checksums.
+        """
+        wanted = list(self._index) if names is None else list(names)
+        unknown = [name for name in wanted if name not in self._index]
+        if unknown:
+            raise KeyError(f"the archive has no tensor '{unknown[0]}'")
+        outputs: dict[int, Array] = {}
+        for name in wanted:
+            owner = self._owner(self._index[name])
+            if owner not in outputs:
+                _, shape, dtype, *_ = self._rows[owner]
+                outputs[owner] = np.empty(shape, dtype)
+        self._reader.decode(list(outputs.items()), self._verify, self._threads)
+        return {name: outputs[self._owner(self._index[name])] for name in wanted}
+
+    def verify(self) -> None:
+        """Check every section and decode every tensor against its digest. Raises ArchiveError."""
+        self._reader.verify(self._threads)
+
+    @property
+    def info(self) -> ArchiveInfo:
+        """Contents and accounting of the archive; reads the latents' headers and tables."""
+        groups = self._reader.chunks()
+        parts = self._reader.accounting()
+        own = [row for row in self._rows if row[4] is None]
+        return ArchiveInfo(
+            format_version=self._reader.version,
+            parameters=sum(int(np.prod(row[1], dtype=np.int64)) for row in own),
+            raw_bytes=sum(row[5] for row in own),
+            bytes=parts | {"total": sum(parts.values())},
+            chunks=sum(group[0] for group in groups),
+            chunk_length=groups[0][1] if groups else None,
+            latent=groups[0][2] if groups else None,
+            latent_numbers=sum(group[0] * group[2] for group in groups),
+            tensors=tuple(self._tensor_info(i) for i in range(len(self._rows))),
+            metadata=self._reader.metadata(),
+        )
+
+    def _owner(self, index: int) -> int:
+        target = self._rows[index][4]
+        return index if target is None else target
+
+    def _tensor_info(self, index: int) -> TensorInfo:
+        name, shape, dtype, codec, target, _ = self._rows[index]
+        alias_of = None if target is None else self._rows[target][0]
+        return TensorInfo(name, shape, dtype.name, codec, alias_of)
+
+
+def open(source: Source, *, threads: int = 0, verify: bool = True) -> Archive:
+    """Open an archive to read tensors one at a time.
+
+    `source` is a path, bytes, a memoryview or a binary file object (read to its end). With `verify`, every decoded
+    tensor is compared with its digest. Raises ArchiveError, UnsupportedVersionError or OSError.
+
+    >>> with vaecomp_native.open("model.vaec") as archive:
+    ...     weight = archive["fc.weight"]
+    """
+    return Archive(source, threads=threads, verify=verify)
+
+
+def decode(
+    source: Source, *, names: Sequence[str] | None = None, threads: int = 0, verify: bool = True
+) -> dict[str, Array]:
+    """Decode an archive, or the tensors named, to a dict of NumPy arrays in the archive's order.
+
+    `source` as for `open`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
+    result is the same on every machine. Raises ArchiveError, KeyError for an unknown name, OSError.
+    """
+    with Archive(source, threads=threads, verify=verify) as archive:
+        return archive.decode(names)
+
+
+def verify(source: Source, *, threads: int = 0) -> ArchiveInfo:
+    """Check every byte and every decoded tensor of an archive and return its info. Raises ArchiveError."""
+    with Archive(source, threads=threads) as archive:
+        archive.verify()
+        return archive.info
+
+
+def _read(source: Source) -> bytes | bytearray | memoryview:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).read_bytes()
+    return source.read()

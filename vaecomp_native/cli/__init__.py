@@ -1,0 +1,78 @@
+"""The command ``vaecomp``: `app` is the typer application, `main` the entry point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from vaecomp_native import __version__
+from vaecomp_native.cli import compress, decode, demo, experiment, inspect, verify
+from vaecomp_native.cli.errors import INTERRUPTED, explain
+from vaecomp_native.cli.text import examples
+
+app = typer.Typer(
+    name="vaecomp",
+    epilog=examples(
+        "vaecomp compress model.safetensors model.vaec",
+        "vaecomp inspect model.vaec",
+        "vaecomp decode model.vaec model.safetensors",
+        "vaecomp demo",
+    ),
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _name, _module, _summary in (
+    ("compress", compress, "Weights (.safetensors) into an archive."),
+    ("decode", decode, "An archive into weights (.safetensors)."),
+    ("inspect", inspect, "Show an archive's tensors and bytes."),
+    ("verify", verify, "Check every byte of an archive."),
+    ("demo", demo, "Train, compress, decode and compare a CNN."),
+):
+    _epilog = examples(*_module.EXAMPLES)
+    app.command(_name, epilog=_epilog, short_help=_summary)(_module.command)
+app.add_typer(experiment.app, name="experiment", short_help="Repeat the paper's evaluation.")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vaecomp {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Turn neural network weights into a small latent archive (.vaec), and back."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 if all went well, otherwise one line on standard error.
+
+    Exit codes: 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    try:
+        code = app(arguments, prog_name="vaecomp", standalone_mode=False)
+        problem = INTERRUPTED if code == INTERRUPTED.exit_code else None
+    except (KeyboardInterrupt, typer.Abort):
+        problem = INTERRUPTED
+    except Exception as error:
+        problem = explain(error)
+        if problem is None:
+            raise
+    if problem is None:
+        sys.exit(0)
+    print(f"vaecomp: {problem.message}", file=sys.stderr)
+    sys.exit(problem.exit_code)

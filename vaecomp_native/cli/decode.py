@@ -1,0 +1,80 @@
+"""``vaecomp decode``."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import numpy as np
+import typer
+
+import vaecomp_native as vc
+from vaecomp_native.cli.errors import interruptible, reading
+from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption
+from vaecomp_native.cli.paths import check_output
+from vaecomp_native.cli.text import print_json
+from vaecomp_native.errors import VaecompError
+from vaecomp_native.files import replacing
+
+EXAMPLES = (
+    "vaecomp decode model.vaec model.safetensors",
+    "vaecomp decode model.vaec part.safetensors --tensor fc1.weight --tensor fc1.bias",
+)
+
+
+def command(
+    source: ArchiveArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write (.safetensors).")],
+    tensor: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        typer.Option("--tensor", metavar="NAME", help="Only this tensor; may be repeated."),
+    ] = None,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode the archive IN to the safetensors file OUT, checking every tensor's digest."""
+    check_output(out)
+    with interruptible(f"{out} was not written"):
+        with reading(source), vc.open(source, threads=threads) as archive:
+            metadata = dict(archive.info.metadata)
+            names = _known_names(source, list(archive), tensor)
+            start = time.perf_counter()
+            tensors = archive.decode(names)
+            seconds = time.perf_counter() - start
+        _save(tensors, out, metadata)
+    size = sum(array.nbytes for array in tensors.values())
+    if as_json:
+        print_json({"tensors": len(tensors), "bytes": size, "decode_seconds": seconds})
+    else:
+        typer.echo(f"{out}: {len(tensors)} tensors, {size:,} bytes of weights")
+
+
+def _known_names(
+    source: Path, known: Sequence[str], wanted: Sequence[str] | None
+) -> list[str] | None:
+    """``wanted`` without repetitions; None for all. Raises `VaecompError` for an unknown name."""
+    for name in wanted or ():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else f"see vaecomp inspect {source}"
+            raise VaecompError(f"{source} holds no tensor {name!r}; {advice}")
+    return list(dict.fromkeys(wanted)) if wanted else None
+
+
+def _save(tensors: dict[str, np.ndarray], out: Path, metadata: dict[str, str]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    try:
+        with replacing(out) as temporary:
+            save_file(contiguous, temporary, metadata=metadata or None)
+    except SafetensorError as error:
+        # complex128, for example: an archive holds more kinds of numbers than safetensors does.
+        raise VaecompError(
+            f"{out}: safetensors cannot hold these tensors ({error}); "
+            "leave them out with --tensor or use vaecomp_native.decode"
+        ) from error

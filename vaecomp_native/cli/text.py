@@ -1,0 +1,27 @@
+"""Text that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+
+def examples(*commands: str) -> str:
+    """The end of a help page: one example a line."""
+    # A line with only a backspace keeps the paragraph below it from being wrapped.
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print ``result`` on standard output as one JSON object."""
+    typer.echo(json.dumps(result, indent=2, allow_nan=False))
+
+
+def print_notice(line: str) -> None:
+    """Print a line about what happens on standard error, above a progress bar if one is drawn."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)

@@ -1,0 +1,1 @@
+"""How weights become archive sections: one module a codec."""

@@ -1,0 +1,36 @@
+"""What a codec gives back: sections for the file, and what the reader will make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+SectionKind = Literal["raw", "latents", "integer_decoder", "float32_decoder"]
+
+
+@dataclass(frozen=True)
+class EncodedTensors:
+    """A codec's result for some tensors.
+
+    `sections` are (kind, bytes) in file order; the tensors belong to the last one. `decoded` are the tensors as the
+    archive gives them back, by name. `history` is the training curve, empty without training.
+    """
+
+    sections: Sequence[tuple[SectionKind, bytes]]
+    decoded: Mapping[str, Array]
+    history: Sequence[Mapping[str, float]] = ()
+
+
+def encode_raw(arrays: Mapping[str, Array]) -> EncodedTensors:
+    """Store arrays as they are: little-endian, one behind another (format.md, Raw)."""
+    native = {
+        name: np.asarray(array, order="C", dtype=array.dtype.newbyteorder("="))
+        for name, array in arrays.items()
+    }
+    little = (array.astype(array.dtype.newbyteorder("<"), copy=False) for array in native.values())
+    return EncodedTensors([("raw", b"".join(array.tobytes() for array in little))], native)

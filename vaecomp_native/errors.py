@@ -1,0 +1,27 @@
+"""Every error the package raises on purpose. Messages are one line: what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class VaecompError(Exception):
+    """Base of all errors of this package."""
+
+
+class ArchiveError(VaecompError, ValueError):
+    """The bytes are no archive that can be decoded; the message names the field and its offset."""
+
+
+class UnsupportedVersionError(ArchiveError):
+    """The archive has a newer format version than this library reads."""
+
+
+class WeightsError(VaecompError, ValueError):
+    """The weights to compress cannot be used; the message names the tensor."""
+
+
+class ModuleMismatchError(VaecompError, ValueError):
+    """A module and an archive do not hold the same tensors; the message lists the differences."""
+
+
+class TrainingError(VaecompError, RuntimeError):
+    """Training could not go on; the message says what to change."""

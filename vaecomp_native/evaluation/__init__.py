@@ -1,0 +1,1 @@
+"""How good a decoded model is and what it costs: accuracy and byte accounting."""

@@ -1,0 +1,118 @@
+"""Compress one trained model, decode it again both ways, and measure everything on the way."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from torch import nn
+
+import vaecomp_native as vc
+from vaecomp_native import reference
+from vaecomp_native.evaluation.accounting import amortised_ratio, break_even_models
+from vaecomp_native.progress import Progress, silent
+
+Decoder = Literal["paper", "compact"]
+
+DECODE_REPEATS = 5
+"""Native decodes that are timed; the fastest counts. The reference is timed once."""
+
+AMORTISED_MODELS = 100
+"""The number of models M of the amortised ratio in the reports."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """An archive of one model, what it decodes to, and what that took.
+
+    ``model`` is a copy of the original with the decoded weights in it; ``history`` is the training
+    curve; times are in seconds.
+    """
+
+    decoder: Decoder
+    info: vc.ArchiveInfo
+    weights: dict[str, np.ndarray]
+    model: nn.Module
+    history: list[dict[str, float]]
+    bit_exact: bool
+    compress_seconds: float
+    decode_seconds: float
+    reference_decode_seconds: float
+
+    @property
+    def codec(self) -> str:
+        """Name in results: the codec and its decoder."""
+        return f"vae-{self.decoder}"
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes that every model needs for itself when the decoder is shared."""
+        return self.info.bytes["total"] - self.info.bytes["decoder"]
+
+    @property
+    def break_even(self) -> int | None:
+        """Models that must share the decoder before it pays; see `break_even_models`."""
+        return break_even_models(self.info.bytes["decoder"], self.own_bytes, self.info.raw_bytes)
+
+    @property
+    def amortised(self) -> float:
+        """Ratio if `AMORTISED_MODELS` models of this size shared the decoder."""
+        shared = self.info.bytes["decoder"]
+        return amortised_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTISED_MODELS)
+
+
+def measure(
+    model: nn.Module,
+    path: Path,
+    *,
+    decoder: Decoder,
+    epochs: int,
+    latent: int = 64,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Measurement:
+    """Compress ``model`` to ``path`` and decode it natively and through the NumPy reference."""
+    report = vc.compress(
+        model, path, decoder=decoder, latent=latent, epochs=epochs, seed=seed, progress=progress
+    )
+    weights, seconds = _fastest(lambda: vc.decode(path), DECODE_REPEATS)
+    data = path.read_bytes()
+    expected, reference_seconds = _fastest(lambda: reference.decode(data), 1)
+    decoded = copy.deepcopy(model)
+    vc.load_into(decoded, path)
+    return Measurement(
+        decoder=decoder,
+        info=report.info,
+        weights=weights,
+        model=decoded.eval(),
+        history=[dict(epoch) for epoch in report.history],
+        bit_exact=_identical(weights, expected),
+        compress_seconds=report.seconds,
+        decode_seconds=seconds,
+        reference_decode_seconds=reference_seconds,
+    )
+
+
+def _fastest(function: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
+    """The result of ``function`` and the shortest of its running times in seconds."""
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        best = min(best, time.perf_counter() - start)
+    return result, best
+
+
+def _identical(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> bool:
+    """Whether both hold the same tensors in the same order, equal in every byte."""
+    return list(ours) == list(theirs) and all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(ours.values(), theirs.values(), strict=True)
+    )

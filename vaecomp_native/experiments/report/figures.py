@@ -1,0 +1,217 @@
+"""Pictures of the reports as inline SVG, drawn with matplotlib.
+
+Text and axes take the page's own colour (``currentColor``) and the background is transparent, so
+that one picture suits a light and a dark page.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from vaecomp_native.zoo.training import EpochRecord
+
+PARTS: dict[str, str] = {
+    "decoder": "#d55e00",
+    "latents": "#2f86c9",
+    "residual": "#cc79a7",
+    "tables": "#e69f00",
+    "passthrough": "#009e73",
+    "container": "#8c8c8c",
+}
+"""Parts of an archive in the order in which they are drawn, and their colours."""
+
+RAW_COLOUR = "#b0b0b0"
+SERIES = ("#2f86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+
+# A colour that nothing else uses; it becomes the page's own text colour.
+_INK = "#010203"
+
+_STYLE: dict[str, Any] = {
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 10,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": "#808080",
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "svg.hashsalt": "vaecomp",
+}
+
+
+def bytes_by_part(raw_bytes: int, archives: Mapping[str, Mapping[str, int]]) -> Markup:
+    """Archives as stacked bars (label -> bytes by part) below the bar of the raw weights."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(height=0.75 + 0.5 * (1 + len(archives)))
+        axes.barh(0, raw_bytes / 1000, color=RAW_COLOUR, height=0.6)
+        _end_label(axes, raw_bytes, 0)
+        for row, parts in enumerate(archives.values(), start=1):
+            left = 0.0
+            for part, colour in PARTS.items():
+                width = parts[part] / 1000
+                axes.barh(row, width, left=left, color=colour, height=0.6)
+                left += width
+            _end_label(axes, parts["total"], row)
+        axes.set_yticks(range(1 + len(archives)), ["raw weights", *archives])
+        axes.invert_yaxis()
+        axes.set_xlabel("kB (1,000 bytes)")
+        axes.margins(x=0.14)
+        used = [part for part in PARTS if any(parts[part] for parts in archives.values())]
+        handles = [Patch(color=PARTS[part], label=part) for part in used]
+        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(PARTS))
+        return _svg(figure, "Bytes of each archive by part, beside the raw weights")
+
+
+def weights_before_after(
+    name: str, original: np.ndarray, decoded: Mapping[str, np.ndarray]
+) -> Markup:
+    """A layer's weights [rows, columns]: original, then each decoding and its error x10."""
+    limit = float(np.abs(original).max()) or 1.0
+    images = [("original", original)]
+    for label, weights in decoded.items():
+        images += [(f"decoded, {label}", weights), ("error x10", 10 * (weights - original))]
+    with matplotlib.rc_context(_STYLE):
+        height, width = original.shape
+        figure = Figure(figsize=(8.4, 0.35 + len(images) * (0.32 + 7.0 * height / width)))
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(len(images), 1, squeeze=False)[:, 0]
+        for axes, (label, image) in zip(grid, images, strict=True):
+            picture = axes.imshow(image, cmap="RdBu", vmin=-limit, vmax=limit, aspect="equal")
+            axes.set_title(label, loc="left")
+            axes.set_axis_off()
+        figure.colorbar(picture, ax=list(grid), shrink=0.8, pad=0.02).outline.set_visible(False)
+        return _svg(figure, f"Weights of {name} before and after, one colour scale")
+
+
+def error_histogram(errors: Mapping[str, np.ndarray], spread: float) -> Markup:
+    """Histograms of decoded minus original weights; ``spread`` is the weights' own deviation."""
+    limit = max(float(np.quantile(np.abs(values), 0.999)) for values in errors.values()) or 1e-9
+    edges = np.linspace(-limit, limit, 121)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(height=2.8)
+        for colour, (label, values) in zip(SERIES, errors.items(), strict=False):
+            rms = float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+            clipped = np.clip(values, -limit, limit)
+            text = f"{label}: RMS error {rms:.2g}, {100 * rms / spread:.2g} % of the weights'"
+            axes.hist(clipped, edges, histtype="step", color=colour, linewidth=1.5, label=text)
+        axes.set_yscale("log")
+        axes.set_xlabel("decoded - original (the rare larger errors are in the outermost bars)")
+        axes.set_ylabel("weights")
+        axes.grid(axis="y")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1))
+        return _svg(figure, "Histogram of the errors of the decoded weights")
+
+
+def classifier_curve(curve: Sequence[EpochRecord]) -> Markup:
+    """Training loss and validation accuracy of a classifier, epoch by epoch."""
+    epochs = [record.epoch for record in curve]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 2.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, [record.loss for record in curve], color=SERIES[0], marker=".")
+        left.set_title("training loss (nats)", loc="left")
+        accuracies = [record.validation_accuracy for record in curve]
+        right.plot(epochs, accuracies, color=SERIES[1], marker=".")
+        right.set_title("validation accuracy (%)", loc="left")
+        for axes in (left, right):
+            _epoch_axis(axes)
+        return _svg(figure, "Training curve of the classifier")
+
+
+def vae_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
+    """Loss of the VAEs epoch by epoch, one panel each: training variants and validation ones."""
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 0.2 + 2.3 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (label, curve) in zip(panels, curves.items(), strict=False):
+            for colour, (key, text) in zip(SERIES, VAE_LOSSES.items(), strict=False):
+                epochs = [row["epoch"] for row in curve]
+                axes.plot(epochs, [row[key] for row in curve], color=colour, label=text)
+            axes.set_yscale("log")
+            axes.set_title(label, loc="left")
+            _epoch_axis(axes)
+        for axes in panels[len(curves) :]:
+            axes.set_axis_off()
+        panels[0].legend()
+        return _svg(figure, "Training curves of the variational autoencoders")
+
+
+VAE_LOSSES: dict[str, str] = {
+    "train_loss": "training variants",
+    "validation_loss": "validation variants",
+}
+"""Columns of a training curve that are drawn, and what they are."""
+
+
+def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
+    """Training time of the VAE against the model's size: label -> (parameters, seconds)."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(height=2.8)
+        for label, (parameters, seconds) in models.items():
+            axes.scatter(parameters / 1000, seconds, color=SERIES[0], s=36, zorder=3)
+            axes.annotate(
+                label,
+                (parameters / 1000, seconds),
+                xytext=(6, 6),
+                textcoords="offset points",
+                color=_INK,
+            )
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.margins(0.15)
+        axes.set_xlabel("parameters of the model (thousands)")
+        axes.set_ylabel("training time (s)")
+        axes.grid()
+        return _svg(figure, "Size of the model against training time of its VAE")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8.4, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _epoch_axis(axes: Axes) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid()
+
+
+def _end_label(axes: Axes, total: int, row: int) -> None:
+    """The number of bytes behind the end of a bar."""
+    axes.annotate(
+        f"{total:,} B",
+        (total / 1000, row),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=_INK,
+    )
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    """The figure as an SVG element that scales with the page and has a text for screen readers."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    document = buffer.getvalue()
+    element = document[document.index("<svg") :].replace(_INK, "currentColor")
+    return Markup(element.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))

@@ -1,0 +1,121 @@
+"""The native kernels, typed. Their exact arithmetic is in docs/kernels.md, their NumPy twins in `reference`.
+
+All functions release the GIL and take `threads`: how many threads may work, 0 for the cores this process may use. The
+number of threads never changes a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native import _core
+
+Array = npt.NDArray[Any]
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+Buffer = bytes | bytearray | memoryview
+
+
+def available_isas() -> list[str]:
+    """Names of the instruction sets that this processor has kernels for, plainest first."""
+    return _core.available_isas()
+
+
+def isa() -> str:
+    """Name of the instruction set in use: the fastest, unless `VAECOMP_ISA` or `use_isa` says otherwise."""
+    return _core.isa()
+
+
+@contextmanager
+def use_isa(name: str) -> Iterator[None]:
+    """Use the kernels of one instruction set inside a `with` block, in the whole process.
+
+    Raises ValueError for a name that is not in `available_isas()`.
+    """
+    before = _core.isa()
+    _core.set_isa(name)
+    try:
+        yield
+    finally:
+        _core.set_isa(before)
+
+
+def flatten_chunk(
+    tensors: Sequence[Array],
+    chunk_length: int = 2048,
+    *,
+    out: Float32Array | None = None,
+    threads: int = 0,
+) -> tuple[Float32Array, int]:
+    """Flatten tensors of real float dtypes, one behind another, into zero-padded chunks (kernels.md, 1).
+
+    Any shape, strides and byte order. Returns the chunks, float32 `[K, chunk_length]`, and how many padding
+    zeros end the last one. With `out`, a C-contiguous float32 array of that shape, the chunks are written there.
+    Raises ValueError for other dtypes, a chunk length below 1 or an `out` of another shape.
+    """
+    return _core.flatten_chunk(tensors, chunk_length, out, threads)
+
+
+def unchunk(
+    chunks: Float32Array,
+    specs: Sequence[tuple[tuple[int, ...], npt.DTypeLike]],
+    *,
+    threads: int = 0,
+) -> list[Array]:
+    """Undo `flatten_chunk`: cut chunks, float32 `[K, C]`, into new arrays of the given shapes and dtypes.
+
+    Raises ValueError if the chunks hold too few elements or a dtype is no real float.
+    """
+    return _core.unchunk(chunks, [(tuple(s), np.dtype(d)) for s, d in specs], threads)
+
+
+def noise_variants(
+    base: Float32Array,
+    count: int,
+    *,
+    probability: float,
+    sigma: float,
+    seed: int,
+    first_variant: int = 0,
+    first_index: int = 0,
+    threads: int = 0,
+) -> Float32Array:
+    """Variants of a parameter vector with Gaussian noise at random positions (kernels.md, 2).
+
+    `base` is float32 `[n]`; the result is float32 `[count, n]`. Each position is noisy with the given
+    probability, its deviation has standard deviation `sigma` (in units of the weights). Element (v, i) depends
+    on (seed, first_variant + v, first_index + i) alone (Philox4x32-10, Salmon et al. 2011), so that parts can be made
+    apart. Raises ValueError for a probability outside 0 to 1.
+    """
+    return _core.noise_variants(
+        base, count, probability, sigma, seed, first_variant, first_index, threads
+    )
+
+
+def encode_symbols(symbols: Int32Array, segments: Sequence[int], *, lanes: int = 0) -> bytes:
+    """Entropy-code int32 symbols `[n]` as one symbol stream (rANS; kernels.md, 5; format.md).
+
+    `segments` are the lengths of the parts that get a frequency table each; `lanes` is 1, 2, 4, 8, 16 or 32, or 0 for a
+    choice by size. Raises ValueError if a segment spans more than 4,096 values.
+    """
+    return _core.encode_symbols(symbols, segments, lanes)
+
+
+def decode_symbols(data: Buffer, *, threads: int = 0) -> Int32Array:
+    """Decode a symbol stream to int32 `[n]`. Raises ArchiveError for bytes that are none."""
+    return _core.decode_symbols(data, threads)
+
+
+def crc32c(data: Buffer) -> int:
+    """CRC-32C (Castagnoli) of contiguous bytes."""
+    return _core.crc32c(data)
+
+
+def digest(array: Array, *, threads: int = 0) -> int:
+    """64-bit digest of a C-contiguous array in native byte order, as archives store it (kernels.md, 6)."""
+    return _core.digest(array, threads)

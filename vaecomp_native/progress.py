@@ -1,0 +1,76 @@
+"""Progress of long runs: one callback type, and its picture on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called as ``progress(stage, done, total, metrics)``.
+
+``stage`` names what runs, ``done`` of ``total`` of its steps are over, and ``metrics`` holds the
+latest figures, such as ``{"loss": 0.12}``.
+"""
+
+
+def silent(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+    """Report nothing."""
+
+
+@contextmanager
+def console() -> Iterator[Progress]:
+    """Draw a bar on standard error while the block runs: loss, time spent and time left.
+
+    The bar is removed at the end. Nothing is drawn when standard error is not a terminal, so that
+    logs and pipes stay clean.
+    """
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _Bar(bars)
+
+
+class _Bar:
+    """A `Progress` that shows the stage at work as one bar."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._stage: str | None = None
+        self._done = 0
+        self._task: TaskID | None = None
+
+    def __call__(self, stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        # A stage of the same name that starts again (the next model) gets a clock of its own.
+        if self._task is None or stage != self._stage or done < self._done:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task = self._bars.add_task(stage, total=total, metrics="")
+        self._stage, self._done = stage, done
+        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._bars.update(self._task, completed=done, total=total, metrics=text)

@@ -1,0 +1,43 @@
+"""The executable specification: every kernel and the whole decode in plain NumPy.
+
+This package says the same as ``docs/kernels.md`` and ``docs/format.md``, step by step, and shares
+no code with the native module. It is slow on purpose: it is what the native kernels are tested
+against, byte for byte, and the baseline of the benchmarks. It needs NumPy, and ``ml_dtypes`` only
+where a bfloat16 or float8 array has to be made.
+"""
+
+from __future__ import annotations
+
+from vaecomp_native.reference.archive import decode
+from vaecomp_native.reference.checks import crc32c, digest, xxh64
+from vaecomp_native.reference.chunk import flatten_chunk, unchunk
+from vaecomp_native.reference.linear_f32 import decoder_f32, fma
+from vaecomp_native.reference.linear_i8 import decoder_i8
+from vaecomp_native.reference.noise import noise_variants
+from vaecomp_native.reference.rans import (
+    FrequencyTable,
+    decode_block,
+    decode_symbols,
+    encode_block,
+    encode_symbols,
+    frequency_table,
+)
+
+__all__ = [
+    "FrequencyTable",
+    "crc32c",
+    "decode",
+    "decode_block",
+    "decode_symbols",
+    "decoder_f32",
+    "decoder_i8",
+    "digest",
+    "encode_block",
+    "encode_symbols",
+    "flatten_chunk",
+    "fma",
+    "frequency_table",
+    "noise_variants",
+    "unchunk",
+    "xxh64",
+]

@@ -1,0 +1,98 @@
+"""Reading the archive's primitive fields, with errors that name the field and its offset."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.errors import ArchiveError
+
+
+class Cursor:
+    """A position in a range of an archive's bytes.
+
+    Every read names its field. Offsets in error messages count from the start of ``data``; for
+    bytes that stand in another place, ``where`` says which (an external section).
+    """
+
+    def __init__(
+        self, data: bytes, start: int = 0, end: int | None = None, where: str = ""
+    ) -> None:
+        self.data = data
+        self.position = start
+        self.end = len(data) if end is None else end
+        self.where = where
+        self.field_offset = start
+
+    @property
+    def left(self) -> int:
+        """Bytes not read yet."""
+        return self.end - self.position
+
+    def fail(self, field: str, problem: str) -> NoReturn:
+        """Raise ArchiveError about the field that was read last (or is about to be read)."""
+        raise ArchiveError(f"{self.where}{field} at offset {self.field_offset}: {problem}")
+
+    def take(self, size: int, field: str) -> bytes:
+        """The next ``size`` bytes."""
+        self.field_offset = self.position
+        if size > self.left:
+            self.fail(field, f"{size} bytes are needed and {self.left} are left")
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def last_taken(self) -> Cursor:
+        """A cursor over the bytes that were taken last."""
+        return Cursor(self.data, self.field_offset, self.position, self.where)
+
+    def unpack(self, layout: str, field: str) -> int:
+        """One fixed-size little-endian integer (a ``struct`` letter)."""
+        return int(struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), field))[0])
+
+    def array(self, dtype: str, count: int, field: str) -> npt.NDArray[Any]:
+        """Read ``count`` little-endian numbers of a dtype such as "f4" as a native array."""
+        raw = np.frombuffer(self.take(count * np.dtype(dtype).itemsize, field), "<" + dtype)
+        return raw.astype(dtype)
+
+    def varint(self, field: str, low: int = 0, high: int = (1 << 64) - 1) -> int:
+        """An unsigned LEB128 number in [low, high], in its shortest form and below 2^64."""
+        start = self.position
+        value = 0
+        for index in range(10):
+            byte = self.take(1, field)[0]
+            value |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                break
+        self.field_offset = start
+        if byte >= 0x80 or value >= 1 << 64:
+            self.fail(field, "the varint is longer than 64 bits")
+        if byte == 0 and index > 0:
+            self.fail(field, "the varint is not in its shortest form")
+        if not low <= value <= high:
+            self.fail(field, f"{value} is not in the range {low} to {high}")
+        return value
+
+    def zigzag(self, field: str, low: int, high: int) -> int:
+        """A signed number in [low, high], folded into a varint."""
+        v = self.varint(field)
+        value = -(v >> 1) - 1 if v & 1 else v >> 1
+        if not low <= value <= high:
+            self.fail(field, f"{value} is not in the range {low} to {high}")
+        return value
+
+    def string(self, field: str) -> str:
+        """A length-prefixed UTF-8 string of at most 65,535 bytes."""
+        raw = self.take(self.varint(f"{field} length", high=65_535), field)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail(field, "the bytes are not valid UTF-8")
+
+    def finish(self, field: str) -> None:
+        """Refuse bytes that are left over."""
+        self.field_offset = self.position
+        if self.left:
+            self.fail(field, f"{self.left} bytes are left over at its end")

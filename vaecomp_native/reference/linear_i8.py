@@ -1,0 +1,48 @@
+"""The integer decoder's forward pass (docs/kernels.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def accumulate(
+    inputs: npt.NDArray[np.int8], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """One layer: inputs [K, in], weights [out, in], bias [out] to int32 [K, out] modulo 2^32."""
+    # Sums of at most 2^20 products below 2^15 are whole numbers below 2^53: float64 holds all of
+    # them exactly.
+    sums = (inputs.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+    return (sums + bias).astype(np.int32)
+
+
+def requantise(
+    accumulators: npt.NDArray[np.int32],
+    multiplier: npt.NDArray[np.int32],
+    shift: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.int8]:
+    """Accumulators [K, out] to the next layer's int8 inputs in [0, 127], the ReLU included."""
+    product = accumulators.astype(np.int64) * multiplier.astype(np.int64)
+    half = np.int64(1) << np.maximum(shift.astype(np.int64) - 1, 0)
+    rounded = np.where(shift == 0, product, (product + half) >> shift.astype(np.int64))
+    return np.clip(rounded, 0, 127).astype(np.int8)
+
+
+def decoder_i8(
+    layers: Sequence[tuple[npt.NDArray[Any], ...]], latents: npt.NDArray[np.int8]
+) -> npt.NDArray[np.float32]:
+    """Latents int8 [K, L] through an integer decoder; float32 [K, C].
+
+    Hidden layers are (weight int8 [out, in], bias int32 [out], multiplier int32 [out], shift uint8
+    [out]), the last one is (weight, bias, scale float32 [out]).
+    """
+    *hidden, (last_weight, last_bias, scale) = layers
+    x = latents
+    for weight, bias, multiplier, shift in hidden:
+        x = requantise(accumulate(x, weight, bias), multiplier, shift)
+    with np.errstate(all="ignore"):
+        outputs = accumulate(x, last_weight, last_bias).astype(np.float32) * scale
+    return np.asarray(outputs, np.float32)

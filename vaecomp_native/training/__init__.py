@@ -1,0 +1,21 @@
+"""Training: a variational autoencoder of one model's weights, and the decoders that archives keep.
+
+`train_vae` trains it on noisy variants of the chunks; `to_float32` and `to_integer` turn the result into a decoder and
+latents. This is the only part of the package that needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from vaecomp_native.training.config import TrainingConfig, WeightPrecision
+from vaecomp_native.training.floating import to_float32
+from vaecomp_native.training.integer import to_integer
+from vaecomp_native.training.trainer import TrainedVAE, train_vae
+
+__all__ = [
+    "TrainedVAE",
+    "TrainingConfig",
+    "WeightPrecision",
+    "to_float32",
+    "to_integer",
+    "train_vae",
+]

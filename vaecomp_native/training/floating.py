@@ -1,0 +1,30 @@
+"""The float32 decoder of a trained VAE."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaecomp_native.decoders import Float32Decoder, Float32Layer
+from vaecomp_native.training.trainer import TrainedVAE
+
+
+def to_float32(trained: TrainedVAE, chunks: np.ndarray) -> tuple[Float32Decoder, np.ndarray]:
+    """The VAE's decoder, with the scale folded into its last layer, and the posterior means.
+
+    Args:
+        trained: result of `train_vae`.
+        chunks: float32 [K, C].
+
+    Returns:
+        The decoder and its latents, float32 [K, L].
+    """
+    module = trained.module
+    hidden = _layer(module.decoder_hidden.weight.detach().numpy(), module.decoder_hidden.bias.detach().numpy(), 1.0)
+    last = _layer(
+        module.decoder_output.weight.detach().numpy(), module.decoder_output.bias.detach().numpy(), trained.scale
+    )
+    return Float32Decoder((hidden, last)), trained.means(chunks).numpy()
+
+
+def _layer(weight: np.ndarray, bias: np.ndarray, scale: float) -> Float32Layer:
+    return Float32Layer(weight * np.float32(scale), bias * np.float32(scale))

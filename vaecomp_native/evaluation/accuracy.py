@@ -12,7 +12,7 @@ BATCH = 1000
 def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Class int64 [N] of each image float32 [N, ...]; the model is left in evaluation mode."""
     model.eval()
-    return torch.cat([model(batch).argmax(1) for batch in images.split(BATCH)])
+    return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
 
 
 def percent_correct(predicted: torch.Tensor, labels: torch.Tensor) -> float:

@@ -19,7 +19,7 @@ from vaecomp_native.zoo.training import EPOCHS_BUNDLED, train_classifier
 
 DECODERS: tuple[Decoder, ...] = ("paper", "compact")
 
-DEMO_EPOCHS = 60
+DEMO_EPOCHS = 12
 """Epochs of the VAE here; `vaecomp_native.compress` takes up to 500."""
 
 
@@ -109,7 +109,7 @@ def run(
         settings={
             "classifier epochs": classifier_epochs,
             "VAE epochs, at most": epochs,
-            "latent": measurements[0].info.latent,
+            "latent": measurements[0].latent,
             "seed": seed,
         },
     )

@@ -32,11 +32,12 @@ _Result = TypeVar("_Result")
 class Measurement:
     """An archive of one model, what it decodes to, and what that took.
 
-    ``model`` is a copy of the original with the decoded weights in it; ``history`` is the training
+    ``latent`` is that asked for. ``model`` is a copy of the original with the decoded weights in it; ``history`` is the training
     curve; times are in seconds.
     """
 
     decoder: Decoder
+    latent: int
     info: vc.ArchiveInfo
     weights: dict[str, np.ndarray]
     model: nn.Module
@@ -89,6 +90,7 @@ def measure(
     vc.load_into(decoded, path)
     return Measurement(
         decoder=decoder,
+        latent=latent,
         info=report.info,
         weights=weights,
         model=decoded.eval(),

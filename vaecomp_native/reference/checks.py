@@ -151,7 +151,9 @@ def digest(array: npt.NDArray[Any]) -> int:
     """The tensor digest of an array of any dtype, strides and byte order: 64 bits."""
     message = little_endian_bytes(array)
     full = message.size // _LEAF_BYTES * _LEAF_BYTES
-    leaves = [_rows_xxh64(message[:full].reshape(-1, _LEAF_BYTES))]
+    leaves = [np.empty(0, np.uint64)]
+    if full > 0:
+        leaves.append(_rows_xxh64(message[:full].reshape(-1, _LEAF_BYTES)))
     if full < message.size:
         leaves.append(_rows_xxh64(message[None, full:]))
     return xxh64(np.concatenate(leaves).astype("<u8").tobytes())

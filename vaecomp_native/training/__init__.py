@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vaecomp_native.training.config import TrainingConfig, WeightPrecision
 from vaecomp_native.training.floating import to_float32
+from vaecomp_native.training.importance import tensor_importance
 from vaecomp_native.training.integer import to_integer
 from vaecomp_native.training.trainer import TrainedVAE, train_vae
 
@@ -15,6 +16,7 @@ __all__ = [
     "TrainedVAE",
     "TrainingConfig",
     "WeightPrecision",
+    "tensor_importance",
     "to_float32",
     "to_integer",
     "train_vae",

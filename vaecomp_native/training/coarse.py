@@ -69,7 +69,7 @@ def coarse_decoder(
         bias=np.zeros(length, np.int32),
         multiplier=None,
         shift=None,
-        scale=np.full(length, grids.scale, np.float32),
+        scale=np.full(length, grids.scale * _shrinkage(chunks[first], shared, units, grids.scale), np.float32),
     )
     return IntegerDecoder((hidden, last)), codes[group]
 
@@ -152,6 +152,20 @@ def _assign(
         np.concatenate([wide[over], grids.activation]),
         np.concatenate([outliers, symbols]),
     )
+
+
+def _shrinkage(chunks: np.ndarray, weights: np.ndarray, units: _Units, scale: np.float32) -> np.float32:
+    """How much smaller rounding towards zero made the chunks on the average, at least 1.
+
+    A layer whose weights all shrink changes its output's size, which costs a network more than noise of the same
+    energy; recurrent ones feel it most.
+    """
+    squares = np.square(weights)
+    decoded = np.zeros_like(chunks)
+    np.add.at(decoded, units.chunk, units.symbols * (units.activation[:, None] * scale))
+    energy = float((squares * np.square(chunks)).sum(dtype=np.float64))
+    correlation = float((squares * chunks * decoded).sum(dtype=np.float64))
+    return np.float32(energy / correlation) if 0 < correlation < energy else np.float32(1)
 
 
 def _codes(means: np.ndarray) -> tuple[np.ndarray, int]:

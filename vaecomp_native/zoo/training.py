@@ -85,7 +85,7 @@ def _step(
 ) -> float:
     optimiser.zero_grad()
     loss = nn.functional.cross_entropy(model(digits.images[rows]), digits.labels[rows])
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
     optimiser.step()
     return loss.item()

@@ -35,9 +35,8 @@ class DemoReport:
 def render_demo(report: DemoReport) -> str:
     """The HTML page."""
     state = {name: value.numpy() for name, value in report.trained.model.state_dict().items()}
-    names = [measurement.decoder for measurement in report.measurements]
-    weights = {m.decoder: m.weights for m in report.measurements}
-    predictions = {"original": report.original, **dict(zip(names, report.decoded, strict=True))}
+    weights: dict[str, dict[str, np.ndarray]] = {m.decoder: m.weights for m in report.measurements}
+    predictions = {"original": report.original, **dict(zip(weights, report.decoded, strict=True))}
     flat = np.concatenate([tensor.ravel() for tensor in state.values()])
     errors = {
         name: np.concatenate([(decoded[key] - state[key]).ravel() for key in state])

@@ -36,7 +36,7 @@ SERIES = ("#2f86c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 # A colour that nothing else uses; it becomes the page's own text colour.
 _INK = "#010203"
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.size": 10,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -104,7 +104,7 @@ def weights_before_after(
 def error_histogram(errors: Mapping[str, np.ndarray], spread: float) -> Markup:
     """Histograms of decoded minus original weights; ``spread`` is the weights' own deviation."""
     limit = max(float(np.quantile(np.abs(values), 0.999)) for values in errors.values()) or 1e-9
-    edges = np.linspace(-limit, limit, 121)
+    edges = np.linspace(-limit, limit, 121).tolist()
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(height=2.8)
         for colour, (label, values) in zip(SERIES, errors.items(), strict=False):

@@ -59,7 +59,7 @@ class ModelReport:
     @property
     def paper_predictions(self) -> torch.Tensor:
         """Predictions of the archive with the paper-size decoder at the paper's latent."""
-        return self.sweep_predictions[self.paper.info.latent]
+        return self.sweep_predictions[self.paper.latent]
 
     @property
     def paper_accuracy(self) -> float:

@@ -1,0 +1,174 @@
+#include "decode/archive.hpp"
+
+#include <cstring>
+
+#include "core/digest.hpp"
+#include "format/writer.hpp"
+#include "kernels/kernels.hpp"
+#include "tests/support.hpp"
+
+namespace vaecomp {
+namespace {
+
+using testing::expect_error;
+
+constexpr std::size_t latent = 4, chunk_length = 24, chunks = 5, padding = 7;
+
+std::vector<IntegerLayer> layers() {
+    IntegerLayer hidden{latent, 6, testing::random_integers<std::int8_t>(24, -30, 30, 1), std::vector<std::int32_t>(6, 9),
+                        std::vector<std::int32_t>(6, 1 << 20), std::vector<std::uint8_t>(6, 22), {}};
+    IntegerLayer last{6, chunk_length, testing::random_integers<std::int8_t>(144, -30, 30, 2),
+                      std::vector<std::int32_t>(chunk_length), {}, {}, std::vector<float>(chunk_length, 0.25f)};
+    return {hidden, last};
+}
+
+// A file with two latent tensors (float32 and float16), a raw one, an empty one and an alias.
+struct Sample {
+    std::vector<std::uint8_t> file;
+    std::vector<float> values;
+    std::vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
+};
+
+Sample make_sample() {
+    Sample sample;
+    const std::vector<std::int8_t> z = testing::random_integers<std::int8_t>(chunks * latent, -9, 9, 3);
+    sample.values.resize(chunks * chunk_length);
+    forward(IntegerDecoder(layers()), z.data(), chunks, sample.values.data(), 1);
+    const std::size_t flat = chunks * chunk_length - padding, first = 60;
+    std::vector<std::uint8_t> half((flat - first) * 2);
+    kernels().from_float32[convertible_index(DType::f16)](sample.values.data() + first, half.data(), flat - first);
+
+    const std::vector<std::vector<std::size_t>> segments = {{24}, {72, 72}};
+    const std::vector<std::size_t> latent_segments = {chunks * latent};
+    const auto decoder = encode_integer_decoder(layers(), segments);
+    const auto latents = encode_int8_latents({0, chunk_length, chunks, latent, padding}, z, latent_segments);
+    const std::vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
+                                              {SectionKind::latents, latents},
+                                              {SectionKind::raw, sample.raw}};
+    const std::vector<Tensor> tensors = {
+        {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest(sample.values.data(), first, DType::f32, 1)},
+        {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest(half.data(), flat - first, DType::f16, 1)},
+        {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest(sample.raw.data(), 4, DType::i16, 1)},
+        {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest(nullptr, 0, DType::f64, 1)},
+        {"tied", Codec::alias, DType::f32, {}, 0, 0},
+    };
+    const std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
+    sample.file = write_archive(metadata, sections, tensors);
+    return sample;
+}
+
+void decode_everything(Bytes file) {
+    const Archive archive(file);
+    archive.verify(1);
+}
+
+TEST(Archive, DecodesWhatWasWritten) {
+    const Sample sample = make_sample();
+    testing::for_every_isa([&](Isa) {
+        for (const std::size_t threads : {1u, 3u}) {
+            const Archive archive(sample.file);
+            ASSERT_EQ(archive.index().tensors.size(), 5u);
+            EXPECT_EQ(archive.index().tensors[4].shape, (std::vector<std::size_t>{6, 10}));
+            std::vector<float> a(60);
+            std::vector<std::uint8_t> raw(8);
+            const std::vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())}, {2, raw.data()}};
+            archive.decode(destinations, {.verify = true, .threads = threads});
+            EXPECT_EQ(std::memcmp(a.data(), sample.values.data(), 240), 0);
+            EXPECT_EQ(raw, sample.raw);
+            archive.verify(threads);
+        }
+    });
+}
+
+TEST(Archive, AccountsForEveryByte) {
+    const Sample sample = make_sample();
+    const Accounting bytes = Archive(sample.file).accounting();
+    EXPECT_EQ(bytes.container + bytes.decoder + bytes.latents + bytes.residual + bytes.tables + bytes.passthrough,
+              sample.file.size());
+    EXPECT_EQ(bytes.passthrough, 8u);
+    EXPECT_GT(bytes.tables, 0u);
+}
+
+TEST(Archive, RefusesEveryPrefix) {
+    const Sample sample = make_sample();
+    for (std::size_t size = 0; size < sample.file.size(); ++size) {
+        EXPECT_THROW(decode_everything({sample.file.data(), size}), Error) << size;
+    }
+}
+
+TEST(Archive, RefusesEveryFlippedBit) {
+    std::vector<std::uint8_t> file = make_sample().file;
+    for (std::size_t bit = 0; bit < file.size() * 8; ++bit) {
+        const auto mask = static_cast<std::uint8_t>(1u << (bit % 8));
+        file[bit / 8] ^= mask;
+        EXPECT_THROW(decode_everything(file), Error) << "bit " << bit;
+        file[bit / 8] ^= mask;
+    }
+}
+
+// Puts right the checksums of header and index after a change, so that the change itself is judged.
+void reseal(std::vector<std::uint8_t>& file) {
+    const auto index_bytes = load_le<std::uint32_t>(file.data() + 12);
+    store_le(file.data() + 24, kernels().crc32c(file.data() + header_bytes, index_bytes));
+    store_le(file.data() + 28, kernels().crc32c(file.data(), header_bytes - 4));
+}
+
+TEST(Archive, SurvivesEveryByteOfTheIndexChangedUnderValidChecksums) {
+    const std::vector<std::uint8_t> good = make_sample().file;
+    const std::size_t end = header_bytes + load_le<std::uint32_t>(good.data() + 12);
+    for (std::size_t at = 0; at < end; ++at) {
+        for (unsigned change = 1; change < 256; ++change) {
+            std::vector<std::uint8_t> file = good;
+            file[at] ^= static_cast<std::uint8_t>(change);
+            if (at < 12 || at >= 16) reseal(file);
+            try {
+                decode_everything(file);  // a changed name, say, is a valid file
+            } catch (const Error&) {
+            }
+        }
+    }
+}
+
+TEST(Archive, NamesANewerVersion) {
+    std::vector<std::uint8_t> file = make_sample().file;
+    file[8] = 2;
+    expect_error(ErrorCode::unsupported_version, "version 2", [&] { decode_everything(file); });
+}
+
+TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
+    ByteWriter index;
+    index.varint(0);
+    index.varint(1);
+    index.fixed(static_cast<std::uint8_t>(SectionKind::raw));
+    index.fixed(section_external);
+    index.varint(2);
+    index.fixed(std::uint32_t{0});
+    for (std::uint8_t i = 0; i < 32; ++i) index.fixed(i);
+    index.varint(1);
+    index.string("x");
+    for (const int byte : {0, 3, 1, 1, 0}) index.fixed(static_cast<std::uint8_t>(byte));  // raw, uint16, rank 1, length 1, section 0
+    index.fixed(std::uint64_t{0});
+    ByteWriter writer;
+    writer.append(magic);
+    writer.fixed(format_version);
+    writer.fixed(std::uint16_t{0});
+    writer.fixed(static_cast<std::uint32_t>(index.size()));
+    writer.fixed(std::uint64_t{header_bytes + index.size()});
+    writer.fixed(std::uint64_t{0});
+    writer.append(index.bytes());
+    reseal(writer.bytes());
+    const Archive archive(writer.bytes());
+    std::vector<std::uint8_t> data(2);
+    const Destination destination{0, data.data()};
+    expect_error(ErrorCode::missing_section, "sha256 000102030405", [&] { archive.decode({&destination, 1}, {}); });
+}
+
+TEST(Writer, RefusesPartsThatMakeNoArchive) {
+    const std::vector<std::uint8_t> bytes = {1, 2};
+    const std::vector<NewSection> sections = {{SectionKind::raw, bytes}};
+    const std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {3}, 0, 0}};
+    expect_error(ErrorCode::invalid_argument, "no valid archive", [&] { write_archive({}, sections, tensors); });
+}
+
+}  // namespace
+}  // namespace vaecomp

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vaecomp_native as vc
+from vaecomp_native import kernels, reference
+
+from .archives import Sample, make_sample
+
+HEADER = 32
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return make_sample()
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_decode_gives_back_what_was_written_on_every_path(
+    sample: Sample, isa: str, threads: int
+) -> None:
+    assert_same(vc.decode(sample.data, threads=threads), sample.arrays)
+
+
+def test_reference_decodes_the_same_bytes(sample: Sample) -> None:
+    assert_same(reference.decode(sample.data), sample.arrays)
+
+
+def test_every_kind_of_source_is_read(sample: Sample, tmp_path: Path) -> None:
+    path = tmp_path / "model.vaec"
+    path.write_bytes(sample.data)
+    sources = [str(path), path, sample.data, bytearray(sample.data), memoryview(sample.data)]
+    for source in [*sources, io.BytesIO(sample.data)]:
+        assert_same(vc.decode(source), sample.arrays)
+    with path.open("rb") as file:
+        assert_same(vc.decode(file), sample.arrays)
+
+
+def test_open_decodes_one_tensor_at_a_time(sample: Sample) -> None:
+    with vc.open(sample.data) as archive:
+        assert list(archive.keys()) == list(sample.arrays)
+        assert "encoder.bias" in archive
+        assert "nothing" not in archive
+        for name in reversed(list(archive)):
+            assert archive[name].tobytes() == sample.arrays[name].tobytes()
+        with pytest.raises(KeyError, match="nothing"):
+            archive["nothing"]
+    with pytest.raises(ValueError, match="closed"):
+        archive["encoder.bias"]
+
+
+def test_names_choose_tensors_and_tied_ones_share_memory(sample: Sample) -> None:
+    chosen = vc.decode(sample.data, names=["tied", "head", "encoder.weight"])
+    assert list(chosen) == ["tied", "head", "encoder.weight"]
+    assert chosen["tied"] is chosen["encoder.weight"]
+    assert vc.decode(sample.data, names=[]) == {}
+    with pytest.raises(KeyError, match="absent"):
+        vc.decode(sample.data, names=["head", "absent"])
+
+
+def test_info_counts_every_byte(sample: Sample) -> None:
+    info = vc.verify(sample.data)
+    parts = {name: size for name, size in info.bytes.items() if name != "total"}
+    assert set(parts) == {"container", "decoder", "latents", "residual", "tables", "passthrough"}
+    assert sum(parts.values()) == info.bytes["total"] == len(sample.data)
+    own = {name: array for name, array in sample.arrays.items() if name != "tied"}
+    assert info.parameters == sum(array.size for array in own.values())
+    assert info.raw_bytes == sum(array.nbytes for array in own.values())
+    assert info.ratio_self_contained == info.raw_bytes / len(sample.data)
+    assert info.latent_numbers == (70 + 3) * 6
+    assert info.metadata == {"format": "pt", "ключ": "值"}
+    tied = info.tensors[-1]
+    assert (tied.codec, tied.alias_of, tied.shape) == ("alias", "encoder.weight", (30, 50))
+
+
+def test_many_threads_read_one_archive(sample: Sample) -> None:
+    failures: list[BaseException] = []
+    with vc.open(sample.data, threads=2) as archive:
+
+        def read() -> None:
+            try:
+                for name, array in sample.arrays.items():
+                    assert archive[name].tobytes() == array.tobytes()
+            except BaseException as error:
+                failures.append(error)
+
+        workers = [threading.Thread(target=read) for _ in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert not failures
+
+
+def test_every_truncation_is_an_archive_error(sample: Sample) -> None:
+    for size in range(len(sample.data)):
+        with pytest.raises(vc.ArchiveError, match=r"at offset \d+"):
+            vc.decode(sample.data[:size])
+
+
+@given(st.data())
+def test_verify_sees_any_flipped_bit(data: st.DataObject) -> None:
+    good = make_sample().data
+    changed = bytearray(good)
+    bit = data.draw(st.integers(0, len(good) * 8 - 1))
+    changed[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(vc.ArchiveError):
+        vc.verify(changed)
+
+
+@given(st.data())
+def test_native_and_reference_agree_on_damaged_files(data: st.DataObject) -> None:
+    """Bytes changed under valid checksums: both decoders refuse, or both give the same arrays."""
+    changed = bytearray(make_sample().data)
+    index_bytes = struct.unpack_from("<I", changed, 12)[0]
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(HEADER, HEADER + index_bytes - 1))
+        changed[at] = data.draw(st.integers(0, 255))
+    reseal(changed)
+    try:
+        expected = reference.decode(bytes(changed))
+    except vc.ArchiveError:
+        with pytest.raises(vc.ArchiveError):
+            vc.verify(changed)
+    else:
+        assert_same(vc.decode(changed), expected)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(vc.ArchiveError):
+        vc.decode(data)
+
+
+def test_magic_and_version_are_named() -> None:
+    data = bytearray(make_sample().data)
+    data[0] = 0
+    with pytest.raises(vc.ArchiveError, match="magic at offset 0"):
+        vc.decode(data)
+    data = bytearray(make_sample().data)
+    data[8] = 2
+    with pytest.raises(vc.UnsupportedVersionError, match="version 2"):
+        vc.decode(data)
+
+
+def test_absurd_claims_fail_without_allocating() -> None:
+    """A file of some hundred bytes that claims terabytes."""
+    index = b"\x00" + b"\x01" + b"\x01\x00\x02" + struct.pack("<I", kernels.crc32c(b"ab"))
+    shape = b"\x80\x80\x80\x80\x80\x02"  # 2^36
+    for rows in (
+        b"\x01\x01x\x00\x01\x01" + shape + b"\x00" + bytes(8),
+        b"\x01\x01x\x00\x01\x02" + shape + shape + b"\x00" + bytes(8),
+    ):
+        with pytest.raises(vc.ArchiveError, match="tensor shape at offset"):
+            vc.open(seal(index + rows, b"ab"))
+    with pytest.raises(vc.ArchiveError, match="tensor name at offset"):
+        vc.open(seal(index + b"\xff\xff\xff\x07", b"ab"))
+    with pytest.raises(vc.ArchiveError, match="section count at offset"):
+        vc.open(seal(b"\x00\xff\xff\xff\xff\x7f", b""))
+
+
+def seal(index: bytes, section: bytes) -> bytes:
+    """A whole file around an index and the bytes of its one section."""
+    padding = -(HEADER + len(index)) % 64 if section else 0
+    size = HEADER + len(index) + padding + len(section)
+    head = b"\x89VAEC\r\n\x1a" + struct.pack("<HHIQ", 1, 0, len(index), size) + bytes(8)
+    data = bytearray(head + index + bytes(padding) + section)
+    reseal(data)
+    return bytes(data)
+
+
+def reseal(data: bytearray) -> None:
+    index_bytes = struct.unpack_from("<I", data, 12)[0]
+    crc = kernels.crc32c(bytes(data[HEADER : HEADER + index_bytes]))
+    struct.pack_into("<I", data, 24, crc)
+    struct.pack_into("<I", data, 28, kernels.crc32c(bytes(data[:28])))

@@ -1,0 +1,31 @@
+"""Every archive ever written must decode to the same bytes forever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+import vaecomp_native as vc
+from vaecomp_native import reference
+
+GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.vaec"))
+
+
+def test_there_is_one_golden_for_each_format_version() -> None:
+    versions = range(1, vc.format_version + 1)
+    assert [path.stem for path in GOLDENS] == [f"format-{version}" for version in versions]
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("decode", [vc.decode, reference.decode], ids=["native", "reference"])
+def test_golden_decodes_to_the_same_bytes(path: Path, decode, isa: str) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    decoded = decode(path.read_bytes())
+    assert list(decoded) == list(expected)
+    for name, array in decoded.items():
+        assert array.dtype.name == expected[name]["dtype"]
+        assert list(array.shape) == expected[name]["shape"]
+        assert hashlib.sha256(array.tobytes()).hexdigest() == expected[name]["sha256"]

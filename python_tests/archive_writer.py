@@ -113,5 +113,7 @@ class Archive:
                 body += bytes(-(32 + len(body)) % 64) + content
         body += self.tail
         size = 32 + len(body) if self.file_size is None else self.file_size
-        head = MAGIC + struct.pack("<HHIQI", self.version, self.flags, len(index), size, crc32c(index))
+        head = MAGIC + struct.pack(
+            "<HHIQI", self.version, self.flags, len(index), size, crc32c(index)
+        )
         return head + struct.pack("<I", crc32c(head)) + body

@@ -29,8 +29,22 @@ _SPECIAL_FLOAT32 = np.array(
         *(0x00000000, 0x80000000, 0x00000001, 0x80000001, 0x007FFFFF, 0x00800000),  # 0, subnormals
         *(0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000),  # the largest finite numbers, infinities
         *(0x7F800001, 0xFFBFFFFF, 0x7FC00000, 0xFFC00001, 0x7FFFFFFF, 0xFFFFFFFF),  # NaNs
-        *(0x477FE000, 0x477FEFFF, 0x477FF000, 0x43E00000, 0x43E80000, 0x43E80001),  # float16, e4m3fn
-        *(0x33000000, 0x33000001, 0x387FC000, 0x387FE000, 0x3A800000, 0x37800000),  # narrow subnormals
+        *(
+            0x477FE000,
+            0x477FEFFF,
+            0x477FF000,
+            0x43E00000,
+            0x43E80000,
+            0x43E80001,
+        ),  # float16, e4m3fn
+        *(
+            0x33000000,
+            0x33000001,
+            0x387FC000,
+            0x387FE000,
+            0x3A800000,
+            0x37800000,
+        ),  # narrow subnormals
     ],
     np.uint32,
 )
@@ -38,8 +52,17 @@ _SPECIAL_FLOAT64 = np.array(
     [
         *(0x7FF0000000000001, 0xFFF7FFFFFFFFFFFF, 0x7FF8000000000000, 0xFFFFFFFFFFFFFFFF),  # NaNs
         *(0x47EFFFFFEFFFFFFF, 0x47EFFFFFF0000000, 0xC7EFFFFFE0000001),  # around float32's overflow
-        *(0x3690000000000000, 0x3690000000000001, 0x36A8000000000000, 0x0000000000000001),  # subnormals
-        *(0x3FF0000010000000, 0x3FF0000030000000, 0x3FF0000010000001),  # halfway between float32 numbers
+        *(
+            0x3690000000000000,
+            0x3690000000000001,
+            0x36A8000000000000,
+            0x0000000000000001,
+        ),  # subnormals
+        *(
+            0x3FF0000010000000,
+            0x3FF0000030000000,
+            0x3FF0000010000001,
+        ),  # halfway between float32 numbers
     ],
     np.uint64,
 )
@@ -62,7 +85,9 @@ def float_values(rng: np.random.Generator, dtype: np.dtype[Any], size: int) -> A
     normal = rng.standard_normal(size).astype(dtype)
     special = rng.choice(special_values(dtype).view(bits.view(f"u{dtype.itemsize}").dtype), size)
     source = rng.integers(0, 3, size)
-    return np.choose(source, [x.view(f"u{dtype.itemsize}") for x in (normal, bits, special)]).view(dtype)
+    return np.choose(source, [x.view(f"u{dtype.itemsize}") for x in (normal, bits, special)]).view(
+        dtype
+    )
 
 
 def with_layout(array: Array, layout: str) -> Array:

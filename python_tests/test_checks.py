@@ -45,7 +45,9 @@ def test_crc32c_of_known_vectors(isa: str, message: bytes, crc: int) -> None:
 
 
 @given(rng=generators, length=LENGTHS, start=st.integers(0, 16))
-def test_crc32c_equals_reference(isa: str, rng: np.random.Generator, length: int, start: int) -> None:
+def test_crc32c_equals_reference(
+    isa: str, rng: np.random.Generator, length: int, start: int
+) -> None:
     data = memoryview(rng.bytes(start + length))[start:]
     assert kernels.crc32c(data) == reference.crc32c(data)
 

@@ -79,9 +79,7 @@ KERNELS: dict[str, Kernel] = {
         CHUNKS, [((100,), ml_dtypes.bfloat16), ((200,), np.float16), ((200,), np.float64)]
     ),
     "noise_variants": lambda threads: [
-        kernels.noise_variants(
-            BASE, 3, probability=0.3, sigma=2.0**-130, seed=1, threads=threads
-        ),
+        kernels.noise_variants(BASE, 3, probability=0.3, sigma=2.0**-130, seed=1, threads=threads),
         kernels.noise_variants(BASE, 3, probability=1 / 3, sigma=0.5, seed=1, threads=threads),
     ],
     "decoder_i8": lambda threads: [

@@ -21,9 +21,7 @@ PROBABILITIES = st.one_of(
     st.sampled_from([0.0, 1.0, 2.0**-32, 2.0**-31, 1e-9, 1e-3, 0.05, 0.5, 1 - 2.0**-31]),
     st.floats(0, 1),
 )
-SIGMAS = st.one_of(
-    st.sampled_from([0.0, 1.0, -2.0, 1e-3, 1e-40, 1e38, 1e-300]), st.floats(0, 10)
-)
+SIGMAS = st.one_of(st.sampled_from([0.0, 1.0, -2.0, 1e-3, 1e-40, 1e38, 1e-300]), st.floats(0, 10))
 
 
 def below_2_64(room: int) -> st.SearchStrategy[int]:
@@ -100,7 +98,9 @@ def test_positions_without_noise_keep_their_bits(isa: str) -> None:
 def deviates(count: int, n: int, seed: int = 1, **first: int) -> npt.NDArray[np.float64]:
     """Standard normal deviates at every position, [count, n]."""
     zeros = np.zeros(n, np.float32)
-    return kernels.noise_variants(zeros, count, probability=1.0, sigma=1.0, seed=seed, **first).astype(np.float64)
+    return kernels.noise_variants(
+        zeros, count, probability=1.0, sigma=1.0, seed=seed, **first
+    ).astype(np.float64)
 
 
 def kolmogorov_distance(sample: npt.NDArray[np.float64]) -> float:
@@ -124,7 +124,12 @@ def test_distribution_is_normal(seed: int) -> None:
 
 
 def test_distribution_of_sparse_noise_is_normal_too() -> None:
-    noise = kernels.noise_variants(np.zeros(100_000, np.float32), 20, probability=0.02, sigma=0.25, seed=7) / 0.25
+    noise = (
+        kernels.noise_variants(
+            np.zeros(100_000, np.float32), 20, probability=0.02, sigma=0.25, seed=7
+        )
+        / 0.25
+    )
     chosen = noise[noise != 0].astype(np.float64)
     expected = 0.02 * noise.size
     assert abs(chosen.size - expected) < 4 * math.sqrt(expected)
@@ -160,7 +165,10 @@ def test_streams_are_independent(seed: int, first: dict[str, int]) -> None:
 
 
 def test_chosen_positions_are_independent_between_variants() -> None:
-    noisy = kernels.noise_variants(np.zeros(100_000, np.float32), 2, probability=0.1, sigma=1.0, seed=5) != 0
+    noisy = (
+        kernels.noise_variants(np.zeros(100_000, np.float32), 2, probability=0.1, sigma=1.0, seed=5)
+        != 0
+    )
     both = (noisy[0] & noisy[1]).sum()
     assert abs(both - 1000) < 4 * math.sqrt(1000)
 

@@ -26,7 +26,9 @@ def random_symbols(rng: np.random.Generator, count: int) -> Symbols:
     if kind == 0:
         values = rng.integers(0, width, count)
     elif kind == 1:
-        values = np.clip(np.rint(rng.standard_normal(count) * width / 6), -width // 2, width // 2 - 1)
+        values = np.clip(
+            np.rint(rng.standard_normal(count) * width / 6), -width // 2, width // 2 - 1
+        )
     elif kind == 2:
         values = np.minimum(rng.geometric(0.9, count), width) - 1
     else:  # one frequent symbol and many that are seen once

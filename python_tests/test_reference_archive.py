@@ -50,7 +50,11 @@ FLOAT_LAYERS = [
 INTEGER_LATENTS = RNG.integers(-128, 128, (3, 3)).astype(np.int8)
 FLOAT_LATENTS = RNG.standard_normal((2, 2)).astype(np.float32)
 INTEGER_SPECS = [((2, 5), np.dtype(np.float32)), ((12,), np.dtype(ml_dtypes.bfloat16))]
-FLOAT_SPECS = [((), np.dtype(np.float64)), ((0, 3), np.dtype(np.float16)), ((7,), np.dtype(np.float16))]
+FLOAT_SPECS = [
+    ((), np.dtype(np.float64)),
+    ((0, 3), np.dtype(np.float16)),
+    ((7,), np.dtype(np.float16)),
+]
 
 COUNTER = np.array(-5, np.int64)
 MASK = np.array([[True, False, True]])

@@ -55,8 +55,8 @@ def compress(
 ) -> CompressionReport:
     """Compress weights into the archive `path`.
 
-    Float tensors go through the codec; integer, boolean, float8, complex and empty tensors are stored as they are, and
-    tied weights once. The file is decoded and checked before it takes its place, atomically.
+    Float tensors go through the codec; integer, boolean, float8 and complex tensors, scalars and empty tensors are stored
+    as they are, and tied weights once. The file is decoded and checked before it takes its place, atomically.
 
     Args:
         weights: a mapping of names to NumPy arrays or torch tensors, a torch module, or the path of a safetensors
@@ -123,7 +123,7 @@ def _split(state: StateDict, codec: Codec) -> tuple[dict[str, Array], dict[str, 
     lossy = {
         name: array
         for name, array in state.arrays.items()
-        if codec == "vae" and array.dtype.name in LATENT_DTYPES and array.size > 0
+        if codec == "vae" and array.dtype.name in LATENT_DTYPES and array.size > 1
     }
     return lossy, {name: array for name, array in state.arrays.items() if name not in lossy}
 

@@ -32,7 +32,8 @@ inline DType dtype_of(const py::dtype& dtype) {
     for (std::size_t code = 0; code < dtype_table.size(); ++code) {
         if (dtype_table[code].name == name) return static_cast<DType>(code);
     }
-    throw Error(ErrorCode::invalid_argument, "dtype " + name + " is not supported; see docs/format.md for those that are");
+    throw Error(ErrorCode::invalid_argument,
+                "dtype " + name + " is not supported; see docs/format.md for those that are");
 }
 
 // A NumPy dtype in the host's byte order. bfloat16 and float8 come from ml_dtypes, imported only when they occur.
@@ -51,8 +52,11 @@ inline std::vector<std::size_t> shape_of(const py::array& array) {
 inline TensorView view_of(const py::array& array) {
     const DType dtype = dtype_of(array.dtype());
     require(is_real_float(dtype), "dtype " + std::string(info(dtype).name) + " is no real float dtype");
-    return {static_cast<const std::uint8_t*>(array.data()), shape_of(array),
-            {array.strides(), array.strides() + array.ndim()}, dtype, !array.dtype().attr("isnative").cast<bool>()};
+    return {static_cast<const std::uint8_t*>(array.data()),
+            shape_of(array),
+            {array.strides(), array.strides() + array.ndim()},
+            dtype,
+            !array.dtype().attr("isnative").cast<bool>()};
 }
 
 // Where to write a tensor of this dtype and count into a caller's array.
@@ -70,8 +74,9 @@ class Buffer {
     explicit Buffer(const py::buffer& object) : info_(object.request()) {
         py::ssize_t stride = info_.itemsize;
         for (py::ssize_t d = info_.ndim; d-- > 0; stride *= info_.shape[static_cast<std::size_t>(d)]) {
-            require(info_.shape[static_cast<std::size_t>(d)] <= 1 || info_.strides[static_cast<std::size_t>(d)] == stride,
-                    "bytes must be contiguous");
+            require(
+                info_.shape[static_cast<std::size_t>(d)] <= 1 || info_.strides[static_cast<std::size_t>(d)] == stride,
+                "bytes must be contiguous");
         }
     }
     [[nodiscard]] Bytes bytes() const {

@@ -20,8 +20,8 @@ py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk
         count += views.back().count();
     }
     const std::size_t chunks = (count + chunk_length - 1) / chunk_length;
-    FloatArray result = out ? *out
-                            : FloatArray({static_cast<py::ssize_t>(chunks), static_cast<py::ssize_t>(chunk_length)});
+    FloatArray result =
+        out ? *out : FloatArray({static_cast<py::ssize_t>(chunks), static_cast<py::ssize_t>(chunk_length)});
     require(result.ndim() == 2 && static_cast<std::size_t>(result.shape(0)) == chunks &&
                 static_cast<std::size_t>(result.shape(1)) == chunk_length,
             "out must have shape [" + std::to_string(chunks) + ", " + std::to_string(chunk_length) + "]");
@@ -43,7 +43,8 @@ std::vector<py::array> unchunk(const FloatArray& chunks,
         const DType code = dtype_of(dtype);
         require(is_real_float(code), "unchunk makes real float dtypes only");
         py::array array(numpy_dtype(code), shape);
-        targets.push_back({static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size()), code});
+        targets.push_back(
+            {static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size()), code});
         count += targets.back().count;
         arrays.push_back(std::move(array));
     }
@@ -98,7 +99,8 @@ void register_kernels(py::module_& module) {
         return names;
     });
     module.def("isa", [] { return std::string(name(active_isa())); });
-    module.def("set_isa", [](const std::string& name) { set_isa(name); }, "name"_a);
+    module.def(
+        "set_isa", [](const std::string& name) { set_isa(name); }, "name"_a);
 
     module.def("flatten_chunk", &flatten_chunk, "tensors"_a, "chunk_length"_a, py::arg("out").noconvert() = py::none(),
                "threads"_a = 0);
@@ -115,10 +117,13 @@ void register_kernels(py::module_& module) {
              "layers"_a)
         .def("forward", &run_decoder<Float32Decoder>, "latents"_a, "threads"_a = 0);
 
-    module.def("crc32c", [](const py::buffer& data) {
-        const Buffer buffer(data);
-        return kernels().crc32c(buffer.bytes().data(), buffer.bytes().size());
-    }, "data"_a);
+    module.def(
+        "crc32c",
+        [](const py::buffer& data) {
+            const Buffer buffer(data);
+            return kernels().crc32c(buffer.bytes().data(), buffer.bytes().size());
+        },
+        "data"_a);
     module.def("digest", &digest, "array"_a, "threads"_a = 0);
 }
 

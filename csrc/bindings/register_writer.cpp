@@ -42,7 +42,8 @@ SectionKind kind_of(const std::string& name) {
 }
 
 py::bytes write(const std::vector<std::pair<std::string, std::string>>& metadata,
-                const std::vector<std::pair<std::string, py::buffer>>& sections, const std::vector<py::tuple>& tensors) {
+                const std::vector<std::pair<std::string, py::buffer>>& sections,
+                const std::vector<py::tuple>& tensors) {
     std::vector<Buffer> buffers;
     std::vector<NewSection> parts;
     for (const auto& [kind, bytes] : sections) {
@@ -57,28 +58,32 @@ py::bytes write(const std::vector<std::pair<std::string, std::string>>& metadata
 }  // namespace
 
 void register_writer(py::module_& module) {
-    module.def("encode_integer_decoder",
-               [](const std::vector<py::tuple>& layers, const std::vector<std::vector<std::size_t>>& segments) {
-                   return bytes_of(encode_integer_decoder(integer_layers(layers), segments));
-               },
-               "layers"_a, "segments"_a);
-    module.def("encode_float32_decoder",
-               [](const std::vector<py::tuple>& layers) { return bytes_of(encode_float32_decoder(float32_layers(layers))); },
-               "layers"_a);
-    module.def("encode_int8_latents",
-               [](std::size_t decoder_section, std::size_t chunk_length, std::size_t padding,
-                  const Contiguous<std::int8_t>& latents, const std::vector<std::size_t>& segments) {
-                   return bytes_of(encode_int8_latents(latents_shape(decoder_section, chunk_length, padding, latents),
-                                                       span_of(latents), segments));
-               },
-               "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a, "segments"_a);
-    module.def("encode_float32_latents",
-               [](std::size_t decoder_section, std::size_t chunk_length, std::size_t padding,
-                  const Contiguous<float>& latents) {
-                   return bytes_of(encode_float32_latents(
-                       latents_shape(decoder_section, chunk_length, padding, latents), span_of(latents)));
-               },
-               "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
+    module.def(
+        "encode_integer_decoder",
+        [](const std::vector<py::tuple>& layers, const std::vector<std::vector<std::size_t>>& segments) {
+            return bytes_of(encode_integer_decoder(integer_layers(layers), segments));
+        },
+        "layers"_a, "segments"_a);
+    module.def(
+        "encode_float32_decoder",
+        [](const std::vector<py::tuple>& layers) { return bytes_of(encode_float32_decoder(float32_layers(layers))); },
+        "layers"_a);
+    module.def(
+        "encode_int8_latents",
+        [](std::size_t decoder_section, std::size_t chunk_length, std::size_t padding,
+           const Contiguous<std::int8_t>& latents, const std::vector<std::size_t>& segments) {
+            return bytes_of(encode_int8_latents(latents_shape(decoder_section, chunk_length, padding, latents),
+                                                span_of(latents), segments));
+        },
+        "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a, "segments"_a);
+    module.def(
+        "encode_float32_latents",
+        [](std::size_t decoder_section, std::size_t chunk_length, std::size_t padding,
+           const Contiguous<float>& latents) {
+            return bytes_of(encode_float32_latents(latents_shape(decoder_section, chunk_length, padding, latents),
+                                                   span_of(latents)));
+        },
+        "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }
 

@@ -13,9 +13,7 @@ namespace {
 constexpr std::uint64_t prime1 = 0x9e3779b185ebca87u, prime2 = 0xc2b2ae3d27d4eb4fu, prime3 = 0x165667b19e3779f9u,
                         prime4 = 0x85ebca77c2b2ae63u, prime5 = 0x27d4eb2f165667c5u;
 
-std::uint64_t round(std::uint64_t lane, std::uint64_t input) {
-    return std::rotl(lane + input * prime2, 31) * prime1;
-}
+std::uint64_t round(std::uint64_t lane, std::uint64_t input) { return std::rotl(lane + input * prime2, 31) * prime1; }
 
 std::uint64_t merge(std::uint64_t hash, std::uint64_t lane) { return (hash ^ round(0, lane)) * prime1 + prime4; }
 

@@ -58,9 +58,8 @@ void parallel_for(std::size_t tasks, std::size_t threads, const std::function<vo
 
 void parallel_ranges(std::size_t items, std::size_t grain, std::size_t threads,
                      const std::function<void(std::size_t, std::size_t)>& range) {
-    parallel_for((items + grain - 1) / grain, threads, [&](std::size_t i) {
-        range(i * grain, std::min(items, (i + 1) * grain));
-    });
+    parallel_for((items + grain - 1) / grain, threads,
+                 [&](std::size_t i) { range(i * grain, std::min(items, (i + 1) * grain)); });
 }
 
 }  // namespace vaecomp

@@ -49,8 +49,8 @@ Archive::~Archive() = default;
 Bytes Archive::checked_section(std::size_t section) const {
     const Section& entry = index_.sections[section];
     if (entry.external) {
-        throw Error(ErrorCode::missing_section, "section " + std::to_string(section) +
-                                                    " lies in another file: sha256 " + hex(entry.hash));
+        throw Error(ErrorCode::missing_section,
+                    "section " + std::to_string(section) + " lies in another file: sha256 " + hex(entry.hash));
     }
     const Bytes bytes = index_.bytes_of(entry, file_);
     if (kernels().crc32c(bytes.data(), bytes.size()) != entry.crc) {

@@ -71,7 +71,8 @@ SymbolStream::SymbolStream(ByteReader& reader, Range range, std::uint64_t most_c
     const std::size_t before = reader.remaining();
     count_ = static_cast<std::size_t>(reader.varint("stream's count", 0, most_count));
     lanes_ = reader.fixed<std::uint8_t>("stream's lanes");
-    if (!std::has_single_bit(lanes_) || lanes_ > most_lanes) reader.fail("stream's lanes", "is not 1, 2, 4, 8, 16 or 32");
+    if (!std::has_single_bit(lanes_) || lanes_ > most_lanes)
+        reader.fail("stream's lanes", "is not 1, 2, 4, 8, 16 or 32");
     const std::uint64_t segments =
         reader.varint("stream's segment count", count_ > 0 ? 1 : 0, count_ > 0 ? most_segments : 0);
     std::size_t begin = 0;
@@ -82,8 +83,8 @@ SymbolStream::SymbolStream(ByteReader& reader, Range range, std::uint64_t most_c
         segments_.push_back({begin, read_table(reader)});
         const FrequencyTable& table = segments_.back().table;
         if (table.first < range.least || table.last() > range.most) {
-            reader.fail("table", "symbols are outside " + std::to_string(range.least) + " to " +
-                                     std::to_string(range.most));
+            reader.fail("table",
+                        "symbols are outside " + std::to_string(range.least) + " to " + std::to_string(range.most));
         }
         begin += length;
     }

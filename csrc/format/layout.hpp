@@ -10,9 +10,9 @@ namespace vaecomp {
 inline constexpr std::array<std::uint8_t, 8> magic = {0x89, 'V', 'A', 'E', 'C', '\r', '\n', 0x1a};
 inline constexpr std::uint16_t format_version = 1;
 inline constexpr std::size_t header_bytes = 32, section_alignment = 64, sha256_bytes = 32;
-inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_metadata = 65536,
-                               most_sections = 65536, most_tensors = std::uint64_t{1} << 24, most_rank = 32,
-                               most_layers = 8, most_layer_width = std::uint64_t{1} << 20, most_latent = 65536,
+inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_metadata = 65536, most_sections = 65536,
+                               most_tensors = std::uint64_t{1} << 24, most_rank = 32, most_layers = 8,
+                               most_layer_width = std::uint64_t{1} << 20, most_latent = 65536,
                                most_chunks = std::uint64_t{1} << 32;
 // Decoded bytes are at most this many times the bytes they come from.
 inline constexpr std::uint64_t most_expansion = 65536;

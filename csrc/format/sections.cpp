@@ -37,10 +37,8 @@ std::vector<Value> read_parameter(ByteReader& reader, std::size_t out, const cha
         case ParameterForm::absent:
             if (!optional) reader.fail(field, "must not be absent");
             return std::vector<Value>(out);
-        case ParameterForm::one:
-            return std::vector<Value>(out, read_value<Value>(reader, field));
-        case ParameterForm::each:
-            return read_values<Value>(reader, out, field);
+        case ParameterForm::one: return std::vector<Value>(out, read_value<Value>(reader, field));
+        case ParameterForm::each: return read_values<Value>(reader, out, field);
     }
     reader.fail(field, "has an unknown form");
 }

@@ -137,7 +137,8 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
     index.varint(tensors.size());
     for (const Tensor& tensor : tensors) write_tensor(index, tensor);
     if (index.size() > most_index_bytes) {
-        throw Error(ErrorCode::invalid_argument, "the index exceeds 64 MiB; shorten names or metadata, or split the model");
+        throw Error(ErrorCode::invalid_argument,
+                    "the index exceeds 64 MiB; shorten names or metadata, or split the model");
     }
     std::uint64_t file_bytes = header_bytes + index.size();
     for (const NewSection& section : sections) file_bytes = aligned(file_bytes) + section.bytes.size();

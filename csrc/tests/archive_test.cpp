@@ -15,10 +15,20 @@ using testing::expect_error;
 constexpr std::size_t latent = 4, chunk_length = 24, chunks = 5, padding = 7;
 
 std::vector<IntegerLayer> layers() {
-    IntegerLayer hidden{latent, 6, testing::random_integers<std::int8_t>(24, -30, 30, 1), std::vector<std::int32_t>(6, 9),
-                        std::vector<std::int32_t>(6, 1 << 20), std::vector<std::uint8_t>(6, 22), {}};
-    IntegerLayer last{6, chunk_length, testing::random_integers<std::int8_t>(144, -30, 30, 2),
-                      std::vector<std::int32_t>(chunk_length), {}, {}, std::vector<float>(chunk_length, 0.25f)};
+    IntegerLayer hidden{latent,
+                        6,
+                        testing::random_integers<std::int8_t>(24, -30, 30, 1),
+                        std::vector<std::int32_t>(6, 9),
+                        std::vector<std::int32_t>(6, 1 << 20),
+                        std::vector<std::uint8_t>(6, 22),
+                        {}};
+    IntegerLayer last{6,
+                      chunk_length,
+                      testing::random_integers<std::int8_t>(144, -30, 30, 2),
+                      std::vector<std::int32_t>(chunk_length),
+                      {},
+                      {},
+                      std::vector<float>(chunk_length, 0.25f)};
     return {hidden, last};
 }
 
@@ -42,9 +52,8 @@ Sample make_sample() {
     const std::vector<std::size_t> latent_segments = {chunks * latent};
     const auto decoder = encode_integer_decoder(layers(), segments);
     const auto latents = encode_int8_latents({0, chunk_length, chunks, latent, padding}, z, latent_segments);
-    const std::vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
-                                              {SectionKind::latents, latents},
-                                              {SectionKind::raw, sample.raw}};
+    const std::vector<NewSection> sections = {
+        {SectionKind::integer_decoder, decoder}, {SectionKind::latents, latents}, {SectionKind::raw, sample.raw}};
     const std::vector<Tensor> tensors = {
         {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest(sample.values.data(), first, DType::f32, 1)},
         {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest(half.data(), flat - first, DType::f16, 1)},
@@ -71,7 +80,8 @@ TEST(Archive, DecodesWhatWasWritten) {
             EXPECT_EQ(archive.index().tensors[4].shape, (std::vector<std::size_t>{6, 10}));
             std::vector<float> a(60);
             std::vector<std::uint8_t> raw(8);
-            const std::vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())}, {2, raw.data()}};
+            const std::vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())},
+                                                           {2, raw.data()}};
             archive.decode(destinations, {.verify = true, .threads = threads});
             EXPECT_EQ(std::memcmp(a.data(), sample.values.data(), 240), 0);
             EXPECT_EQ(raw, sample.raw);
@@ -146,7 +156,8 @@ TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
     for (std::uint8_t i = 0; i < 32; ++i) index.fixed(i);
     index.varint(1);
     index.string("x");
-    for (const int byte : {0, 3, 1, 1, 0}) index.fixed(static_cast<std::uint8_t>(byte));  // raw, uint16, rank 1, length 1, section 0
+    for (const int byte : {0, 3, 1, 1, 0})
+        index.fixed(static_cast<std::uint8_t>(byte));  // raw, uint16, rank 1, length 1, section 0
     index.fixed(std::uint64_t{0});
     ByteWriter writer;
     writer.append(magic);

@@ -11,7 +11,8 @@ ByteReader reader_of(const std::vector<std::uint8_t>& bytes) { return {bytes, 10
 
 TEST(Varint, RoundTripsAtEveryLength) {
     for (unsigned bit = 0; bit < 64; ++bit) {
-        for (const std::uint64_t value : {(std::uint64_t{1} << bit) - 1, std::uint64_t{1} << bit, ~std::uint64_t{0} >> bit}) {
+        for (const std::uint64_t value :
+             {(std::uint64_t{1} << bit) - 1, std::uint64_t{1} << bit, ~std::uint64_t{0} >> bit}) {
             ByteWriter writer;
             writer.varint(value);
             ByteReader reader = reader_of(writer.bytes());
@@ -32,8 +33,9 @@ TEST(Varint, RefusesLongerFormsOverflowAndTruncation) {
 }
 
 TEST(Zigzag, RoundTripsTheExtremes) {
-    for (const std::int64_t value : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1}, std::numeric_limits<std::int64_t>::min(),
-                                     std::numeric_limits<std::int64_t>::max()}) {
+    for (const std::int64_t value :
+         {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1}, std::numeric_limits<std::int64_t>::min(),
+          std::numeric_limits<std::int64_t>::max()}) {
         ByteWriter writer;
         writer.zigzag(value);
         EXPECT_EQ(reader_of(writer.bytes()).zigzag("number"), value);

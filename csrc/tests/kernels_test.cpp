@@ -1,10 +1,11 @@
+#include "kernels/kernels.hpp"
+
 #include <bit>
 #include <cstring>
 
 #include "core/endian.hpp"
 #include "decode/decoder.hpp"
 #include "kernels/chunk/chunk.hpp"
-#include "kernels/kernels.hpp"
 #include "kernels/noise/noise_variants.hpp"
 #include "tests/support.hpp"
 
@@ -118,7 +119,8 @@ TEST(IntegerDecoder, IsAlikeOnEveryIsa) {
         for (const std::size_t rows : {1u, 7u, 8u, 33u}) {
             const auto latents = testing::random_integers<std::int8_t>(rows * 5, -128, 127, 5);
             expect_equal_on_every_isa([&] {
-                const IntegerDecoder decoder({integer_layer(width, 5, false, 10), integer_layer(2 * width + 1, width, true, 20)});
+                const IntegerDecoder decoder(
+                    {integer_layer(width, 5, false, 10), integer_layer(2 * width + 1, width, true, 20)});
                 std::vector<float> values(rows * decoder.chunk_length());
                 forward(decoder, latents.data(), rows, values.data(), 2);
                 return values;
@@ -131,9 +133,10 @@ TEST(Float32Decoder, IsAlikeOnEveryIsa) {
     for (const std::size_t width : {1u, 3u, 8u, 17u, 65u}) {
         const auto latents = testing::random_floats(33 * 5, 5);
         expect_equal_on_every_isa([&] {
-            const Float32Decoder decoder({{5, width, testing::random_floats(5 * width, 6), testing::random_floats(width, 7)},
-                                          {width, width + 2, testing::random_floats(width * (width + 2), 8),
-                                           testing::random_floats(width + 2, 9)}});
+            const Float32Decoder decoder(
+                {{5, width, testing::random_floats(5 * width, 6), testing::random_floats(width, 7)},
+                 {width, width + 2, testing::random_floats(width * (width + 2), 8),
+                  testing::random_floats(width + 2, 9)}});
             std::vector<float> values(33 * decoder.chunk_length());
             forward(decoder, latents.data(), 33, values.data(), 2);
             return values;
@@ -145,7 +148,8 @@ TEST(IntegerDecoder, RefusesLayersThatDoNotFit) {
     testing::expect_error(ErrorCode::invalid_argument, "previous", [] {
         IntegerDecoder({integer_layer(4, 3, false, 1), integer_layer(4, 5, true, 2)});
     });
-    testing::expect_error(ErrorCode::invalid_argument, "scales", [] { IntegerDecoder({integer_layer(4, 3, false, 1)}); });
+    testing::expect_error(ErrorCode::invalid_argument, "scales",
+                          [] { IntegerDecoder({integer_layer(4, 3, false, 1)}); });
 }
 
 }  // namespace

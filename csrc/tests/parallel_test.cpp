@@ -18,9 +18,10 @@ TEST(ParallelFor, RunsEveryTaskOnce) {
 
 TEST(ParallelFor, RethrowsAnException) {
     for (const std::size_t threads : {1u, 4u}) {
-        EXPECT_THROW(parallel_for(50, threads, [](std::size_t i) {
-                         if (i == 17) throw Error(ErrorCode::malformed, "seventeen");
-                     }),
+        EXPECT_THROW(parallel_for(50, threads,
+                                  [](std::size_t i) {
+                                      if (i == 17) throw Error(ErrorCode::malformed, "seventeen");
+                                  }),
                      Error);
     }
 }

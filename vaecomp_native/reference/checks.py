@@ -85,11 +85,13 @@ _P5 = np.uint64(0x27D4EB2F165667C5)
 
 
 def _rotate(x: Words, bits: int) -> Words:
-    return x << np.uint64(bits) | x >> np.uint64(64 - bits)
+    rotated: Words = x << np.uint64(bits) | x >> np.uint64(64 - bits)
+    return rotated
 
 
 def _round(acc: Words, lane: Words) -> Words:
-    return _rotate(acc + lane * _P2, 31) * _P1
+    mixed: Words = _rotate(acc + lane * _P2, 31) * _P1
+    return mixed
 
 
 def _rows_xxh64(rows: npt.NDArray[np.uint8]) -> Words:
@@ -126,11 +128,12 @@ def _rows_xxh64(rows: npt.NDArray[np.uint8]) -> Words:
         )
         h = _rotate(h ^ word * _P1, 23) * _P2 + _P3
         position += 4
-    for position in range(position, length):
-        h = _rotate(h ^ rows[:, position].astype(np.uint64) * _P5, 11) * _P1
+    for last in range(position, length):
+        h = _rotate(h ^ rows[:, last].astype(np.uint64) * _P5, 11) * _P1
     h = (h ^ h >> np.uint64(33)) * _P2
     h = (h ^ h >> np.uint64(29)) * _P3
-    return h ^ h >> np.uint64(32)
+    hashes: Words = h ^ h >> np.uint64(32)
+    return hashes
 
 
 def xxh64(data: bytes | bytearray | memoryview) -> int:

@@ -197,7 +197,9 @@ def unchunk(
     """
     sizes = [math.prod(shape) for shape, _ in specs]
     if sum(sizes) > chunks.size:
-        raise ValueError(f"{chunks.size} elements of chunks are too few for {sum(sizes)} of tensors")
+        raise ValueError(
+            f"{chunks.size} elements of chunks are too few for {sum(sizes)} of tensors"
+        )
     bits: Bits = raw_bits(chunks)
     borders = np.cumsum([0, *sizes])
     return [

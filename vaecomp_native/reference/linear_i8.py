@@ -16,7 +16,8 @@ def accumulate(
     # Sums of at most 2^20 products below 2^15 are whole numbers below 2^53: float64 holds all of
     # them exactly.
     sums = (inputs.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
-    return (sums + bias).astype(np.int32)
+    wrapped: npt.NDArray[np.int32] = (sums + bias).astype(np.int32)
+    return wrapped
 
 
 def requantise(

@@ -12,9 +12,7 @@ __m256i magnitude(__m256i bits) { return _mm256_and_si256(bits, _mm256_set1_epi3
 // Lanes that hold a NaN, from float32 bits.
 __m256i nan_lanes(__m256i bits) { return _mm256_cmpgt_epi32(magnitude(bits), _mm256_set1_epi32(0x7f800000)); }
 
-__m256i pack_words(__m256i words) {
-    return _mm256_permute4x64_epi64(_mm256_packus_epi32(words, words), 0x08);
-}
+__m256i pack_words(__m256i words) { return _mm256_permute4x64_epi64(_mm256_packus_epi32(words, words), 0x08); }
 
 }  // namespace
 
@@ -54,7 +52,8 @@ void to_f16(const float* from, std::uint8_t* to, std::size_t count) {
         const __m256 value = _mm256_loadu_ps(from + i);
         const __m256i bits = _mm256_castps_si256(value);
         // A NaN's payload is cleared first, so that F16C gives sign | 0x7e00.
-        const __m256i canonical = _mm256_or_si256(_mm256_xor_si256(bits, magnitude(bits)), _mm256_set1_epi32(0x7fc00000));
+        const __m256i canonical =
+            _mm256_or_si256(_mm256_xor_si256(bits, magnitude(bits)), _mm256_set1_epi32(0x7fc00000));
         const __m256 clean = _mm256_castsi256_ps(_mm256_blendv_epi8(bits, canonical, nan_lanes(bits)));
         const __m128i half = _mm256_cvtps_ph(clean, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i), half);

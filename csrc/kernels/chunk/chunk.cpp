@@ -56,7 +56,8 @@ TensorView coalesced(const TensorView& tensor) {
 // `count` elements, `stride` bytes apart, as contiguous ones in host byte order.
 void gather(const std::uint8_t* from, std::ptrdiff_t stride, std::size_t count, std::size_t item, bool swapped,
             std::uint8_t* to) {
-    for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * item, from + static_cast<std::ptrdiff_t>(i) * stride, item);
+    for (std::size_t i = 0; i < count; ++i)
+        std::memcpy(to + i * item, from + static_cast<std::ptrdiff_t>(i) * stride, item);
     if (swapped) swap_items(to, to, count, item);
 }
 
@@ -73,7 +74,8 @@ void convert_line(const TensorView& tensor, const std::uint8_t* from, std::size_
     std::array<std::uint8_t, buffered * 8> buffer;
     for (std::size_t i = 0; i < count; i += buffered) {
         const std::size_t length = std::min(buffered, count - i);
-        gather(from + static_cast<std::ptrdiff_t>(i) * stride, stride, length, item, tensor.byte_swapped, buffer.data());
+        gather(from + static_cast<std::ptrdiff_t>(i) * stride, stride, length, item, tensor.byte_swapped,
+               buffer.data());
         convert(buffer.data(), out + i, length);
     }
 }

@@ -142,10 +142,9 @@ void to_f64(const float* from, std::uint8_t* to, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
         const auto bits = std::bit_cast<std::uint32_t>(from[i]);
         const bool is_nan = (bits & 0x7fffffffu) > infinity;
-        const std::uint64_t wide =
-            is_nan ? static_cast<std::uint64_t>(bits >> 31) << 63 | 0x7ff8000000000000u |
-                         static_cast<std::uint64_t>(bits & 0x7fffffu) << 29
-                   : std::bit_cast<std::uint64_t>(static_cast<double>(from[i]));
+        const std::uint64_t wide = is_nan ? static_cast<std::uint64_t>(bits >> 31) << 63 | 0x7ff8000000000000u |
+                                                static_cast<std::uint64_t>(bits & 0x7fffffu) << 29
+                                          : std::bit_cast<std::uint64_t>(static_cast<double>(from[i]));
         std::memcpy(to + i * 8, &wide, 8);
     }
 }

@@ -12,7 +12,8 @@ constexpr std::size_t outputs = linear_i8_layout.outputs;
 // Inputs i and i + 1 (zero behind the end) of one row as int16 pairs in every lane.
 __m256i broadcast_pair(const std::int8_t* x, std::size_t i, std::size_t in) {
     const int low = x[i], high = i + 1 < in ? x[i + 1] : 0;
-    return _mm256_set1_epi32(static_cast<int>((static_cast<unsigned>(high) << 16) | (static_cast<unsigned>(low) & 0xffffu)));
+    return _mm256_set1_epi32(
+        static_cast<int>((static_cast<unsigned>(high) << 16) | (static_cast<unsigned>(low) & 0xffffu)));
 }
 
 // `row_count` rows times one panel of eight outputs.

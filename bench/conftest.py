@@ -1,0 +1,79 @@
+"""Inputs of the benchmarks, of the sizes that a compressed LSTM classifier has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+PARAMETERS = 214_282
+CHUNK_LENGTH = 2048
+LATENT = 64
+HIDDEN = 512
+SYMBOLS = 131_072
+
+
+@pytest.fixture(scope="session")
+def rng() -> np.random.Generator:
+    """The source of all inputs, the same in every run."""
+    return np.random.default_rng(2024)
+
+
+@pytest.fixture(scope="session")
+def tensors(rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:
+    """The float32 tensors of an LSTM with 28 inputs, 2 layers of 128 units and 10 classes."""
+    shapes = [
+        (512, 28),
+        (512, 128),
+        (512,),
+        (512,),
+        (512, 128),
+        (512, 128),
+        (512,),
+        (512,),
+        (10, 128),
+    ]
+    found = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    rest = PARAMETERS - sum(tensor.size for tensor in found)
+    return [*found, rng.standard_normal(rest).astype(np.float32)]
+
+
+@pytest.fixture(scope="session")
+def integer_layers(rng: np.random.Generator) -> list[tuple[npt.NDArray[Any], ...]]:
+    """A 64-512-2048 integer decoder."""
+    return [
+        (
+            rng.integers(-128, 128, (HIDDEN, LATENT)).astype(np.int8),
+            rng.integers(-1000, 1000, HIDDEN).astype(np.int32),
+            rng.integers(2**30, 2**31, HIDDEN).astype(np.int32),
+            rng.integers(38, 42, HIDDEN).astype(np.uint8),
+        ),
+        (
+            rng.integers(-128, 128, (CHUNK_LENGTH, HIDDEN)).astype(np.int8),
+            rng.integers(-1000, 1000, CHUNK_LENGTH).astype(np.int32),
+            rng.random(CHUNK_LENGTH, np.float32),
+        ),
+    ]
+
+
+@pytest.fixture(scope="session")
+def float32_layers(
+    rng: np.random.Generator,
+) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """A 64-512-2048 float32 decoder."""
+    return [
+        (
+            rng.standard_normal((out, inputs)).astype(np.float32) / np.float32(8),
+            rng.standard_normal(out).astype(np.float32),
+        )
+        for inputs, out in ((LATENT, HIDDEN), (HIDDEN, CHUNK_LENGTH))
+    ]
+
+
+@pytest.fixture(scope="session")
+def symbols(rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """int8 latents of a typical spread, as symbols."""
+    values = np.clip(np.rint(rng.standard_normal(SYMBOLS) * 20), -128, 127)
+    return values.astype(np.int32)

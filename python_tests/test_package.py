@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import vaecomp_native
+from vaecomp_native import kernels
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_importing_brings_numpy_and_nothing_else() -> None:
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import vaecomp_native
+standard = set(sys.stdlib_module_names) | {"numpy", "vaecomp_native"}
+print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - standard))
+"""
+    assert run_python(code).stdout.strip() == "[]"
+
+
+def test_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    assert vaecomp_native.__version__ == version("vaecomp_native")
+
+
+@pytest.mark.parametrize("name", kernels.available_isas())
+def test_environment_forces_an_instruction_set(name: str) -> None:
+    code = "from vaecomp_native import kernels; print(kernels.isa())"
+    assert run_python(code, VAECOMP_ISA=name).stdout.strip() == name
+
+
+def test_an_unknown_instruction_set_is_refused_with_the_choices() -> None:
+    code = "from vaecomp_native import kernels; kernels.isa()"
+    result = run_python(code, VAECOMP_ISA="mmx")
+    assert result.returncode != 0
+    assert "VAECOMP_ISA: instruction set 'mmx' is not available" in result.stderr
+    assert "scalar" in result.stderr
+    with pytest.raises(ValueError, match="'mmx' is not available"), kernels.use_isa("mmx"):
+        pass
+    assert kernels.isa() in kernels.available_isas()

@@ -1,4 +1,4 @@
-"""Print a table of the benchmarks: python bench/summary.py FILE, with FILE from --benchmark-json."""
+"""Print a table of the benchmarks: python bench/summary.py FILE (from --benchmark-json)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def rows(report: dict[str, Any]) -> list[Row]:
-    """One row for each group: its name, median seconds by implementation, and reference / native."""
+    """One row a group: its name, median seconds by implementation, and reference / native."""
     medians: dict[str, dict[str, float]] = {}
     for run in report["benchmarks"]:
         implementation = run["params"]["implementation"]

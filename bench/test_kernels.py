@@ -23,9 +23,9 @@ NATIVE_OR_REFERENCE = pytest.mark.parametrize("implementation", ["native", "refe
 
 
 def measure(benchmark: BenchmarkFixture, function: Callable[[], Any], implementation: str) -> None:
-    """Time a function: the slow references a few times, all others as often as pytest-benchmark likes."""
+    """Time a function: the slow references a few times, all others as often as is usual."""
     if implementation == "reference":
-        benchmark.pedantic(function, rounds=5, warmup_rounds=1)
+        benchmark.pedantic(function, rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
     else:
         benchmark(function)
 

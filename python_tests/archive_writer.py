@@ -1,4 +1,4 @@
-"""A latent archive made by hand, part by part, so that tests can break every rule of docs/format.md."""
+"""A latent archive made by hand, part by part, so that tests can break the format's rules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def weight_stream(weight: npt.NDArray[np.int8]) -> bytes:
 
 
 def integer_decoder(layers: Sequence[tuple[Any, ...]]) -> bytes:
-    """A section of kind 3: layers (weight, bias or None, multiplier, shift), the last (weight, bias, scale)."""
+    """A section of kind 3: layers (weight, bias, multiplier, shift), last (weight, bias, scale).
+
+    A parameter is None (absent), one value, or one for each output.
+    """
     parts = [varint(len(layers))]
     for weight, *parameters in layers:
         out, inputs = weight.shape
@@ -54,7 +57,7 @@ def float32_decoder(layers: Sequence[tuple[Any, Any]]) -> bytes:
 
 
 def latents_section(numbers: Sequence[int], content: bytes) -> bytes:
-    """A section of kind 2: decoder, chunk length, chunk count, latent, padding, then the latents."""
+    """A section of kind 2: the numbers (decoder, C, K, L, P), then the latents."""
     return b"".join(map(varint, numbers)) + content
 
 
@@ -78,7 +81,7 @@ def alias(name: str, target: int) -> bytes:
 
 @dataclass
 class Archive:
-    """The parts of an archive; ``build`` adds sizes and CRCs, or those given instead of the right ones."""
+    """The parts of an archive; ``build`` adds sizes and CRCs."""
 
     metadata: list[tuple[str | bytes, str | bytes]] = field(default_factory=list)
     sections: list[tuple[int, bytes]] = field(default_factory=list)

@@ -14,8 +14,8 @@ from vaecomp_native import kernels
 # The tests share modules that stand beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 
-# The instruction set is chosen once for all examples of a test and left alone by them, so a function-scoped
-# fixture is what is wanted. The first call of a kernel may be slow, so there is no deadline.
+# The instruction set is chosen once for all examples of a test and left alone by them, so that a
+# function-scoped fixture is what is wanted. The reference may be slow, so there is no deadline.
 settings.register_profile(
     "vaecomp",
     deadline=None,

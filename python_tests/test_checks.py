@@ -55,7 +55,7 @@ def test_crc32c_equals_reference(
 def test_crc32c_takes_any_bytes(isa: str) -> None:
     message = b"123456789"
     assert kernels.crc32c(bytearray(message)) == 0xE3069283
-    assert kernels.crc32c(np.frombuffer(message, np.uint8)) == 0xE3069283
+    assert kernels.crc32c(memoryview(bytearray(message))) == 0xE3069283
 
 
 def test_crc32c_of_a_bytewise_definition() -> None:
@@ -100,5 +100,5 @@ def test_the_reference_takes_other_layouts_too(dtype: npt.DTypeLike, layout: str
     array = np.arange(105).reshape(5, 1, 7, 3).astype(dtype)
     other = with_layout(array, layout)
     assert reference.digest(other) == reference.digest(array)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="C-contiguous"):
         kernels.digest(other)

@@ -133,7 +133,10 @@ def test_float64_nans_keep_the_top_of_their_payload(isa: str) -> None:
 
 
 def test_flatten_chunk_fills_the_given_array(isa: str) -> None:
-    tensors = [np.arange(5, dtype=np.float32), np.full((2, 3), 7, np.float16)]
+    tensors: list[npt.NDArray[Any]] = [
+        np.arange(5, dtype=np.float32),
+        np.full((2, 3), 7, np.float16),
+    ]
     out = np.full((3, 4), np.nan, np.float32)
     chunks, padding = kernels.flatten_chunk(tensors, 4, out=out)
     assert padding == 1
@@ -154,9 +157,9 @@ def test_unusable_arguments_are_refused() -> None:
         kernels.flatten_chunk([ones], 0)
     with pytest.raises(ValueError, match="float dtype"):
         kernels.flatten_chunk([ones.astype(np.int32)], 4)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="out"):
         kernels.flatten_chunk([ones], 4, out=np.empty((2, 4), np.float32))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="fewer elements"):
         kernels.unchunk(ones[None], [((4,), np.dtype(np.float32))])
     with pytest.raises(ValueError, match="float dtype"):
         kernels.unchunk(ones[None], [((3,), np.dtype(np.int32))])

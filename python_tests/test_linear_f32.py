@@ -1,9 +1,10 @@
-"""The float32 decoder: the native kernel against the reference, and this one's fma against fractions."""
+"""The float32 decoder: native against reference, and the reference's fma against fractions."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ def random_layers(rng: np.random.Generator, sizes: list[int]) -> Layers:
     """Layers from sizes[0] inputs to sizes[-1] outputs."""
     return [
         (parameters(rng, outputs, inputs), parameters(rng, outputs))
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
+        for inputs, outputs in pairwise(sizes)
     ]
 
 
@@ -47,7 +48,7 @@ def native(layers: Layers) -> Float32Decoder:
 
 
 def rounded_to_float32(exact: Fraction) -> float:
-    """The float32 number nearest to a fraction other than 0, ties to even; infinity beyond the range."""
+    """The float32 number nearest to a fraction other than 0, ties to even; or infinity."""
     magnitude = abs(exact)
     exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
     if Fraction(2) ** exponent > magnitude:
@@ -139,7 +140,7 @@ def test_unusable_layers_are_refused() -> None:
     weight, bias = np.ones((2, 3), np.float32), np.zeros(2, np.float32)
     latents = np.zeros((4, 3), np.float32)
     for layers in ([], [(weight, bias[:1])], [(weight, bias), (weight, bias)]):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="layer"):
             native(layers).forward(latents)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="latents"):
         native([(weight, bias)]).forward(latents[:, :2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from samples import THREADS, generators
 from vaecomp_native import reference
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
 
-Layers = list[tuple[npt.NDArray[Any], ...]]
+Layers = Sequence[tuple[npt.NDArray[Any], ...]]
 
 SIZES = st.sampled_from([1, 2, 3, 7, 16, 17, 31, 64, 65, 130])
 EXTREME = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 2, 2**31 - 1]
@@ -37,8 +39,8 @@ def int32_values(rng: np.random.Generator, size: int, low: int) -> npt.NDArray[n
 
 def random_layers(rng: np.random.Generator, sizes: list[int]) -> Layers:
     """Layers from sizes[0] inputs to sizes[-1] outputs whose numbers cover all that is allowed."""
-    layers: Layers = []
-    for number, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    layers: list[tuple[npt.NDArray[Any], ...]] = []
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
         weight, bias = int8_values(rng, outputs, inputs), int32_values(rng, outputs, -(2**31))
         if number < len(sizes) - 2:
             shift = rng.choice([0, 1, 31, 38, 61, 62, int(rng.integers(63))], outputs)
@@ -163,7 +165,7 @@ def test_unusable_layers_are_refused() -> None:
         (IntegerLayer(weight, bias, multiplier, shift), last),
         (last, following),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="layer"):
             IntegerDecoder(layers).forward(latents)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="latents"):
         IntegerDecoder((last,)).forward(latents[:, :2])

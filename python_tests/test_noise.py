@@ -104,7 +104,7 @@ def deviates(count: int, n: int, seed: int = 1, **first: int) -> npt.NDArray[np.
 
 
 def kolmogorov_distance(sample: npt.NDArray[np.float64]) -> float:
-    """The largest distance of the sample's distribution from the standard normal one, times sqrt(n)."""
+    """The largest distance from the standard normal distribution function, times sqrt(n)."""
     ordered = np.sort(sample.reshape(-1))
     n = ordered.size
     normal = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in ordered])
@@ -178,7 +178,7 @@ def test_unusable_arguments_are_refused() -> None:
     for probability in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="probability"):
             kernels.noise_variants(base, 1, probability=probability, sigma=1.0, seed=0)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="variant"):
         kernels.noise_variants(base, 2, probability=0.5, sigma=1.0, seed=0, first_variant=2**64 - 1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="index"):
         kernels.noise_variants(base, 2, probability=0.5, sigma=1.0, seed=0, first_index=2**64 - 3)

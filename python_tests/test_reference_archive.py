@@ -1,4 +1,4 @@
-"""The reference's archive parser: what it decodes, and that it refuses whatever docs/format.md forbids."""
+"""The reference's archive parser: what it decodes, and what it refuses (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vaecomp_native.reference.rans import varint
 RNG = np.random.default_rng(12)
 RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4
 
-INTEGER_LAYERS = [
+INTEGER_LAYERS: list[tuple[npt.NDArray[Any], ...]] = [
     (
         RNG.integers(-128, 128, (6, 3)).astype(np.int8),
         np.zeros(6, np.int32),
@@ -49,8 +49,11 @@ FLOAT_LAYERS = [
 ]
 INTEGER_LATENTS = RNG.integers(-128, 128, (3, 3)).astype(np.int8)
 FLOAT_LATENTS = RNG.standard_normal((2, 2)).astype(np.float32)
-INTEGER_SPECS = [((2, 5), np.dtype(np.float32)), ((12,), np.dtype(ml_dtypes.bfloat16))]
-FLOAT_SPECS = [
+INTEGER_SPECS: list[tuple[tuple[int, ...], np.dtype[Any]]] = [
+    ((2, 5), np.dtype(np.float32)),
+    ((12,), np.dtype(ml_dtypes.bfloat16)),
+]
+FLOAT_SPECS: list[tuple[tuple[int, ...], np.dtype[Any]]] = [
     ((), np.dtype(np.float64)),
     ((0, 3), np.dtype(np.float16)),
     ((7,), np.dtype(np.float16)),
@@ -221,14 +224,14 @@ def float_layers(*layers: tuple[Any, Any]) -> Change:
 
 def with_value(array: npt.NDArray[Any], value: float) -> npt.NDArray[Any]:
     """A copy with another first value."""
-    copy = array.copy()
-    copy.flat[0] = value
-    return copy
+    changed: npt.NDArray[Any] = array.copy()
+    changed.flat[0] = value
+    return changed
 
 
 RAW_HEAD = string("counter") + b"\0"
 SHORT, LONG = INTEGER_LATENTS[:2], np.concatenate([INTEGER_LATENTS] * 2)
-OTHER_SCALE: npt.NDArray[np.float32] = INTEGER_LAYERS[1][2]
+SCALE = INTEGER_LAYERS[1][2]
 FORBIDDEN: dict[str, tuple[str, Change]] = {
     "header flags": ("flags at offset 10", attribute("flags", 1)),
     "file size": ("file size at offset 16", attribute("file_size", 5000)),
@@ -306,7 +309,7 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
         section(
             2,
             integer_decoder(
-                [(np.eye(3, dtype=np.int8), None, np.int32([1, 1, 1]), np.uint8([0, 0, 0]))] * 8
+                [(np.eye(3, dtype=np.int8), None, np.array(1, np.int32), np.array(0, np.uint8))] * 8
                 + [(np.ones((8, 3), np.int8), None, np.ones(8, np.float32))]
             ),
         ),
@@ -316,7 +319,7 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "out above 2^20": ("layer's out", section(2, varint(1) + varint(3) + varint(2**20 + 1))),
     "in is not the previous out": (
         "layer's in",
-        last(OTHER_SCALE, weight=np.ones((8, 7), np.int8)),
+        last(SCALE, weight=np.ones((8, 7), np.int8)),
     ),
     "parameter form 3": ("bias form", section(2, varint(1) + varint(3) + varint(8) + b"\3")),
     "no multiplier": ("multiplier form", hidden(multiplier=None)),
@@ -324,8 +327,8 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "no scale": ("scale form", last(None)),
     "negative multiplier": ("multiplier", hidden(multiplier=np.array(-1, np.int32))),
     "shift of 63": ("shift", hidden(shift=np.array(63, np.uint8))),
-    "scale of infinity": ("scale", last(with_value(OTHER_SCALE, np.inf))),
-    "scale of NaN": ("scale", last(with_value(OTHER_SCALE, np.nan))),
+    "scale of infinity": ("scale", last(with_value(SCALE, np.inf))),
+    "scale of NaN": ("scale", last(with_value(SCALE, np.nan))),
     "too few weights": (
         "symbol count",
         section(2, INTEGER_SECTION.replace(varint(3) + varint(6), varint(3) + varint(5), 1)),
@@ -376,7 +379,7 @@ def test_padding_is_not_zero() -> None:
 def test_section_crc_is_checked() -> None:
     data = bytearray(sample().build())
     data[-1] ^= 1
-    with pytest.raises(ArchiveError, match="section 4 at offset .* CRC-32C"):
+    with pytest.raises(ArchiveError, match=r"section 4 at offset .* CRC-32C"):
         reference.decode(bytes(data))
 
 

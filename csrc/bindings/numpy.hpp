@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,13 +28,30 @@ inline void require(bool condition, const std::string& message) {
     if (!condition) throw Error(ErrorCode::invalid_argument, message);
 }
 
+// NumPy's built-in dtypes by their type numbers, which are part of its ABI. A lookup by name costs a microsecond, which
+// would be most of the time that a small tensor takes.
+inline std::optional<DType> builtin_dtype(const py::dtype& dtype) {
+    switch (dtype.num()) {
+        case 11: return DType::f32;
+        case 12: return DType::f64;
+        case 23: return DType::f16;
+        default: return std::nullopt;
+    }
+}
+
 inline DType dtype_of(const py::dtype& dtype) {
+    if (const std::optional<DType> builtin = builtin_dtype(dtype)) return *builtin;
     const auto name = dtype.attr("name").cast<std::string>();
     for (std::size_t code = 0; code < dtype_table.size(); ++code) {
         if (dtype_table[code].name == name) return static_cast<DType>(code);
     }
     throw Error(ErrorCode::invalid_argument,
                 "dtype " + name + " is not supported; see docs/format.md for those that are");
+}
+
+inline bool is_native(const py::dtype& dtype) {
+    const char order = dtype.byteorder();
+    return order == '=' || order == '|' || order == (host_is_little_endian ? '<' : '>');
 }
 
 // A NumPy dtype in the host's byte order. bfloat16 and float8 come from ml_dtypes, imported only when they occur.
@@ -56,15 +74,15 @@ inline TensorView view_of(const py::array& array) {
             shape_of(array),
             {array.strides(), array.strides() + array.ndim()},
             dtype,
-            !array.dtype().attr("isnative").cast<bool>()};
+            !is_native(array.dtype())};
 }
 
 // Where to write a tensor of this dtype and count into a caller's array.
 inline std::uint8_t* writable(py::array& array, DType dtype, std::size_t count) {
     require(array.flags() & py::array::c_style, "an output array must be C-contiguous");
-    require(dtype_of(array.dtype()) == dtype && array.dtype().attr("isnative").cast<bool>() &&
-                static_cast<std::size_t>(array.size()) == count,
-            "an output array must have the tensor's dtype, byte order and size");
+    require(
+        dtype_of(array.dtype()) == dtype && is_native(array.dtype()) && static_cast<std::size_t>(array.size()) == count,
+        "an output array must have the tensor's dtype, byte order and size");
     return static_cast<std::uint8_t*>(array.mutable_data());
 }
 

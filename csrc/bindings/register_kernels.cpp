@@ -81,7 +81,7 @@ FloatArray run_decoder(const Decoder& decoder, const Contiguous<typename Decoder
 }
 
 std::uint64_t digest(const py::array& array, std::size_t threads) {
-    require(array.flags() & py::array::c_style && array.dtype().attr("isnative").cast<bool>(),
+    require(array.flags() & py::array::c_style && is_native(array.dtype()),
             "the digest is taken of C-contiguous arrays in native byte order");
     const DType dtype = dtype_of(array.dtype());
     const void* data = array.data();

@@ -23,7 +23,7 @@ def command(
     ] = Path("vaecomp-demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Train a small CNN on real digits, compress it, decode it and compare; about two minutes.
+    """Train a small CNN on real digits, compress it, decode it and compare; a minute or two.
 
     Writes DIR/report.html with pictures, DIR/demo.json and the archives. Needs no download.
     """

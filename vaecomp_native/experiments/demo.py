@@ -19,7 +19,7 @@ from vaecomp_native.zoo.training import EPOCHS_BUNDLED, train_classifier
 
 DECODERS: tuple[Decoder, ...] = ("paper", "compact")
 
-DEMO_EPOCHS = 12
+DEMO_EPOCHS = 16
 """Epochs of the VAE here; `vaecomp_native.compress` takes up to 500."""
 
 
@@ -70,7 +70,7 @@ def run(
     two minutes at most on two cores. ``notice`` gets the line about the data.
     """
     data = load_bundled(seed=seed)
-    notice(data.notice)
+    notice(f"data: {data.notice}")
     out.mkdir(parents=True, exist_ok=True)
     trained = train_classifier("cnn", data, epochs=classifier_epochs, seed=seed, progress=progress)
     measurements = [

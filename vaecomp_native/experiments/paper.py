@@ -100,7 +100,7 @@ def run(
     none that is finished. ``classifier_epochs`` defaults to what suits the network and the data.
     """
     out.mkdir(parents=True, exist_ok=True)
-    notice(data.notice)
+    notice(f"data: {data.notice}")
     reports: list[ModelReport] = []
     results: dict[str, ModelResult] = {}
     settings = {"data": data.notice, "latent": LATENT, "VAE epochs, at most": epochs, "seed": seed}

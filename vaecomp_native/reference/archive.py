@@ -24,7 +24,7 @@ VERSION = 1
 HEADER_BYTES = 32
 ALIGNMENT = 64
 MAX_EXPANSION = 65_536
-# So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes of the widest dtype.
+# So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes.
 MAX_ELEMENTS = ((1 << 63) - 1) // 16
 
 RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4

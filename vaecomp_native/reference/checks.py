@@ -49,10 +49,10 @@ def _apply(
 def crc32c(data: bytes | bytearray | memoryview) -> int:
     """The CRC-32C of the bytes: 32 bits.
 
-    The CRC is linear. Behind the bytewise definition for short messages: rows of 1,024 bytes are worked on side by side, from state 0, and then joined
-    pairwise by moving the left state on over the right one's bytes. Zeros in front of the data
-    change nothing in a state of 0, and the initial value is the same as inverting the first four
-    bytes.
+    Short messages go byte by byte. For long ones, the CRC's linearity: rows of 1,024 bytes are
+    worked on side by side, from state 0, and then joined pairwise by moving the left state on over
+    the right one's bytes. Zeros in front of the data change nothing in a state of 0, and the
+    initial value is the same as inverting the first four bytes.
     """
     message = np.frombuffer(data, np.uint8)
     if message.size < _SHORT:

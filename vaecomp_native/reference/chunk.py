@@ -89,7 +89,8 @@ def widen_narrow(bits: npt.NDArray[Any], form: NarrowFormat) -> Bits:
         wide = np.where(magnitude == form.top, np.uint32(0x7F800000), wide)
     nan = np.uint32(0x7FC00000) | mantissa << np.uint32(shift)
     wide = np.where(magnitude >= form.first_nan, nan, wide)
-    return wide | (pattern >> np.uint32(width)) << np.uint32(31)
+    wide |= (pattern >> np.uint32(width)) << np.uint32(31)
+    return wide
 
 
 def round_to_narrow(bits: Bits, form: NarrowFormat) -> npt.NDArray[np.int64]:
@@ -157,16 +158,17 @@ def from_float32_bits(bits: Bits, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     Raises ValueError if the dtype is none of them.
     """
     name = dtype.name
+    patterns: npt.NDArray[Any]
     if name == "float32":
-        return bits.view(np.float32).copy()
-    if name == "float64":
-        return extend_to_float64(bits).view(np.float64)
-    if name in NARROW_FORMATS:
-        native = dtype.newbyteorder("=")
-        return (
-            round_to_narrow(bits, NARROW_FORMATS[name]).astype(f"=u{native.itemsize}").view(native)
-        )
-    raise ValueError(f"chunks cannot be converted to dtype {name}; use a floating-point dtype")
+        patterns = bits.copy()
+    elif name == "float64":
+        patterns = extend_to_float64(bits)
+    elif name in NARROW_FORMATS:
+        patterns = round_to_narrow(bits, NARROW_FORMATS[name]).astype(f"=u{dtype.itemsize}")
+    else:
+        raise ValueError(f"chunks cannot be converted to dtype {name}; use a floating-point dtype")
+    array: npt.NDArray[Any] = patterns.view(dtype.newbyteorder("="))
+    return array
 
 
 def flatten_chunk(

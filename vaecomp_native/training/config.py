@@ -11,7 +11,7 @@ class WeightPrecision(enum.Enum):
     """How an integer decoder's weights are chosen."""
 
     INT8 = "int8"
-    """Accuracy first: int8 weights with a scale for each output and the width of the trained VAE."""
+    """Accuracy first: int8 weights, a scale for each output, the width of the trained VAE."""
 
     COARSE = "coarse"
     """Rate first: one coarse grid for all outputs and one hidden unit for each distinct chunk."""
@@ -23,25 +23,27 @@ class TrainingConfig:
 
     Args:
         latent: latents a chunk.
-        hidden: width of the VAE's hidden layers; None leaves the choice to the caller of `train_vae`,
-            which takes 512 then.
+        hidden: width of the VAE's hidden layers; None leaves the choice to the caller of
+            `train_vae`, which takes 512 then.
         training_variants: noisy variants of the weights to train on (Cheng et al. 2024: 80).
         validation_variants: noisy variants on which training is stopped (Cheng et al. 2024: 20).
         probability: share of the weights of a variant that carry noise, 0 to 1.
         sigma: standard deviation of the noise, relative to that of all weights.
-        beta: weight of the Kullback-Leibler divergence against the squared error, which is half the sum over
-            a chunk in units of the weights' mean square.
+        beta: weight of the Kullback-Leibler divergence against the squared error, which is half the
+            sum over a chunk in units of the weights' mean square.
         epochs: passes over the training variants at most.
         patience: epochs without an improvement after which training stops.
         min_improvement: relative decrease of the validation loss that counts as an improvement.
         batch_chunks: chunks in a training step.
         learning_rate: of Adam; halved whenever half the patience passed without an improvement.
-        seed: of the initial weights, the variants, the order of the tiles and the reparameterisation.
+        seed: of the initial weights, the variants, the order of the tiles and the
+            reparameterisation.
         device: "auto" (CUDA, then MPS, then CPU) or a name of a PyTorch device.
-        finetune_steps: steps of quantisation-aware training of an INT8 decoder.
+        finetune_steps: steps of quantisation-aware training of an INT8 decoder, which is for more
+            chunks than hidden units.
         refine_steps: rounds of proposals for the latents of an INT8 decoder.
-        step: grid of a COARSE decoder: the distance of neighbouring weights, relative to the root mean
-            square of the importance-weighted weights. Larger is smaller and less accurate.
+        step: grid of a COARSE decoder: the distance of neighbouring weights, relative to the root
+            mean square of the importance-weighted weights. Larger is smaller and less accurate.
         rate_weight: what a bit costs a COARSE decoder, in squared steps.
         threads: of the native kernels; 0 takes all cores.
 
@@ -94,15 +96,20 @@ class TrainingConfig:
         for name, (low, high) in whole.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+                raise ValueError(
+                    f"{name} must be a whole number from {low} to {high}, not {value!r}"
+                )
         for name, (least, most) in real.items():
             if not _is_number(getattr(self, name)) or not least <= getattr(self, name) <= most:
                 raise ValueError(
-                    f"{name} must be a finite number from {least:g} to {most:g}, not {getattr(self, name)!r}"
+                    f"{name} must be a finite number from {least:g} to {most:g}, "
+                    f"not {getattr(self, name)!r}"
                 )
         for name in ("learning_rate", "step"):
             if not _is_number(getattr(self, name)) or not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be a finite number above 0, not {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be a finite number above 0, not {getattr(self, name)!r}"
+                )
 
 
 def _is_number(value: object) -> bool:

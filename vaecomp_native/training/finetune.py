@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaecomp_native.decoders import IntegerLayer
+from vaecomp_native.decoders import Float32Array, Int8Array, IntegerLayer
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress
 from vaecomp_native.training.config import TrainingConfig
@@ -30,15 +30,16 @@ class HiddenCode:
     """
 
     layer: IntegerLayer
-    latents: np.ndarray
+    latents: Int8Array
 
 
 class SimulatedDecoder(nn.Module):
     """The integer decoder in floating point, with derivatives.
 
-    Latents, first-layer weights and hidden activations are rounded as they will be; the last layer stays in
-    floating point, because its integers are solved for afterwards. While the accumulators are below 2^24, the
-    hidden activations equal the exported decoder's, but for products within 2^-22 of a tie.
+    Latents, first-layer weights and hidden activations are rounded as they will be; the last layer
+    stays in floating point, because its integers are solved for afterwards. While the accumulators
+    are below 2^24, the hidden activations equal the exported decoder's, but for products within
+    2^-22 of a tie.
 
     Args:
         trained: source of the initial values.
@@ -47,7 +48,7 @@ class SimulatedDecoder(nn.Module):
 
     gains: torch.Tensor
 
-    def __init__(self, trained: TrainedVAE, chunks: np.ndarray) -> None:
+    def __init__(self, trained: TrainedVAE, chunks: Float32Array) -> None:
         super().__init__()
         with torch.no_grad():
             means = trained.means(chunks)
@@ -58,7 +59,9 @@ class SimulatedDecoder(nn.Module):
             weight = hidden.weight * latent_steps
             weight_steps = _steps(weight.abs().amax(1))
             gains = fixed_point((weight_steps / hidden_steps).double().numpy())
-            self.register_buffer("gains", torch.from_numpy(np.ldexp(gains[0], -gains[1].astype(int))).float())
+            self.register_buffer(
+                "gains", torch.from_numpy(np.ldexp(gains[0], -gains[1].astype(int))).float()
+            )
             self.latents = nn.Parameter(means / latent_steps)
             self.weight = nn.Parameter(weight / weight_steps[:, None])
             self.bias = nn.Parameter(hidden.bias / hidden_steps)
@@ -82,7 +85,9 @@ class SimulatedDecoder(nn.Module):
         """The rounded latents and hidden layer."""
 
         def whole(values: torch.Tensor, largest: int) -> np.ndarray:
-            return np.clip(np.floor(values.cpu().numpy().astype(np.float64) + 0.5), -largest, largest)
+            return np.clip(
+                np.floor(values.cpu().numpy().astype(np.float64) + 0.5), -largest, largest
+            )
 
         multiplier, shift = fixed_point(self.gains.cpu().numpy().astype(np.float64))
         layer = IntegerLayer(
@@ -97,19 +102,24 @@ class SimulatedDecoder(nn.Module):
 
 def finetune(
     trained: TrainedVAE,
-    chunks: np.ndarray,
-    weights: np.ndarray,
+    chunks: Float32Array,
+    weights: Float32Array,
     config: TrainingConfig,
     progress: Progress,
 ) -> HiddenCode:
-    """Trains latents and decoder together on the chunks themselves, as if they were already integers.
+    """Trains latents and decoder together on the chunks themselves, as if they were already
+    integers.
+
+    Nothing is trained where the hidden units are no fewer than the chunks: the last layer then fits
+    the chunks whatever the hidden layer does.
 
     Args:
         trained: where training starts.
         chunks: float32 [K, C].
         weights: float32 [K, C], factors of the errors (`normalised_importance`).
         config: options.
-        progress: called as progress("fine-tune", step, steps, {"loss": mean squared weighted error}).
+        progress: called as progress("fine-tune", step, steps, {"loss": mean squared weighted
+            error}).
 
     Raises:
         TrainingError: the loss is no longer finite.
@@ -117,37 +127,43 @@ def finetune(
     device = choose_device(config.device)
     model = SimulatedDecoder(trained, chunks).to(device)
     generator = torch.Generator().manual_seed(config.seed)
+    steps = config.finetune_steps if len(chunks) > len(model.weight) else 0
     optimiser = torch.optim.Adam(
         [
-            {"params": [model.latents], "lr": 0.5},
-            {"params": [model.weight], "lr": 0.3},
-            {"params": [model.bias], "lr": 0.3},
-            {"params": [model.output_weight], "lr": 0.02 * (model.output_weight.std(correction=0).item() or 1.0)},
+            {"params": [model.latents], "lr": 1.0},
+            {"params": [model.weight], "lr": 0.5},
+            {"params": [model.bias], "lr": 0.5},
+            {
+                "params": [model.output_weight],
+                "lr": 0.01 * (model.output_weight.std(correction=0).item() or 1.0),
+            },
             {"params": [model.output_bias], "lr": 0.01},
         ],
         fused=device.type != "mps",
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     rows = torch.empty(0, dtype=torch.int64)
-    for step in range(1, config.finetune_steps + 1):
+    for step in range(1, steps + 1):
         if not len(rows):
             rows = torch.randperm(len(chunks), generator=generator)
         batch, rows = rows[: config.batch_chunks], rows[config.batch_chunks :]
-        decay = 0.5 * (1 + math.cos(math.pi * step / (config.finetune_steps + 1)))
+        decay = 0.5 * (1 + math.cos(math.pi * step / (steps + 1)))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * decay
         target = torch.from_numpy(chunks[batch.numpy()] / np.float32(trained.scale)).to(device)
         weight = torch.from_numpy(weights[batch.numpy()]).to(device)
         loss = ((model(batch.to(device)) - target) * weight).square().mean()
         if not math.isfinite(loss.item()):
-            raise TrainingError("the loss of fine-tuning is not finite; train the VAE with a lower learning_rate")
+            raise TrainingError(
+                "the loss of fine-tuning is not finite; train the VAE with a lower learning_rate"
+            )
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
-        progress("fine-tune", step, config.finetune_steps, {"loss": loss.item()})
+        progress("fine-tune", step, steps, {"loss": loss.item()})
     return model.cpu().export()
 
 
 def _steps(largest: torch.Tensor) -> torch.Tensor:
-    """What one of 127 units stands for, given the largest magnitude; 1 / 127 where there is nothing."""
+    """What one of 127 units stands for, given the largest magnitude; 1 / 127 if that is 0."""
     return torch.where(largest > 0, largest, torch.ones_like(largest)) / LARGEST

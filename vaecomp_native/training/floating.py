@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaecomp_native.decoders import Float32Decoder, Float32Layer
+from vaecomp_native.decoders import Float32Array, Float32Decoder, Float32Layer
 from vaecomp_native.training.trainer import TrainedVAE
 
 
-def to_float32(trained: TrainedVAE, chunks: np.ndarray) -> tuple[Float32Decoder, np.ndarray]:
+def to_float32(trained: TrainedVAE, chunks: Float32Array) -> tuple[Float32Decoder, Float32Array]:
     """The VAE's decoder, with the scale folded into its last layer, and the posterior means.
 
     Args:
@@ -19,9 +19,15 @@ def to_float32(trained: TrainedVAE, chunks: np.ndarray) -> tuple[Float32Decoder,
         The decoder and its latents, float32 [K, L].
     """
     module = trained.module
-    hidden = _layer(module.decoder_hidden.weight.detach().numpy(), module.decoder_hidden.bias.detach().numpy(), 1.0)
+    hidden = _layer(
+        module.decoder_hidden.weight.detach().numpy(),
+        module.decoder_hidden.bias.detach().numpy(),
+        1.0,
+    )
     last = _layer(
-        module.decoder_output.weight.detach().numpy(), module.decoder_output.bias.detach().numpy(), trained.scale
+        module.decoder_output.weight.detach().numpy(),
+        module.decoder_output.bias.detach().numpy(),
+        trained.scale,
     )
     return Float32Decoder((hidden, last)), trained.means(chunks).numpy()
 

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vaecomp_native.decoders import Float32Array
+
 SIZE_EXPONENT = 0.25
 SMALLEST_SPREAD = 2.0**-8
 """Of a tensor's root mean square: tensors that are almost constant need no finer grid."""
 
 
-def tensor_importance(tensors: Sequence[np.ndarray], chunk_length: int) -> np.ndarray:
-    """Factors of the errors for tensors cut into chunks: 1 / (standard deviation * size^(1/4)) of each tensor.
+def tensor_importance(tensors: Sequence[np.ndarray], chunk_length: int) -> Float32Array:
+    """Factors of the errors for tensors cut into chunks: 1 / (deviation * size^(1/4)) of each.
 
-    A layer bears errors in proportion to its weights, and the errors of all layers add up at the output whatever
-    the layers' sizes, so that a small layer should get finer steps: minimising the sum of the layers'
-    relative errors for a number of bits gives an exponent of 1/2, and equal errors everywhere 0. The
-    value between is an empirical one.
+    A layer bears errors in proportion to its weights, and the errors of all layers add up at the
+    output whatever the layers' sizes, so that a small layer should get finer steps: minimising the
+    sum of the layers' relative errors for a number of bits gives an exponent of 1/2, and equal
+    errors everywhere 0. The value between is an empirical one.
 
     Args:
         tensors: arrays of numbers in the order in which they are cut into chunks.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from vaecomp_native.decoders import IntegerDecoder
+from vaecomp_native.decoders import Float32Array, Int8Array, IntegerDecoder
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.training.coarse import coarse_decoder
 from vaecomp_native.training.config import TrainingConfig, WeightPrecision
@@ -17,16 +15,17 @@ from vaecomp_native.training.trainer import TrainedVAE, normalised_importance
 
 def to_integer(
     trained: TrainedVAE,
-    chunks: np.ndarray,
-    importance: np.ndarray,
+    chunks: Float32Array,
+    importance: Float32Array,
     precision: WeightPrecision,
     config: TrainingConfig,
     progress: Progress = silent,
-) -> tuple[IntegerDecoder, np.ndarray]:
+) -> tuple[IntegerDecoder, Int8Array]:
     """An integer decoder and its latents.
 
-    INT8: latents and decoder are fine-tuned on the chunks as if they were integers, the last layer is solved for with
-    error feedback, and the latents are refined through the result. COARSE: see `coarse_decoder`.
+    INT8: latents and decoder are fine-tuned on the chunks as if they were integers, the last layer
+    is solved for with error feedback, and the latents are refined through the result. COARSE: see
+    `coarse_decoder`.
 
     Args:
         trained: result of `train_vae` for these chunks.
@@ -40,7 +39,8 @@ def to_integer(
         The decoder and its latents, int8 [K, L].
 
     Raises:
-        TrainingError: the loss of fine-tuning is not finite, or the latents are too few for a COARSE decoder.
+        TrainingError: the loss of fine-tuning is not finite, or the latents are too few for a
+            COARSE decoder.
     """
     weights = normalised_importance(chunks, importance)
     if precision is WeightPrecision.COARSE:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vaecomp_native.decoders import IntegerLayer
+from vaecomp_native.decoders import Float32Array, IntegerLayer
 from vaecomp_native.training.hidden import LARGEST
 
 RIDGE = 1e-6
 """Of the mean of the second moments: chooses small weights where the activations leave a choice."""
+SMALLEST_SCALE = 2.0**-120
 LARGEST_BIAS = 2.0**22
 """In units of the scale: accumulators stay below 2^24, which float32 holds exactly."""
 
 
-def solve_output(activations: np.ndarray, chunks: np.ndarray, weights: np.ndarray) -> IntegerLayer:
+def solve_output(
+    activations: Float32Array, chunks: np.ndarray, weights: np.ndarray
+) -> IntegerLayer:
     """int8 weights with a scale for each output that decode the activations to the chunks.
 
-    Minimises the squared error, weighted with each chunk's mean squared importance, and quantises one hidden unit
-    after another while the units behind take over its error (Frantar et al. 2022, arXiv 2210.17323; the second
-    moments of the activations are the Hessian).
+    Minimises the squared error, weighted with each chunk's mean squared importance, and quantises
+    one hidden unit after another while the units behind take over its error (Frantar et al. 2022,
+    arXiv 2210.17323; the second moments of the activations are the Hessian).
 
     Args:
         activations: float32 [K, H].
@@ -31,7 +34,7 @@ def solve_output(activations: np.ndarray, chunks: np.ndarray, weights: np.ndarra
     solution = torch.cholesky_solve(products, factor)
     feedback = torch.linalg.cholesky(torch.cholesky_inverse(factor), upper=True)
     scale = torch.maximum(solution[:-1].abs().amax(0) / LARGEST, solution[-1].abs() / LARGEST_BIAS)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale)).float().double()
+    scale = torch.where(scale > SMALLEST_SCALE, scale, torch.ones_like(scale)).float().double()
     whole = torch.empty_like(solution)
     for i in range(len(solution)):
         limit = LARGEST if i < len(solution) - 1 else 2 * LARGEST_BIAS
@@ -48,9 +51,9 @@ def solve_output(activations: np.ndarray, chunks: np.ndarray, weights: np.ndarra
 
 
 def _normal_equations(
-    activations: np.ndarray, chunks: np.ndarray, weights: np.ndarray
+    activations: Float32Array, chunks: np.ndarray, weights: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted second moments [H + 1, H + 1] of the activations and a one, and their products with the chunks."""
+    """Weighted moments [H + 1, H + 1] of activations and a one; their products with the chunks."""
     width, length = activations.shape[1] + 1, chunks.shape[1]
     moments = torch.zeros(width, width, dtype=torch.float64)
     products = torch.zeros(width, length, dtype=torch.float64)
@@ -59,7 +62,7 @@ def _normal_equations(
         extended = _with_ones(activations[rows])
         share = torch.from_numpy(np.square(weights[rows], dtype=np.float64).mean(1))[:, None]
         moments += extended.T @ (extended * share)
-        products += (extended * share).T @ torch.from_numpy(chunks[rows]).double()
+        products += (extended * share).T @ torch.from_numpy(chunks[rows].astype(np.float64))
     ridge = RIDGE * moments.diagonal()[:-1].mean().clamp_min(1e-30)
     moments.diagonal().add_(ridge)
     return moments, products

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vaecomp_native.decoders import IntegerDecoder
+from vaecomp_native.decoders import Float32Array, Int8Array, IntegerDecoder
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.training.hidden import LARGEST, hidden_activations
 
@@ -13,18 +13,19 @@ BATCH_CHUNKS = 64
 
 def refine_latents(
     decoder: IntegerDecoder,
-    latents: np.ndarray,
-    chunks: np.ndarray,
-    weights: np.ndarray,
+    latents: Int8Array,
+    chunks: Float32Array,
+    weights: Float32Array,
     steps: int,
     threads: int = 0,
     progress: Progress = silent,
 ) -> np.ndarray:
     """Latents whose decoded chunks are never further from the chunks than those of `latents`.
 
-    Each step proposes, for every chunk, the whole-number move of one latent that promises most by the decoder's
-    slopes (a Gauss-Newton step along that latent), decodes, and keeps what lowered that chunk's weighted squared
-    error. A latent whose move failed is left out until another move of that chunk succeeds.
+    Each step proposes, for every chunk, the whole-number move of one latent that promises most by
+    the decoder's slopes (a Gauss-Newton step along that latent), decodes, and keeps what lowered
+    that chunk's weighted squared error. A latent whose move failed is left out until another move
+    of that chunk succeeds.
 
     Args:
         decoder: with one hidden layer.
@@ -38,7 +39,7 @@ def refine_latents(
     Returns:
         int8 [K, L].
     """
-    refined = latents.copy()
+    refined: Int8Array = latents.copy()
     slopes = _Slopes(decoder, weights)
     open_moves = np.ones(latents.shape, np.bool_)
     errors = np.full(len(chunks), np.inf)
@@ -47,8 +48,12 @@ def refine_latents(
             rows = slice(start, start + BATCH_CHUNKS)
             residuals = decoder.forward(refined[rows], threads=threads) - chunks[rows]
             errors[rows] = _errors(residuals, weights[rows])
-            proposal = slopes.propose(refined[rows], residuals * np.square(weights[rows]), open_moves[rows], threads)
-            moved = _errors(decoder.forward(proposal, threads=threads) - chunks[rows], weights[rows])
+            proposal = slopes.propose(
+                refined[rows], residuals * weights[rows] * weights[rows], open_moves[rows], threads
+            )
+            moved = _errors(
+                decoder.forward(proposal, threads=threads) - chunks[rows], weights[rows]
+            )
             better = moved < errors[rows]
             tried = proposal != refined[rows]
             open_moves[rows] = np.where(better[:, None], True, open_moves[rows] & ~tried)
@@ -61,17 +66,25 @@ def refine_latents(
 class _Slopes:
     """First and second order of the weighted squared error in the latents."""
 
-    def __init__(self, decoder: IntegerDecoder, weights: np.ndarray) -> None:
+    def __init__(self, decoder: IntegerDecoder, weights: Float32Array) -> None:
         self._hidden, last = decoder.layers
-        assert self._hidden.multiplier is not None and self._hidden.shift is not None and last.scale is not None
-        gains = np.ldexp(self._hidden.multiplier.astype(np.float64), -self._hidden.shift.astype(np.int64))
+        assert (
+            self._hidden.multiplier is not None
+            and self._hidden.shift is not None
+            and last.scale is not None
+        )
+        gains = np.ldexp(
+            self._hidden.multiplier.astype(np.float64), -self._hidden.shift.astype(np.int64)
+        )
         self._first = (self._hidden.weight * gains[:, None]).astype(np.float32)
         self._last = last.weight * last.scale[:, None]
         importance = np.square(weights, dtype=np.float64).mean(0)[:, None].astype(np.float32)
         self._moments = self._last.T @ (self._last * importance)
 
-    def propose(self, latents: np.ndarray, gradient: np.ndarray, allowed: np.ndarray, threads: int) -> np.ndarray:
-        """Latents [B, L] with one of them moved a chunk, given the error's derivatives [B, C] by the outputs."""
+    def propose(
+        self, latents: Int8Array, gradient: np.ndarray, allowed: np.ndarray, threads: int
+    ) -> np.ndarray:
+        """Latents [B, L], one a chunk moved; `gradient` [B, C] is the error's by the outputs."""
         activations = hidden_activations(self._hidden, latents, threads)
         active = ((activations > 0) & (activations < LARGEST)).astype(np.float32)
         slope = ((gradient @ self._last) * active) @ self._first
@@ -81,13 +94,13 @@ class _Slopes:
         moves = np.clip(latents + moves, -LARGEST, LARGEST) - latents
         promise = -(slope * moves + 0.5 * curvature * np.square(moves))
         chosen = np.where(allowed & (moves != 0), promise, -np.inf).argmax(1)
-        proposal = latents.copy()
+        proposal: Int8Array = latents.copy()
         every = np.arange(len(latents))
         proposal[every, chosen] = (latents[every, chosen] + moves[every, chosen]).astype(np.int8)
         return proposal
 
 
-def _errors(residuals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _errors(residuals: np.ndarray, weights: Float32Array) -> np.ndarray:
     """Weighted squared error of each chunk, float64 [B]."""
     result: np.ndarray = np.square(residuals * weights, dtype=np.float64).sum(1)
     return result

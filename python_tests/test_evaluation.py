@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from vaecomp_native.evaluation.accounting import (
     latents_only_ratio,
     self_contained_ratio,
 )
+from vaecomp_native.evaluation.accuracy import accuracy, percent_correct, predict
 
 SIZES = st.integers(1, 10**12)
 
@@ -79,9 +81,6 @@ def test_latents_only_is_parameters_over_latents(
 
 
 def test_accuracy_is_in_percent_and_predictions_come_in_order() -> None:
-    torch = pytest.importorskip("torch")
-    from vaecomp_native.evaluation.accuracy import accuracy, percent_correct, predict
-
     # One-hot images of 4 pixels; the identity predicts the position of the 1.
     classes = torch.arange(2500) % 4
     images = torch.eye(4)[classes]

@@ -121,7 +121,7 @@ def test_unusable_arguments_are_refused(module: ModuleType) -> None:
     for lanes in (3, 64):
         with pytest.raises(ValueError, match="lanes"):
             module.encode_symbols(symbols, [10], lanes=lanes)
-    for segments in ([9], [11], [], [10, 0]):
+    for segments in ([9], [11], [], [10, 0], [2**64 - 5, 15]):
         with pytest.raises(ValueError, match="segments"):
             module.encode_symbols(symbols, segments)
     with pytest.raises(ValueError, match="segments"):

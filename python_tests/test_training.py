@@ -148,14 +148,14 @@ class TestTraining:
     def test_global_random_state_and_threads_stay(self, chunks: np.ndarray) -> None:
         state, numpy_state, threads = (
             torch.get_rng_state(),
-            np.random.get_state(),
+            np.random.get_state(legacy=False)["state"]["key"].copy(),
             torch.get_num_threads(),
         )
         vae = train_vae(chunks, np.ones_like(chunks), dataclasses.replace(SMALL, epochs=1))
         for precision in PRECISIONS:
             to_integer(vae, chunks, np.ones_like(chunks), precision, SMALL)
         assert torch.equal(torch.get_rng_state(), state)
-        assert np.array_equal(np.random.get_state()[1], numpy_state[1])
+        assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)
         assert torch.get_num_threads() == threads
 
     def test_stops_early_and_keeps_the_best_state(self) -> None:
@@ -252,7 +252,8 @@ class TestInteger:
             pytest.param(1e-12 * structured(6), id="tiny"),
             pytest.param(1e12 * structured(6), id="huge"),
             pytest.param(
-                structured(6, 16) * np.repeat(np.float32([[1e-3], [1]]), 3, 0), id="two scales"
+                structured(6, 16) * np.repeat(np.array([[1e-3], [1]], np.float32), 3, 0),
+                id="two scales",
             ),
         ],
     )

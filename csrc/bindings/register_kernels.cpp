@@ -55,7 +55,7 @@ std::vector<py::array> unchunk(const FloatArray& chunks,
     return arrays;
 }
 
-FloatArray noise(const FloatArray& base, std::size_t count, double probability, float sigma, std::uint64_t seed,
+FloatArray noise(const FloatArray& base, std::size_t count, double probability, double sigma, std::uint64_t seed,
                  std::uint64_t first_variant, std::uint64_t first_index, std::size_t threads) {
     require(base.ndim() == 1, "base must be one-dimensional");
     FloatArray result({static_cast<py::ssize_t>(count), base.size()});

@@ -58,6 +58,9 @@ class Archive {
     // A section's bytes, after comparing them with their checksum.
     [[nodiscard]] Bytes checked_section(std::size_t section) const;
     [[nodiscard]] ByteReader section_reader(std::size_t section) const;
+    void check_contents(std::size_t section, std::size_t threads) const;
+    // What the file's size allows a stream of symbols to number.
+    [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.file_bytes; }
     [[nodiscard]] const Group& group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] std::unique_ptr<Group> load_group(std::size_t section, std::size_t threads) const;
     void decode_raw(const Tensor& tensor, std::uint8_t* data) const;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <numeric>
 #include <string>
 
 #include "core/parallel.hpp"
@@ -20,6 +19,15 @@ std::size_t lanes_for(std::size_t count) {
     return std::clamp<std::size_t>(std::bit_floor(count / symbols_a_lane), 1, most_lanes);
 }
 
+// Whether the lengths are positive and add up to `count`; their sum may exceed 64 bits.
+bool partition(std::span<const std::size_t> lengths, std::size_t count) {
+    for (const std::size_t length : lengths) {
+        if (length == 0 || length > count) return false;
+        count -= length;
+    }
+    return count == 0;
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
@@ -28,9 +36,7 @@ std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, 
     if (!std::has_single_bit(lanes) || lanes > most_lanes) {
         throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16 or 32");
     }
-    if (std::accumulate(segments.begin(), segments.end(), std::size_t{0}) != symbols.size() ||
-        std::find(segments.begin(), segments.end(), std::size_t{0}) != segments.end() ||
-        segments.size() > most_segments) {
+    if (!partition(segments, symbols.size()) || segments.size() > most_segments) {
         throw Error(ErrorCode::invalid_argument,
                     "segments must be at most 4096 positive lengths that add up to the number of symbols");
     }

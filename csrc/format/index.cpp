@@ -25,17 +25,21 @@ Header read_header(Bytes file) {
                     "header: format version at offset 8: this library reads version 1, the file has version " +
                         std::to_string(version) + "; update vaecomp_native");
     }
-    if (reader.fixed<std::uint16_t>("flags") != 0) reader.fail("flags", "must be 0");
+    const auto flags = reader.fixed<std::uint16_t>("flags");
     const auto index_bytes = reader.fixed<std::uint32_t>("index size");
-    if (index_bytes > most_index_bytes) reader.fail("index size", "exceeds 2^26");
     const auto file_bytes = reader.fixed<std::uint64_t>("file size");
-    if (file_bytes != file.size()) {
-        reader.fail("file size", "the header says " + std::to_string(file_bytes) + " bytes, there are " +
-                                     std::to_string(file.size()));
-    }
     const auto index_crc = reader.fixed<std::uint32_t>("index checksum");
     if (reader.fixed<std::uint32_t>("header checksum") != kernels().crc32c(file.data(), header_bytes - 4)) {
         reader.fail("header checksum", "does not match");
+    }
+    const auto fail = [](const char* field, const std::string& problem) {
+        throw Error(ErrorCode::malformed, std::string("header: ") + field + ": " + problem);
+    };
+    if (flags != 0) fail("flags at offset 10", "must be 0");
+    if (index_bytes > most_index_bytes) fail("index size at offset 12", "exceeds 2^26");
+    if (file_bytes != file.size()) {
+        fail("file size at offset 16",
+             "the header says " + std::to_string(file_bytes) + " bytes, there are " + std::to_string(file.size()));
     }
     return {version, index_bytes, index_crc};
 }
@@ -125,6 +129,7 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
     if (tensor.codec == Codec::latent && !is_real_float(tensor.dtype)) {
         reader.fail("tensor dtype", "a latent tensor must be of a real float dtype");
     }
+    tensor.digest_offset = reader.offset();
     tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
     return tensor;
 }

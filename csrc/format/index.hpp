@@ -28,7 +28,8 @@ struct Tensor {
     std::vector<std::size_t> shape;
     std::size_t section;  // or, for an alias, the tensor it shares its data with
     std::uint64_t digest;
-    std::uint64_t first = 0;  // its first element (latent) or byte (raw) within its section's tensors
+    std::uint64_t digest_offset = 0;  // in the file, for messages
+    std::uint64_t first = 0;          // its first element (latent) or byte (raw) within its section's tensors
 
     [[nodiscard]] std::size_t count() const {
         std::size_t product = 1;

@@ -81,7 +81,8 @@ TEST(SymbolStream, RefusesACountBeyondTheCap) {
 
 TEST(Encoder, RefusesSegmentsThatDoNotFit) {
     const std::vector<std::int32_t> symbols = {1, 2, 3};
-    const std::vector<std::size_t> wrong = {1, 1}, zero = {3, 0}, all = {3};
+    const std::vector<std::size_t> wrong = {1, 1}, zero = {3, 0}, all = {3}, wraps = {~std::size_t{4}, 8};
+    expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, wraps, 1); });
     expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, wrong, 1); });
     expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, zero, 1); });
     expect_error(ErrorCode::invalid_argument, "lanes", [&] { encode_symbols(symbols, all, 3); });

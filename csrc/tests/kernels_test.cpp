@@ -89,7 +89,7 @@ TEST(Noise, IsAlikeOnEveryIsaAndInEverySlice) {
     for (const double probability : {0.0, 0.1, 0.5, 1.0}) {
         const auto make = [&](std::size_t from, std::size_t count, std::uint64_t first) {
             std::vector<float> out(count);
-            noise_variants({base.data() + from, count}, {1, probability, 0.3f, 99, 7, first}, out.data(), 1);
+            noise_variants({base.data() + from, count}, {1, probability, 0.3, 99, 7, first}, out.data(), 1);
             return out;
         };
         constexpr std::uint64_t far = (std::uint64_t{1} << 40) - 3;

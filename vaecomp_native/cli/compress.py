@@ -47,7 +47,9 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Archive to write (.vaec).")],
-    codec: Annotated[Codec, typer.Option(help="vae: latents and a decoder; raw: as they are.")] = Codec.VAE,
+    codec: Annotated[
+        Codec, typer.Option(help="vae: latents and a decoder; raw: as they are.")
+    ] = Codec.VAE,
     decoder: Annotated[
         Decoder,
         typer.Option(

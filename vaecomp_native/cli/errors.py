@@ -25,17 +25,17 @@ class Problem:
 INTERRUPTED = Problem("interrupted", 130)
 
 
-class Interrupted(Exception):
+class UserInterruptError(Exception):
     """Ctrl-C, with what it leaves behind."""
 
 
 @contextmanager
 def interruptible(outcome: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into `Interrupted`; ``outcome`` says what was (not) written."""
+    """Turn Ctrl-C inside the block into `UserInterruptError`; ``outcome`` says what was (not) written."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {outcome}") from None
+        raise UserInterruptError(f"interrupted; {outcome}") from None
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def reading(archive: Path) -> Iterator[None]:
 
 def explain(error: Exception) -> Problem | None:
     """The problem behind ``error``; None for an error that nobody foresaw."""
-    if isinstance(error, Interrupted):
+    if isinstance(error, UserInterruptError):
         return Problem(_one_line(error), INTERRUPTED.exit_code)
     if isinstance(error, VaecompError):
         return Problem(_one_line(error))

@@ -32,8 +32,8 @@ _Result = TypeVar("_Result")
 class Measurement:
     """An archive of one model, what it decodes to, and what that took.
 
-    ``latent`` is that asked for. ``model`` is a copy of the original with the decoded weights in it; ``history`` is the training
-    curve; times are in seconds.
+    ``latent`` is the one asked for, ``model`` a copy of the original with the decoded weights in
+    it, and ``history`` the training curve. Times are in seconds.
     """
 
     decoder: Decoder

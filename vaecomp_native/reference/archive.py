@@ -300,8 +300,6 @@ def read_integer_decoder(cursor: Cursor) -> Decoder:
             parameters = (multiplier, shift)
         else:
             scale = required(cursor, "scale", "f4", out)
-            if not np.isfinite(scale).all():
-                cursor.fail("scale", "a value is not finite")
             parameters = (scale,)
         symbols = read_stream(cursor, -128, 127, inputs * out)
         weight = symbols.astype(np.int8).reshape(inputs, out).T
@@ -317,11 +315,7 @@ def read_float32_decoder(cursor: Cursor) -> Decoder:
     for _ in range(cursor.varint("layer count", 1, 8)):
         inputs, out = read_layer_sizes(cursor, out)
         bias = cursor.array("f4", out, "bias")
-        if not np.isfinite(bias).all():
-            cursor.fail("bias", "a value is not finite")
         weight = cursor.array("f4", out * inputs, "weight").reshape(out, inputs)
-        if not np.isfinite(weight).all():
-            cursor.fail("weight", "a value is not finite")
         layers.append((weight, bias))
     cursor.finish("float32 decoder")
     return Decoder(FLOAT32_DECODER, layers)

@@ -53,8 +53,10 @@ class Cursor:
         return int(struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), field))[0])
 
     def array(self, dtype: str, count: int, field: str) -> npt.NDArray[Any]:
-        """Read ``count`` little-endian numbers of a dtype such as "f4" as a native array."""
+        """Read ``count`` little-endian finite numbers of a dtype such as "f4" as a native array."""
         raw = np.frombuffer(self.take(count * np.dtype(dtype).itemsize, field), "<" + dtype)
+        if not np.isfinite(raw).all():
+            self.fail(field, "a value is not finite")
         return raw.astype(dtype)
 
     def varint(self, field: str, low: int = 0, high: int = (1 << 64) - 1) -> int:

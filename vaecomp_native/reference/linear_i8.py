@@ -13,11 +13,8 @@ def accumulate(
     inputs: npt.NDArray[np.int8], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
     """One layer: inputs [K, in], weights [out, in], bias [out] to int32 [K, out] modulo 2^32."""
-    # Sums of at most 2^20 products below 2^15 are whole numbers below 2^53: float64 holds all of
-    # them exactly.
-    sums = (inputs.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
-    wrapped: npt.NDArray[np.int32] = (sums + bias).astype(np.int32)
-    return wrapped
+    sums: npt.NDArray[np.int32] = inputs.astype(np.int32) @ weight.T.astype(np.int32) + bias
+    return sums
 
 
 def requantise(

@@ -95,6 +95,8 @@ def noise_variants(
     n = base.size
     if not 0 <= probability <= 1:
         raise ValueError(f"probability is {probability}; it must lie in [0, 1]")
+    if not abs(sigma) <= 2.0**120:
+        raise ValueError(f"sigma is {sigma}; it must be finite and at most 2^120 in magnitude")
     if min(count, seed, first_variant, first_index) < 0:
         raise ValueError("count, seed, first_variant and first_index must not be negative")
     if max(seed + 1, first_variant + count, first_index + n) > 1 << 64:

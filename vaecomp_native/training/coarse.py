@@ -141,7 +141,12 @@ class _Units:
 
 
 def _assign(
-    chunks: Float32Array, weights: np.ndarray, grids: _Grids, rate_weight: float, progress: Progress
+    chunks: Float32Array,
+    weights: np.ndarray,
+    grids: _Grids,
+    rate_weight: float,
+    gain: float,
+    progress: Progress,
 ) -> _Units:
     """A unit for every chunk, behind units with wider grids for what those do not reach."""
     everyone = np.arange(len(chunks))
@@ -149,7 +154,7 @@ def _assign(
         np.ceil(np.abs(chunks).max(1) / (LARGEST * np.float64(grids.scale))), LARGEST
     ).astype(np.int32)
     over = everyone[wide > grids.activation]
-    steps = wide[over, None].astype(np.float32) * grids.scale
+    steps = wide[over, None].astype(np.float32) * np.float32(grids.scale * gain)
     beyond = (
         np.abs(chunks[over])
         > LARGEST * grids.activation[over, None].astype(np.float32) * grids.scale

@@ -107,8 +107,7 @@ def finetune(
     config: TrainingConfig,
     progress: Progress,
 ) -> HiddenCode:
-    """Trains latents and decoder together on the chunks themselves, as if they were already
-    integers.
+    """Trains latents and decoder on the chunks themselves, as if they were integers already.
 
     Nothing is trained where the hidden units are no fewer than the chunks: the last layer then fits
     the chunks whatever the hidden layer does.

@@ -19,7 +19,7 @@ def refine_latents(
     steps: int,
     threads: int = 0,
     progress: Progress = silent,
-) -> np.ndarray:
+) -> Int8Array:
     """Latents whose decoded chunks are never further from the chunks than those of `latents`.
 
     Each step proposes, for every chunk, the whole-number move of one latent that promises most by
@@ -78,8 +78,9 @@ class _Slopes:
         )
         self._first = (self._hidden.weight * gains[:, None]).astype(np.float32)
         self._last = last.weight * last.scale[:, None]
-        importance = np.square(weights, dtype=np.float64).mean(0)[:, None].astype(np.float32)
-        self._moments = self._last.T @ (self._last * importance)
+        importance = np.sqrt(np.square(weights, dtype=np.float64).mean(0)).astype(np.float32)
+        weighted = self._last * importance[:, None]
+        self._moments = weighted.T @ weighted
 
     def propose(
         self, latents: Int8Array, gradient: np.ndarray, allowed: np.ndarray, threads: int

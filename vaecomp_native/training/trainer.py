@@ -239,8 +239,9 @@ def _tile_tensors(
     module: ChunkVAE, tile: Tile, noisy: np.ndarray, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     device = module.mean.weight.device
-    w = weights[tile.first_chunk : tile.last_chunk].to(device)
-    return torch.from_numpy(noisy).to(device), w.repeat(tile.variants, 1)
+    return torch.from_numpy(noisy).to(device), weights[tile.first_chunk : tile.last_chunk].to(
+        device
+    )
 
 
 def _loss(
@@ -251,7 +252,10 @@ def _loss(
     log_variance: torch.Tensor,
     beta: float,
 ) -> torch.Tensor:
-    """Weighted Gaussian negative log likelihood and divergence from N(0, 1), mean of the chunks."""
-    error = ((output - x) * weights).square().sum()
+    """Weighted Gaussian negative log likelihood and divergence from N(0, 1), mean of the chunks.
+
+    `output` and `x` hold any number of variants, one behind another, of the chunks of `weights`.
+    """
+    error = ((output - x).view(-1, *weights.shape) * weights).square().sum()
     divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
     return (0.5 * error + beta * divergence) / len(x)

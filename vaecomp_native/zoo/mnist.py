@@ -79,7 +79,7 @@ def load_full(root: Path) -> MnistData:
         validation=Digits(images[cut:], labels[cut:]),
         test=test,
         full=True,
-        notice=f"full MNIST from {root}: {parts}",
+        notice=f"full MNIST: {parts}",
     )
 
 

@@ -4,19 +4,36 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/float_environment.hpp"
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp {
+namespace {
+
+void check(const NoiseRequest& request, std::uint64_t elements) {
+    constexpr double largest_sigma = 0x1p120;
+    constexpr std::uint64_t last = ~std::uint64_t{0};
+    const auto fail = [](const char* problem) { throw Error(ErrorCode::invalid_argument, problem); };
+    if (!(request.probability >= 0.0 && request.probability <= 1.0)) fail("probability must lie in 0 to 1");
+    if (!(std::fabs(request.sigma) <= largest_sigma)) fail("sigma must be finite, at most 2^120 in magnitude");
+    if (request.count > 0 && request.count - 1 > last - request.first_variant) fail("every variant must be below 2^64");
+    if (elements > 0 && elements - 1 > last - request.first_index) fail("every index must be below 2^64");
+}
+
+NoiseParameters parameters_of(const NoiseRequest& request) {
+    const FloatEnvironment environment;
+    const auto threshold = static_cast<std::uint32_t>(std::floor(request.probability * 2147483648.0 + 0.5));
+    return {request.seed, threshold, static_cast<float>(1.0 / std::max(threshold, 1u)),
+            static_cast<float>(request.sigma)};
+}
+
+}  // namespace
 
 void noise_variants(std::span<const float> base, const NoiseRequest& request, float* out, std::size_t threads) {
-    if (!(request.probability >= 0.0 && request.probability <= 1.0)) {
-        throw Error(ErrorCode::invalid_argument, "probability must lie in 0 to 1");
-    }
+    check(request, base.size());
     if (base.empty()) return;
-    const auto threshold = static_cast<std::uint32_t>(std::floor(request.probability * 2147483648.0 + 0.5));
-    const NoiseParameters parameters{request.seed, threshold, static_cast<float>(1.0 / std::max(threshold, 1u)),
-                                     request.sigma};
+    const NoiseParameters parameters = parameters_of(request);
     constexpr std::size_t grain = 32768;
     const std::size_t ranges = (base.size() + grain - 1) / grain;
     parallel_for(request.count * ranges, threads, [&](std::size_t task) {

@@ -176,9 +176,9 @@ def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
                 textcoords="offset points",
                 color=_INK,
             )
+        axes.margins(0.15)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        axes.margins(0.15)
         axes.set_xlabel("parameters of the model (thousands)")
         axes.set_ylabel("training time (s)")
         axes.grid()

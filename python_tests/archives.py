@@ -93,7 +93,10 @@ def make_sample(seed: int = 0) -> Sample:
             "latents",
             _core.encode_int8_latents(0, CHUNK_LENGTH, padding, z, [CHUNKS * 2, CHUNKS * 4]),
         ),
-        ("float32_decoder", _core.encode_float32_decoder([(la.weight, la.bias) for la in floats.layers])),
+        (
+            "float32_decoder",
+            _core.encode_float32_decoder([(la.weight, la.bias) for la in floats.layers]),
+        ),
         ("latents", _core.encode_float32_latents(2, CHUNK_LENGTH, 0, y)),
         ("raw", b"".join(array.tobytes() for array in exact.values())),
     ]

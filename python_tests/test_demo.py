@@ -146,7 +146,7 @@ def test_the_demos_page_stands_alone_and_shows_pictures(demonstration: Run) -> N
     assert "src=" not in page.replace('src="data:image/png;base64,', "")
     assert "<link" not in page
     assert "<script" not in page
-    assert page.index("self-contained") < page.index("latents only")
+    assert page.index("contained<br>ratio") < page.index("latents only")
     assert "decoder not" in page
     assert "prefers-color-scheme: dark" in page
 
@@ -207,4 +207,4 @@ def test_the_evaluations_page_puts_the_papers_figures_beside_ours(evaluation: Ev
     assert page.count('class="digit"') == 32
     # Two pictures for each network's bytes and curves together, and one for the times.
     assert page.count("<svg") == 4
-    assert page.index("self-contained") < page.index("latents only")
+    assert page.index("contained<br>ratio") < page.index("latents only")

@@ -21,7 +21,9 @@ PROBABILITIES = st.one_of(
     st.sampled_from([0.0, 1.0, 2.0**-32, 2.0**-31, 1e-9, 1e-3, 0.05, 0.5, 1 - 2.0**-31]),
     st.floats(0, 1),
 )
-SIGMAS = st.one_of(st.sampled_from([0.0, 1.0, -2.0, 1e-3, 1e-40, 2.0**120, 1e-300]), st.floats(0, 10))
+SIGMAS = st.one_of(
+    st.sampled_from([0.0, 1.0, -2.0, 1e-3, 1e-40, 2.0**120, 1e-300]), st.floats(0, 10)
+)
 
 
 def below_2_64(room: int) -> st.SearchStrategy[int]:

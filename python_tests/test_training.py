@@ -84,7 +84,7 @@ class TestConfig:
             ("sigma", -1.0),
             ("beta", math.nan),
             ("learning_rate", 0.0),
-            ("step", math.inf),
+            ("distortion", math.inf),
             ("seed", -1),
             ("threads", -1),
         ],
@@ -258,7 +258,7 @@ class TestInteger:
         ],
     )
     def test_edge_shapes(self, chunks: np.ndarray, precision: WeightPrecision) -> None:
-        config = dataclasses.replace(SMALL, epochs=8, step=0.2)
+        config = dataclasses.replace(SMALL, epochs=8, distortion=0.01)
         importance = np.ones_like(chunks)
         vae = train_vae(chunks, importance, config)
         plain, means = to_float32(vae, chunks)
@@ -268,10 +268,8 @@ class TestInteger:
         assert decoded.shape == chunks.shape
         energy = float(np.square(chunks, dtype=np.float64).sum())
         error = float(np.square(decoded.astype(np.float64) - chunks).sum())
-        assert (
-            error
-            <= (0.7 if len(chunks) == 40 and precision is WeightPrecision.INT8 else 0.02) * energy
-        )
+        # 8 hidden units cannot hold 40 chunks of rank 20.
+        assert error <= (0.7 if len(chunks) == 40 else 0.02) * energy
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_padding_does_not_matter(self, precision: WeightPrecision) -> None:
@@ -285,57 +283,42 @@ class TestInteger:
 
 
 class TestCoarse:
-    def test_smaller_steps_are_more_accurate_and_take_more_symbols(
+    def test_distortion_is_kept_and_buys_symbols(
         self, trained: TrainedVAE, chunks: np.ndarray
     ) -> None:
         errors, symbols = [], []
-        for step in (0.1, 0.5, 1.5):
-            config = dataclasses.replace(SMALL, step=step)
+        for distortion in (0.001, 0.01, 0.1):
+            config = dataclasses.replace(SMALL, distortion=distortion)
             decoder, latents = to_integer(
                 trained, chunks, np.ones_like(chunks), WeightPrecision.COARSE, config
             )
             errors.append(relative_error(decoder.forward(latents), chunks))
             symbols.append(len(np.unique(decoder.layers[-1].weight)))
-        assert errors == sorted(errors) and errors[0] < 0.002
+            assert errors[-1] <= distortion + 0.001
+        assert errors == sorted(errors)
         assert symbols == sorted(symbols, reverse=True)
 
-    def test_important_chunks_get_finer_grids(
+    def test_important_chunks_are_decoded_better(
         self, trained: TrainedVAE, chunks: np.ndarray
     ) -> None:
         importance = np.ones_like(chunks)
         importance[:4] = 8
-        decoder, latents = to_integer(trained, chunks, importance, WeightPrecision.COARSE, SMALL)
-        errors = np.square(decoder.forward(latents) - chunks).mean(1)
-        assert errors[:4].max() < 0.2 * errors[4:].mean()
+        config = dataclasses.replace(SMALL, distortion=0.02)
+        found = {}
+        for name, factors in (("plain", np.ones_like(chunks)), ("weighted", importance)):
+            decoder, latents = to_integer(trained, chunks, factors, WeightPrecision.COARSE, config)
+            found[name] = np.square(decoder.forward(latents) - chunks).mean(1)
+        shares = {name: error[:4].mean() / error[4:].mean() for name, error in found.items()}
+        assert shares["weighted"] < 0.8 * shares["plain"]
 
-    def test_equal_chunks_share_a_unit(self) -> None:
-        chunks = np.repeat(structured(5), 3, axis=0)
-        vae = train_vae(chunks, np.ones_like(chunks), dataclasses.replace(SMALL, epochs=2))
-        decoder, latents = to_integer(
-            vae, chunks, np.ones_like(chunks), WeightPrecision.COARSE, SMALL
+    def test_one_scale_and_no_bias(self, trained: TrainedVAE, chunks: np.ndarray) -> None:
+        decoder, _ = to_integer(
+            trained, chunks, np.ones_like(chunks), WeightPrecision.COARSE, SMALL
         )
-        assert len(decoder.layers[0].weight) == 5
-        decoded = decoder.forward(latents)
-        np.testing.assert_array_equal(decoded[0::3], decoded[2::3])
-
-    def test_outliers_are_kept(self, trained: TrainedVAE, chunks: np.ndarray) -> None:
-        spiked = chunks.copy()
-        spiked[3, 5] = 1000 * np.abs(chunks).max()
-        importance = np.ones_like(chunks)
-        importance[3, 5] = 1e-3
-        decoder, latents = to_integer(trained, spiked, importance, WeightPrecision.COARSE, SMALL)
-        decoded = decoder.forward(latents)
-        assert decoded[3, 5] == pytest.approx(spiked[3, 5], rel=0.01)
-        ordinary = np.arange(64) != 5
-        assert relative_error(decoded[3, ordinary], chunks[3, ordinary]) < 0.2
-
-    def test_too_few_latents_are_an_error_that_names_enough(self) -> None:
-        chunks = structured(9)
-        vae = train_vae(
-            chunks, np.ones_like(chunks), dataclasses.replace(SMALL, latent=3, epochs=1)
-        )
-        with pytest.raises(TrainingError, match="at least 4"):
-            to_integer(vae, chunks, np.ones_like(chunks), WeightPrecision.COARSE, SMALL)
+        last = decoder.layers[-1]
+        assert last.scale is not None
+        assert len(np.unique(last.scale)) == 1
+        assert not last.bias.any()
 
 
 class TestRefinement:

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from vaecomp_native import _core
 from vaecomp_native.archive import Archive, ArchiveInfo
 from vaecomp_native.codecs.sections import Array, EncodedTensors, SectionKind, encode_raw
@@ -27,16 +29,26 @@ CODECS: tuple[Codec, ...] = ("vae", "raw")
 
 @dataclass(frozen=True)
 class CompressionReport:
-    """What `compress` made: contents and bytes of the archive, the training curve and the seconds it took."""
+    """What `compress` made.
+
+    `info` tells contents and bytes of the archive, `history` the training curve, `relative_error` the squared error of the
+    decoded weights over their own squares (0 without loss), `seconds` the time it took.
+    """
 
     info: ArchiveInfo
     history: Sequence[Mapping[str, float]]
+    relative_error: float
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         history = [dict(epoch) for epoch in self.history]
-        return {**self.info.to_dict(), "history": history, "seconds": self.seconds}
+        return {
+            **self.info.to_dict(),
+            "history": history,
+            "relative_error": self.relative_error,
+            "seconds": self.seconds,
+        }
 
 
 def compress(
@@ -47,6 +59,7 @@ def compress(
     decoder: DecoderKind = "compact",
     latent: int = 64,
     chunk_length: int = 2048,
+    distortion: float = 0.015,
     epochs: int = 500,
     seed: int = 0,
     device: str = "auto",
@@ -67,6 +80,8 @@ def compress(
             "paper" (the size of Cheng et al. 2024, in integers) or "float32" (their set-up, in floats).
         latent: numbers in a chunk's latent.
         chunk_length: weights in a chunk.
+        distortion: what the coarse weights of a "compact" decoder may add to the squared error, relative to that of zeros;
+            each tensor's errors count in proportion to its spread. Larger is smaller and less accurate.
         epochs: most epochs of training; it stops early when the validation loss stops falling.
         seed: of everything random; equal seeds give equal files on the same machine's CPU.
         device: torch device for training, or "auto": CUDA, else MPS, else CPU.
@@ -80,6 +95,7 @@ def compress(
         WeightsError: weights of an unsupported kind, or NaN or infinite values, naming the tensor.
         TrainingError: training did not converge to finite values.
         ValueError: an option out of range, naming it.
+        ModuleNotFoundError: the latent codec is asked for and PyTorch is not installed.
         OSError: the archive cannot be written.
     """
     _check_choice("codec", codec, CODECS)
@@ -92,19 +108,19 @@ def compress(
     lossy, exact = _split(state, codec)
     encoded: list[EncodedTensors] = []
     if lossy:
-        from vaecomp_native.training import TrainingConfig
-
-        config = TrainingConfig(
-            latent=latent, epochs=epochs, seed=seed, device=device, threads=threads
-        )
         with console() if progress is None else nullcontext(progress) as report:
             encoded.append(
                 encode_vae(
                     lossy,
                     decoder=decoder,
                     chunk_length=chunk_length,
-                    config=config,
                     progress=report,
+                    latent=latent,
+                    distortion=distortion,
+                    epochs=epochs,
+                    seed=seed,
+                    device=device,
+                    threads=threads,
                 )
             )
     if exact:
@@ -115,7 +131,19 @@ def compress(
         info = archive.info
     write_atomically(path, data)
     history = [epoch for part in encoded for epoch in part.history]
-    return CompressionReport(info, history, time.perf_counter() - started)
+    error = _relative_error(lossy, encoded)
+    return CompressionReport(info, history, error, time.perf_counter() - started)
+
+
+def _relative_error(lossy: Mapping[str, Array], encoded: Sequence[EncodedTensors]) -> float:
+    """Squared error of what the codec changed over its squares; 0 if it changed nothing."""
+    energy = error = 0.0
+    for part in encoded:
+        for name in part.decoded.keys() & lossy.keys():
+            original = lossy[name].astype(np.float64)
+            energy += float(np.square(original).sum())
+            error += float(np.square(part.decoded[name].astype(np.float64) - original).sum())
+    return error / energy if energy else 0.0
 
 
 def _split(state: StateDict, codec: Codec) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -58,6 +58,9 @@ def command(
     ] = Decoder.COMPACT,
     latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = 64,
     chunk_length: Annotated[int, typer.Option(min=1, max=2**20, help="Weights a chunk.")] = 2048,
+    distortion: Annotated[
+        float, typer.Option(help="Error that a compact decoder's coarse weights may add.")
+    ] = 0.015,
     epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of training at most; it stops early.")
     ] = 500,
@@ -76,6 +79,7 @@ def command(
             decoder=decoder.value,
             latent=latent,
             chunk_length=chunk_length,
+            distortion=distortion,
             epochs=epochs,
             seed=seed,
             device=device,

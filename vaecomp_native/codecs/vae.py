@@ -5,8 +5,10 @@ After Cheng et al. 2024 (arXiv 2408.14513), with the decoder in the archive and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import dataclasses
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +20,14 @@ from vaecomp_native.decoders import Float32Decoder, IntegerDecoder
 from vaecomp_native.kernels import flatten_chunk, unchunk
 from vaecomp_native.progress import Progress
 
-if TYPE_CHECKING:
-    from vaecomp_native.training import TrainingConfig
-
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
 DecoderKind = Literal["compact", "paper", "float32"]
 DECODERS: tuple[DecoderKind, ...] = ("compact", "paper", "float32")
-IMPORTANCE_POWER = -0.5
-"""Errors count in proportion to this power of their tensor's standard deviation: between absolute errors (0), which
-drown small layers, and relative ones (-1), which overrate them. Chosen on validation accuracy."""
+HIDDEN = 512
+"""Width of the decoder's hidden layer, and the most that a compact decoder gets."""
+LEAST_HIDDEN = 32
+"""Of a compact decoder: with fewer units all may happen to be silent for some chunk."""
 
 
 def encode_vae(
@@ -35,19 +35,24 @@ def encode_vae(
     *,
     decoder: DecoderKind,
     chunk_length: int,
-    config: TrainingConfig,
     progress: Progress,
+    **options: Any,
 ) -> EncodedTensors:
     """Train a VAE on float arrays and encode them with its decoder.
 
     "compact" and "paper" are integer decoders: a small entropy-coded one, and the paper's size; "float32" is the
-    paper's set-up. Raises TrainingError, and ValueError for a bad option.
+    paper's set-up. `options` are those of `training.TrainingConfig`. Raises TrainingError, ValueError for a bad option, and
+    ModuleNotFoundError without PyTorch.
     """
-    from vaecomp_native import training
-
+    training = _import_training()
+    config = training.TrainingConfig(**options)
     tensors = list(arrays.values())
     chunks, padding = flatten_chunk(tensors, chunk_length, threads=config.threads)
-    importance = _importance(tensors, chunk_length)
+    importance = training.tensor_importance(tensors, chunk_length)
+    # With a unit for every chunk the last layer fits them all; more would only cost bytes.
+    fitting = min(HIDDEN, max(LEAST_HIDDEN, len(chunks)))
+    hidden = fitting if decoder == "compact" else HIDDEN
+    config = dataclasses.replace(config, hidden=hidden)
     trained = training.train_vae(chunks, importance, config, progress)
     if decoder == "float32":
         float_decoder, float_latents = training.to_float32(trained, chunks)
@@ -67,18 +72,16 @@ def encode_vae(
     return EncodedTensors(sections, dict(zip(arrays, decoded, strict=True)), trained.history)
 
 
-def _importance(tensors: Sequence[Array], chunk_length: int) -> Float32Array:
-    """Factors of the errors, float32 [K, C], zero in the padding."""
-    factors = [
-        np.full(array.shape, _spread(array) ** IMPORTANCE_POWER, np.float32) for array in tensors
-    ]
-    return flatten_chunk(factors, chunk_length)[0]
-
-
-def _spread(array: Array) -> float:
-    """Standard deviation of a tensor, or where that is zero its magnitude, or 1."""
-    values = array.astype(np.float64)
-    return float(values.std()) or float(np.abs(values).max()) or 1.0
+def _import_training() -> ModuleType:
+    try:
+        from vaecomp_native import training
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the latent codec trains with PyTorch, but there is no module {error.name}; "
+            'install it with: pip install "vaecomp_native[train]"',
+            name=error.name,
+        ) from error
+    return training
 
 
 def _integer_sections(

@@ -14,7 +14,7 @@ class WeightPrecision(enum.Enum):
     """Accuracy first: int8 weights, a scale for each output, the width of the trained VAE."""
 
     COARSE = "coarse"
-    """Rate first: one coarse grid for all outputs and one hidden unit for each distinct chunk."""
+    """Rate first: one grid for all of the last layer, as coarse as `distortion` allows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,8 @@ class TrainingConfig:
         finetune_steps: steps of quantisation-aware training of an INT8 decoder, which is for more
             chunks than hidden units.
         refine_steps: rounds of proposals for the latents of an INT8 decoder.
-        step: grid of a COARSE decoder: the distance of neighbouring weights, relative to the root
-            mean square of the importance-weighted weights. Larger is smaller and less accurate.
-        rate_weight: what a bit costs a COARSE decoder, in squared steps.
+        distortion: weighted squared error that the grid of a COARSE decoder may add, relative to that of
+            decoding to zeros. Larger is smaller and less accurate.
         threads: of the native kernels; 0 takes all cores.
 
     Raises:
@@ -67,8 +66,7 @@ class TrainingConfig:
     device: str = "auto"
     finetune_steps: int = 300
     refine_steps: int = 20
-    step: float = 0.6
-    rate_weight: float = 0.05
+    distortion: float = 0.015
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -89,7 +87,6 @@ class TrainingConfig:
             "sigma": (0.0, math.inf),
             "beta": (0.0, math.inf),
             "min_improvement": (0.0, 1.0),
-            "rate_weight": (0.0, math.inf),
         }
         if self.hidden is not None:
             whole["hidden"] = (1, 2**20)
@@ -105,7 +102,7 @@ class TrainingConfig:
                     f"{name} must be a finite number from {least:g} to {most:g}, "
                     f"not {getattr(self, name)!r}"
                 )
-        for name in ("learning_rate", "step"):
+        for name in ("learning_rate", "distortion"):
             if not _is_number(getattr(self, name)) or not getattr(self, name) > 0:
                 raise ValueError(
                     f"{name} must be a finite number above 0, not {getattr(self, name)!r}"

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from vaecomp_native.decoders import Float32Array, Int8Array, IntegerDecoder
+import dataclasses
+
+import numpy as np
+
+from vaecomp_native.decoders import Float32Array, IntegerDecoder, IntegerLayer
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.training.coarse import coarse_decoder
 from vaecomp_native.training.config import TrainingConfig, WeightPrecision
 from vaecomp_native.training.finetune import finetune
 from vaecomp_native.training.hidden import hidden_activations
-from vaecomp_native.training.output import solve_output
+from vaecomp_native.training.output import solve_coarse, solve_int8
 from vaecomp_native.training.refine import refine_latents
 from vaecomp_native.training.trainer import TrainedVAE, normalised_importance
 
 
 def to_integer(
     trained: TrainedVAE,
-    chunks: Float32Array,
-    importance: Float32Array,
+    chunks: np.ndarray,
+    importance: np.ndarray,
     precision: WeightPrecision,
     config: TrainingConfig,
     progress: Progress = silent,
-) -> tuple[IntegerDecoder, Int8Array]:
+) -> tuple[IntegerDecoder, np.ndarray]:
     """An integer decoder and its latents.
 
-    INT8: latents and decoder are fine-tuned on the chunks as if they were integers, the last layer
-    is solved for with error feedback, and the latents are refined through the result. COARSE: see
-    `coarse_decoder`.
+    Latents and decoder are fine-tuned on the chunks as if they were integers, the last layer is solved for with error
+    feedback, on the grid that `precision` asks for, and the latents are refined through the result.
 
     Args:
         trained: result of `train_vae` for these chunks.
         chunks: float32 [K, C].
         importance: float32 [K, C], factors of the errors, zero where a chunk is padding.
-        precision: kind of decoder.
+        precision: how the last layer's weights are chosen.
         config: options.
         progress: called with the stages "fine-tune" and "refine".
 
@@ -39,16 +41,39 @@ def to_integer(
         The decoder and its latents, int8 [K, L].
 
     Raises:
-        TrainingError: the loss of fine-tuning is not finite, or the latents are too few for a
-            COARSE decoder.
+        TrainingError: the loss of fine-tuning is not finite.
     """
     weights = normalised_importance(chunks, importance)
-    if precision is WeightPrecision.COARSE:
-        return coarse_decoder(trained.means(chunks).numpy(), chunks, weights, config, progress)
     code = finetune(trained, chunks, weights, config, progress)
-    activations = hidden_activations(code.layer, code.latents, config.threads)
-    decoder = IntegerDecoder((code.layer, solve_output(activations, chunks, weights)))
+    layer = _strongest_first(
+        code.layer, hidden_activations(code.layer, code.latents, config.threads)
+    )
+    activations = hidden_activations(layer, code.latents, config.threads)
+    if precision is WeightPrecision.INT8:
+        last = solve_int8(activations, chunks, weights)
+    else:
+        last = solve_coarse(activations, chunks, weights, config.distortion)
+    decoder = IntegerDecoder((layer, last))
     latents = refine_latents(
         decoder, code.latents, chunks, weights, config.refine_steps, config.threads, progress
     )
     return decoder, latents
+
+
+def _strongest_first(layer: IntegerLayer, activations: Float32Array) -> IntegerLayer:
+    """The hidden layer with its units in the order of their energy.
+
+    Error feedback rounds the units that matter most while the most others are left to make up for it, and weights of
+    like spread come to stand together, which entropy coding needs.
+    """
+    energy = np.square(activations, dtype=np.float64).sum(0)
+    order = np.argsort(-energy, kind="stable")
+    assert layer.multiplier is not None
+    assert layer.shift is not None
+    return dataclasses.replace(
+        layer,
+        weight=layer.weight[order],
+        bias=layer.bias[order],
+        multiplier=layer.multiplier[order],
+        shift=layer.shift[order],
+    )

@@ -59,7 +59,10 @@ def command(
     latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = 64,
     chunk_length: Annotated[int, typer.Option(min=1, max=2**20, help="Weights a chunk.")] = 2048,
     distortion: Annotated[
-        float, typer.Option(help="Error that a compact decoder's coarse weights may add.")
+        float,
+        typer.Option(
+            min=1e-6, max=1.0, help="Error that a compact decoder's coarse weights may add."
+        ),
     ] = 0.015,
     epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of training at most; it stops early.")
@@ -90,3 +93,4 @@ def command(
         print_json(report.to_dict())
     else:
         tables.print_archive(out, report.info)
+        tables.print_error(report.relative_error)

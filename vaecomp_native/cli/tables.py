@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaecomp_native.experiments.paper import PaperResult
 
 PIPE_WIDTH = 200
+LARGE_ERROR = 0.1
 LATENTS_ONLY = "latents\nonly\n(decoder\nnot\ncounted)"
 
 
@@ -47,6 +48,17 @@ def print_archive(path: Path, info: vc.ArchiveInfo) -> None:
         else:
             pays = f"a shared decoder pays from {models:,} model{'s' if models > 1 else ''} on"
         console.print(f"{pays}; latents only (decoder not counted): {info.ratio_latents_only:.3g}x")
+
+
+def print_error(relative_error: float) -> None:
+    """How far the decoded weights are from the original ones."""
+    text = f"squared error of the weights: {100 * relative_error:.2g} %"
+    if relative_error > LARGE_ERROR:
+        text += (
+            "; too much for most networks: the decoder is too small for this model "
+            "or --distortion too high; --codec raw loses nothing"
+        )
+    _console().print(text)
 
 
 def print_tensors(info: vc.ArchiveInfo) -> None:

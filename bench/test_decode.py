@@ -1,0 +1,44 @@
+"""A whole archive to arrays, natively and through the NumPy reference: pytest bench/test_decode.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import vaecomp_native as vc
+from vaecomp_native import reference
+from vaecomp_native.progress import silent
+
+
+@pytest.fixture(scope="module", params=["compact", "paper"])
+def archive(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tensors: list[npt.NDArray[np.float32]],
+) -> tuple[str, bytes]:
+    """Decoder's name and an archive of random weights; training longer would not change the work."""
+    path: Path = tmp_path_factory.mktemp("archives") / "lstm.vaec"
+    weights = {str(i): tensor for i, tensor in enumerate(tensors)}
+    vc.compress(weights, path, decoder=request.param, epochs=1, progress=silent)
+    return request.param, path.read_bytes()
+
+
+@pytest.mark.parametrize("implementation", ["native", "reference"])
+def test_decode_archive(
+    benchmark: BenchmarkFixture, implementation: str, archive: tuple[str, bytes]
+) -> None:
+    decoder, data = archive
+    benchmark.group = f"decode, {decoder} decoder"
+
+    def native() -> Any:
+        return vc.decode(data, threads=1)
+
+    if implementation == "native":
+        benchmark(native)
+    else:
+        benchmark.pedantic(reference.decode, (data,), rounds=3)  # type: ignore[no-untyped-call]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from vaecomp_native import kernels
-
-# The tests share modules that stand beside them.
-sys.path.insert(0, str(Path(__file__).parent))
 
 # The instruction set is chosen once for all examples of a test and left alone by them, so that a
 # function-scoped fixture is what is wanted. The reference may be slow, so there is no deadline.

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import generators, with_layout
 
 from vaecomp_native import kernels, reference
 from vaecomp_native.reference.checks import little_endian_bytes
+
+from .samples import generators, with_layout
 
 DTYPES = (
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),

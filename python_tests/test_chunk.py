@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import FLOAT_DTYPES, LAYOUTS, THREADS, float_arrays, float_values, with_layout
 
 from vaecomp_native import kernels, reference
+
+from .samples import FLOAT_DTYPES, LAYOUTS, THREADS, float_arrays, float_values, with_layout
 
 NARROW_DTYPES = [dtype for dtype in FLOAT_DTYPES if dtype.itemsize < 4]
 EIGHT_OR_SIXTEEN_BITS = pytest.mark.parametrize("dtype", NARROW_DTYPES, ids=str)

@@ -13,10 +13,11 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from samples import FLOAT_DTYPES, float_values
 
 from vaecomp_native import kernels
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
+
+from .samples import FLOAT_DTYPES, float_values
 
 # FE_UPWARD, FE_DOWNWARD and FE_TOWARDZERO of <fenv.h>.
 ROUNDING_MODES = {

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from samples import THREADS, float_values, generators
 
 from vaecomp_native import reference
 from vaecomp_native.decoders import Float32Decoder, Float32Layer
+
+from .samples import THREADS, float_values, generators
 
 Floats = npt.NDArray[np.float32]
 Layers = list[tuple[Floats, Floats]]

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import THREADS, generators
 
 from vaecomp_native import reference
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
+
+from .samples import THREADS, generators
 
 Layers = Sequence[tuple[npt.NDArray[Any], ...]]
 

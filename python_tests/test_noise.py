@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import THREADS, float_values, generators
 
 from vaecomp_native import kernels, reference
+
+from .samples import THREADS, float_values, generators
 
 Floats = npt.NDArray[np.float32]
 

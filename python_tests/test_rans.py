@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import generators
 
 from vaecomp_native import kernels, reference
 from vaecomp_native.errors import ArchiveError
 from vaecomp_native.reference.rans import LANES, varint
+
+from .samples import generators
 
 Symbols = npt.NDArray[np.int32]
 

@@ -11,7 +11,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from archive_writer import (
+from test_checks import DTYPES
+
+from vaecomp_native import reference
+from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
+from vaecomp_native.reference.rans import varint
+
+from .archive_writer import (
     Archive,
     alias,
     float32_decoder,
@@ -21,11 +27,6 @@ from archive_writer import (
     string,
     tensor,
 )
-from test_checks import DTYPES
-
-from vaecomp_native import reference
-from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
-from vaecomp_native.reference.rans import varint
 
 RNG = np.random.default_rng(12)
 RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4

@@ -148,14 +148,14 @@ class TestTraining:
     def test_global_random_state_and_threads_stay(self, chunks: np.ndarray) -> None:
         state, numpy_state, threads = (
             torch.get_rng_state(),
-            np.random.get_state(legacy=False)["state"]["key"].copy(),
+            np.random.get_state(legacy=False)["state"]["key"].copy(),  # noqa: NPY002
             torch.get_num_threads(),
         )
         vae = train_vae(chunks, np.ones_like(chunks), dataclasses.replace(SMALL, epochs=1))
         for precision in PRECISIONS:
             to_integer(vae, chunks, np.ones_like(chunks), precision, SMALL)
         assert torch.equal(torch.get_rng_state(), state)
-        assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)
+        assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)  # noqa: NPY002
         assert torch.get_num_threads() == threads
 
     def test_stops_early_and_keeps_the_best_state(self) -> None:

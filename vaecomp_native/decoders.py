@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,13 +40,21 @@ class IntegerLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerDecoder:
-    """int8 latents to float32 chunks with integer arithmetic; the same bytes on every machine.
+class Float32Layer:
+    """One float32 layer: weight [out, in], bias [out]; ReLU behind every layer but the last."""
 
-    Raises ValueError, on first use, if the layers do not fit together.
-    """
+    weight: Float32Array
+    bias: Float32Array
 
-    layers: tuple[IntegerLayer, ...]
+
+Layer = TypeVar("Layer", IntegerLayer, Float32Layer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoder(Generic[Layer]):
+    """What decoders of both kinds have in common: layers in the order of evaluation."""
+
+    layers: tuple[Layer, ...]
 
     @property
     def latent(self) -> int:
@@ -62,6 +71,13 @@ class IntegerDecoder:
         """How many weights and biases the decoder has, as papers count them."""
         return sum(layer.weight.size + layer.bias.size for layer in self.layers)
 
+
+class IntegerDecoder(_Decoder[IntegerLayer]):
+    """int8 latents to float32 chunks with integer arithmetic; the same bytes on every machine.
+
+    Raises ValueError, on first use, if the layers do not fit together.
+    """
+
     @cached_property
     def _native(self) -> _core.IntegerDecoder:
         return _core.IntegerDecoder([layer.arrays() for layer in self.layers])
@@ -71,34 +87,8 @@ class IntegerDecoder:
         return self._native.forward(latents, threads)
 
 
-@dataclass(frozen=True, eq=False)
-class Float32Layer:
-    """One float32 layer: weight [out, in], bias [out]; ReLU behind every layer but the last."""
-
-    weight: Float32Array
-    bias: Float32Array
-
-
-@dataclass(frozen=True, eq=False)
-class Float32Decoder:
+class Float32Decoder(_Decoder[Float32Layer]):
     """float32 latents to float32 chunks by ordered fused multiply-adds; for comparison with the paper."""
-
-    layers: tuple[Float32Layer, ...]
-
-    @property
-    def latent(self) -> int:
-        """Numbers a chunk's latent has."""
-        return int(self.layers[0].weight.shape[1])
-
-    @property
-    def chunk_length(self) -> int:
-        """Values a chunk has."""
-        return int(self.layers[-1].weight.shape[0])
-
-    @property
-    def parameters(self) -> int:
-        """How many weights and biases the decoder has."""
-        return sum(layer.weight.size + layer.bias.size for layer in self.layers)
 
     @cached_property
     def _native(self) -> _core.Float32Decoder:

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bindings/numpy.hpp"
-#include "decode/decoder.hpp"
+#include "kernels/decoder/decoder.hpp"
 
 namespace vaecomp::bindings {
 

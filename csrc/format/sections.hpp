@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "decode/decoder.hpp"
 #include "entropy/symbol_stream.hpp"
 #include "format/layout.hpp"
+#include "kernels/decoder/decoder.hpp"
 
 namespace vaecomp {
 

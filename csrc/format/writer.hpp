@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "decode/decoder.hpp"
 #include "format/index.hpp"
+#include "kernels/decoder/decoder.hpp"
 
 namespace vaecomp {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "core/endian.hpp"
-#include "decode/decoder.hpp"
 #include "kernels/chunk/chunk.hpp"
+#include "kernels/decoder/decoder.hpp"
 #include "kernels/noise/noise_variants.hpp"
 #include "tests/support.hpp"
 

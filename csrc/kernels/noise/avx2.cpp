@@ -23,22 +23,38 @@ Product multiply(__m256i a, std::uint32_t b) {
             _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa)};
 }
 
-// Words of blocks `block .. block + 7` as four vectors of eight consecutive elements.
-void philox(std::uint64_t block, std::uint64_t variant, std::uint64_t seed, __m256i words[4]) {
-    alignas(32) std::uint32_t low[8], high[8];
-    for (std::uint64_t i = 0; i < 8; ++i) {
-        low[i] = static_cast<std::uint32_t>(block + i);
-        high[i] = static_cast<std::uint32_t>((block + i) >> 32);
+// The keys of every round, the same for all counters.
+struct RoundKeys {
+    __m256i k0[noise::philox_rounds], k1[noise::philox_rounds];
+
+    explicit RoundKeys(std::uint64_t seed) {
+        auto low = static_cast<std::uint32_t>(seed), high = static_cast<std::uint32_t>(seed >> 32);
+        for (int i = 0; i < noise::philox_rounds; ++i, low += noise::philox_weyl_0, high += noise::philox_weyl_1) {
+            k0[i] = _mm256_set1_epi32(static_cast<int>(low));
+            k1[i] = _mm256_set1_epi32(static_cast<int>(high));
+        }
     }
-    __m256i c0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(low));
-    __m256i c1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(high));
+};
+
+// Low (0x88) or high (0xdd) halves of eight 64-bit numbers, in order.
+template <int halves>
+__m256i halves_of(__m256i first, __m256i last) {
+    const __m256 mixed = _mm256_shuffle_ps(_mm256_castsi256_ps(first), _mm256_castsi256_ps(last), halves);
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8);
+}
+
+// Words of blocks `block .. block + 7` as four vectors of eight consecutive elements.
+void philox(std::uint64_t block, std::uint64_t variant, const RoundKeys& keys, __m256i words[4]) {
+    const __m256i start = _mm256_set1_epi64x(static_cast<long long>(block));
+    const __m256i first = _mm256_add_epi64(start, _mm256_setr_epi64x(0, 1, 2, 3));
+    const __m256i last = _mm256_add_epi64(start, _mm256_setr_epi64x(4, 5, 6, 7));
+    __m256i c0 = halves_of<0x88>(first, last), c1 = halves_of<0xdd>(first, last);
     __m256i c2 = _mm256_set1_epi32(static_cast<int>(variant));
     __m256i c3 = _mm256_set1_epi32(static_cast<int>(variant >> 32));
-    auto k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
-    for (int i = 0; i < noise::philox_rounds; ++i, k0 += noise::philox_weyl_0, k1 += noise::philox_weyl_1) {
+    for (int i = 0; i < noise::philox_rounds; ++i) {
         const Product p0 = multiply(c0, noise::philox_multiplier_0), p1 = multiply(c2, noise::philox_multiplier_1);
-        c0 = _mm256_xor_si256(_mm256_xor_si256(p1.high, c1), _mm256_set1_epi32(static_cast<int>(k0)));
-        c2 = _mm256_xor_si256(_mm256_xor_si256(p0.high, c3), _mm256_set1_epi32(static_cast<int>(k1)));
+        c0 = _mm256_xor_si256(_mm256_xor_si256(p1.high, c1), keys.k0[i]);
+        c2 = _mm256_xor_si256(_mm256_xor_si256(p0.high, c3), keys.k1[i]);
         c1 = p1.low;
         c3 = p0.low;
     }
@@ -84,13 +100,14 @@ void noise_run(const NoiseParameters& parameters, std::uint64_t variant, std::ui
     std::size_t j = static_cast<std::size_t>((0 - first_index) & 3);
     if (j > count) j = count;
     scalar::noise_run(parameters, variant, first_index, base, out, j);
+    const RoundKeys keys(parameters.seed);
     const __m256 inverse_threshold = _mm256_set1_ps(parameters.inverse_threshold);
     const __m256 sigma = _mm256_set1_ps(parameters.sigma);
     // Thresholds reach 2^31, which a signed comparison cannot hold: compare k <= T - 1.
     const __m256i last = _mm256_set1_epi32(static_cast<int>(parameters.threshold - 1));
     for (; parameters.threshold > 0 && j + elements_a_step <= count; j += elements_a_step) {
         __m256i words[4];
-        philox((first_index + j) >> 2, variant, parameters.seed, words);
+        philox((first_index + j) >> 2, variant, keys, words);
         for (std::size_t i = 0; i < 4; ++i) {
             __m256 value = _mm256_loadu_ps(base + j + 8 * i);
             const __m256i untouched = _mm256_cmpgt_epi32(_mm256_srli_epi32(words[i], 1), last);

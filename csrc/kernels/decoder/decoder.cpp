@@ -1,4 +1,4 @@
-#include "decode/decoder.hpp"
+#include "kernels/decoder/decoder.hpp"
 
 #include <algorithm>
 #include <string>

@@ -11,7 +11,6 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from test_checks import DTYPES
 
 from vaecomp_native import reference
 from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
@@ -27,6 +26,7 @@ from .archive_writer import (
     string,
     tensor,
 )
+from .test_checks import DTYPES
 
 RNG = np.random.default_rng(12)
 RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4

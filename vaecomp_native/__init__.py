@@ -9,7 +9,13 @@ Importing this package imports NumPy and nothing else; torch is imported when `c
 
 from __future__ import annotations
 
-from vaecomp_native._core import __version__, format_version
+try:
+    from vaecomp_native._core import __version__, format_version
+except ImportError as error:
+    raise ImportError(
+        f"the compiled module cannot be loaded from {__path__[0]} ({error}); in a source checkout, "
+        "run `pip install .` and start Python in another directory"
+    ) from error
 from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, open, verify
 from vaecomp_native.compression import CompressionReport, compress
 from vaecomp_native.errors import (

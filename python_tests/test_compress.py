@@ -68,6 +68,16 @@ def test_seeded_runs_write_the_same_file(module: Tied, tmp_path: Path) -> None:
     assert first != other
 
 
+def test_too_many_chunks_are_warned_of_and_their_error_is_told(tmp_path: Path) -> None:
+    weights = {"w": np.random.default_rng(0).standard_normal((520, 8)).astype(np.float32)}
+    options = {**QUICK, "chunk_length": 8, "latent": 2, "epochs": 2}
+    with pytest.warns(UserWarning, match="520 chunks are more than the decoder's 512"):
+        report = vc.compress(weights, tmp_path / "w.vaec", **options)
+    decoded = vc.decode(tmp_path / "w.vaec")["w"]
+    error = np.square(decoded.astype(np.float64) - weights["w"]).sum()
+    assert report.relative_error == pytest.approx(error / np.square(weights["w"]).sum(), rel=1e-5)
+
+
 def test_latents_only_ratio_is_the_papers_count(tmp_path: Path) -> None:
     weights = {"w": np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)}
     info = vc.compress(weights, tmp_path / "w.vaec", **QUICK).info
@@ -83,6 +93,8 @@ def test_latents_only_ratio_is_the_papers_count(tmp_path: Path) -> None:
         {"scalar": np.float32(2.5)},
         {"zeros": np.zeros((3, 70), np.float32)},
         {"constant": np.full(100, 0.25, np.float64)},
+        {"constant matrix": np.full((4, 50), -0.25, np.float64)},
+        {"gains": np.linspace(1e-6, 1, 90).astype(np.float32)},
         {"ints": np.arange(5), "flags": np.array([True, False]), "имя": np.ones((), np.float16)},
     ],
     ids=lambda weights: "+".join(weights) or "nothing",
@@ -122,6 +134,23 @@ def test_raw_codec_changes_no_bit(tmp_path_factory, weights: dict[str, np.ndarra
             assert decoded[name].tobytes() == native.tobytes()
 
 
+def test_gains_and_variances_come_back_exactly(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    weights = {
+        "linear.weight": generator.standard_normal((30, 64)).astype(np.float32),
+        "norm.weight": generator.random(64).astype(np.float32) + 1e-6,
+        "norm.running_var": np.full(64, 3.0, np.float32),
+        "negative": -generator.random(64).astype(np.float16) - np.float16(0.1),
+    }
+    info = vc.compress(weights, tmp_path / "model.vaec", **QUICK).info
+    decoded = vc.decode(tmp_path / "model.vaec")
+    codecs = {tensor.name: tensor.codec for tensor in info.tensors}
+    assert codecs.pop("linear.weight") == "latent"
+    for name in codecs:
+        assert codecs[name] == "raw"
+        assert decoded[name].tobytes() == weights[name].tobytes()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 def test_weights_that_are_not_finite_are_refused_by_name(
@@ -157,7 +186,9 @@ def test_weights_of_other_kinds_are_refused(weights, message: str, tmp_path: Pat
 )
 def test_options_out_of_range_are_named(options: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
-        vc.compress({"w": np.ones(9, np.float32)}, tmp_path / "w.vaec", **{**QUICK, **options})
+        vc.compress(
+            {"w": np.arange(9, dtype=np.float32)}, tmp_path / "w.vaec", **{**QUICK, **options}
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -68,8 +68,8 @@ def compress(
 ) -> CompressionReport:
     """Compress weights into the archive `path`.
 
-    Float tensors go through the codec; integer, boolean, float8 and complex tensors, scalars and empty tensors are stored
-    as they are, and tied weights once. The file is decoded and checked before it takes its place, atomically.
+    Float tensors go through the codec. Integer, boolean, float8 and complex tensors, scalars, empty tensors, and vectors of
+    one sign or one value (gains and variances of normalisation layers) are stored as they are, and tied weights once. The file is decoded and checked before it takes its place, atomically.
 
     Args:
         weights: a mapping of names to NumPy arrays or torch tensors, a torch module, or the path of a safetensors
@@ -87,6 +87,9 @@ def compress(
         device: torch device for training, or "auto": CUDA, else MPS, else CPU.
         threads: threads of the native kernels, 0 for all cores.
         progress: called as training proceeds; by default a bar is drawn on a terminal's standard error.
+
+    Warns:
+        UserWarning: the weights make more chunks than the decoder has hidden units, so that much of them is lost.
 
     Returns:
         The archive's info with its bytes by part, the training curve and the time taken.
@@ -151,9 +154,23 @@ def _split(state: StateDict, codec: Codec) -> tuple[dict[str, Array], dict[str, 
     lossy = {
         name: array
         for name, array in state.arrays.items()
-        if codec == "vae" and array.dtype.name in LATENT_DTYPES and array.size > 1
+        if codec == "vae" and array.dtype.name in LATENT_DTYPES and not _is_delicate(array)
     }
     return lossy, {name: array for name, array in state.arrays.items() if name not in lossy}
+
+
+def _is_delicate(array: Array) -> bool:
+    """Whether a tensor is too small to gain from a lossy codec, or would suffer from any error.
+
+    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of normalisation layers, which must
+    not change their sign, and zeros.
+    """
+    if array.size <= 1:
+        return True
+    values = array.astype(np.float64)
+    return array.ndim == 1 and bool(
+        values.min() > 0 or values.max() < 0 or values.min() == values.max()
+    )
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -58,11 +59,17 @@ def _root(
         typer.echo(context.get_help())
 
 
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as one line, without the place in the code."""
+    print(f"vaecomp: {message}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 if all went well, otherwise one line on standard error.
 
     Exit codes: 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
     """
+    warnings.showwarning = _print_warning
     try:
         code = app(arguments, prog_name="vaecomp", standalone_mode=False)
         problem = INTERRUPTED if code == INTERRUPTED.exit_code else None

@@ -6,6 +6,7 @@ After Cheng et al. 2024 (arXiv 2408.14513), with the decoder in the archive and 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Literal
@@ -52,6 +53,12 @@ def encode_vae(
     # With a unit for every chunk the last layer fits them all; more would only cost bytes.
     fitting = min(HIDDEN, max(LEAST_HIDDEN, len(chunks)))
     hidden = fitting if decoder == "compact" else HIDDEN
+    if len(chunks) > hidden:
+        warnings.warn(
+            f"{len(chunks)} chunks are more than the decoder's {hidden} hidden units can hold; check the "
+            'relative_error of the report, or use codec="raw"',
+            stacklevel=3,
+        )
     config = dataclasses.replace(config, hidden=hidden)
     trained = training.train_vae(chunks, importance, config, progress)
     if decoder == "float32":

@@ -257,6 +257,8 @@ def test_ctrl_c_leaves_no_file_and_says_so(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=child,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        # A test run in the background of a shell ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(child)
     drawn = _read_until(terminal, b"train ")

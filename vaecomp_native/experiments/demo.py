@@ -19,7 +19,7 @@ from vaecomp_native.zoo.training import EPOCHS_BUNDLED, train_classifier
 
 DECODERS: tuple[Decoder, ...] = ("paper", "compact")
 
-DEMO_EPOCHS = 16
+DEMO_EPOCHS = 60
 """Epochs of the VAE here; `vaecomp_native.compress` takes up to 500."""
 
 

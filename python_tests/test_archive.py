@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vaecomp_native as vc
-from vaecomp_native import kernels, reference
+from vaecomp_native import _core, kernels, reference
 
 from .archives import Sample, make_sample
 
@@ -173,6 +173,26 @@ def test_absurd_claims_fail_without_allocating() -> None:
         vc.open(seal(index + b"\xff\xff\xff\x07", b"ab"))
     with pytest.raises(vc.ArchiveError, match="section count at offset"):
         vc.open(seal(b"\x00\xff\xff\xff\xff\x7f", b""))
+
+
+def test_a_small_file_cannot_ask_for_hours_of_work() -> None:
+    """A decoder of zeros takes no bytes to speak of; a file of 9 kB would take 2^38 products."""
+    width, chunks = 2**15, 2**22
+    ones = np.ones(width, np.int32)
+    hidden = (np.zeros((width, 1), np.int8), 0 * ones, ones, ones.astype(np.uint8))
+    last = (np.zeros((1, width), np.int8), np.zeros(1, np.int32), np.ones(1, np.float32))
+    values = np.zeros(chunks, np.float32)
+    z = np.zeros((chunks, 1), np.int8)
+    sections = [
+        ("integer_decoder", _core.encode_integer_decoder([hidden, last], [[width], [width]])),
+        ("latents", _core.encode_int8_latents(0, 1, 0, z, [chunks])),
+    ]
+    row = ("w", "latent", values.shape, values.dtype, 1, kernels.digest(values))
+    data = _core.write_archive([], sections, [row])
+    assert len(data) < 10_000
+    for decode in (vc.decode, reference.decode):
+        with pytest.raises(vc.ArchiveError, match="chunk count at offset"):
+            decode(data)
 
 
 def seal(index: bytes, section: bytes) -> bytes:

@@ -97,6 +97,9 @@ std::unique_ptr<Archive::Group> Archive::load_group(std::size_t section, std::si
         if (decoder.latent() != header.latent || decoder.chunk_length() != header.chunk_length) {
             reject("decoder section", "the decoder's inputs or outputs do not fit the chunks");
         }
+        if (decoder.multiplications() > most_work * index_.file_bytes / header.chunks) {
+            reject("chunk count", "decoding would take more than 2^24 multiplications for each byte of the file");
+        }
         return std::make_unique<Group>(Group{header, std::move(decoder), std::move(latents), decoder_tables,
                                              latent_tables, std::move(tensors), std::move(starts)});
     };

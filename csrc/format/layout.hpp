@@ -16,6 +16,8 @@ inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_m
                                most_chunks = std::uint64_t{1} << 32;
 // Decoded bytes are at most this many times the bytes they come from.
 inline constexpr std::uint64_t most_expansion = 65536;
+// Multiplications that decoding may take for each byte of the file.
+inline constexpr std::uint64_t most_work = std::uint64_t{1} << 24;
 
 enum class SectionKind : std::uint8_t { raw = 1, latents = 2, integer_decoder = 3, float32_decoder = 4 };
 enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2 };

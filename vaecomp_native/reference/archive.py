@@ -24,6 +24,7 @@ VERSION = 1
 HEADER_BYTES = 32
 ALIGNMENT = 64
 MAX_EXPANSION = 65_536
+MAX_WORK = 1 << 24
 # So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes.
 MAX_ELEMENTS = ((1 << 63) - 1) // 16
 
@@ -98,6 +99,11 @@ class Decoder:
     def chunk_length(self) -> int:
         """The number of outputs, C."""
         return int(self.layers[-1][0].shape[0])
+
+    @property
+    def multiplications(self) -> int:
+        """Products that one chunk takes: the number of weights."""
+        return sum(layer[0].size for layer in self.layers)
 
     def forward(self, latents: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Latents [K, L] to chunks float32 [K, C]."""
@@ -322,7 +328,7 @@ def read_float32_decoder(cursor: Cursor) -> Decoder:
 
 
 def read_latent_tensors(
-    cursor: Cursor, tensors: list[Tensor], decoders: Mapping[int, Decoder]
+    cursor: Cursor, tensors: list[Tensor], decoders: Mapping[int, Decoder], file_bytes: int
 ) -> list[npt.NDArray[Any]]:
     """A section of kind 2: the arrays of the tensors that name it."""
     number = cursor.varint("decoder")
@@ -333,6 +339,8 @@ def read_latent_tensors(
     if length != decoder.chunk_length:
         cursor.fail("chunk length", f"{length} is not the decoder's {decoder.chunk_length} outputs")
     count = cursor.varint("chunk count", 1, 1 << 32)
+    if count * decoder.multiplications > MAX_WORK * file_bytes:
+        cursor.fail("chunk count", f"decoding takes above {MAX_WORK} products a byte of the file")
     latent = cursor.varint("latent", 1, 65_536)
     if latent != decoder.latent:
         cursor.fail("latent", f"{latent} is not the decoder's {decoder.latent} inputs")
@@ -392,7 +400,7 @@ def decode(
         if entry.kind == RAW:
             decoded = read_raw_tensors(cursors[number], tensors)
         elif entry.kind == LATENTS:
-            decoded = read_latent_tensors(cursors[number], tensors, decoders)
+            decoded = read_latent_tensors(cursors[number], tensors, decoders, len(data))
         else:
             continue
         arrays.update((tensor.name, array) for tensor, array in zip(tensors, decoded, strict=True))

@@ -24,6 +24,13 @@ struct IntegerLayer {
     std::vector<float> scale;
 };
 
+template <typename Layer>
+std::uint64_t multiplications_of(const std::vector<Layer>& layers) {
+    std::uint64_t sum = 0;
+    for (const Layer& layer : layers) sum += std::uint64_t{layer.in} * layer.out;
+    return sum;
+}
+
 class IntegerDecoder {
   public:
     using Latent = std::int8_t;
@@ -32,6 +39,7 @@ class IntegerDecoder {
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
+    [[nodiscard]] std::uint64_t multiplications() const { return multiplications_of(layers_); }  // for one chunk
     // One tile: latents [rows, latent] to values [rows, chunk_length].
     void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const;
 
@@ -54,6 +62,7 @@ class Float32Decoder {
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
+    [[nodiscard]] std::uint64_t multiplications() const { return multiplications_of(layers_); }
     void forward_tile(const float* latents, std::size_t rows, float* values) const;
 
   private:

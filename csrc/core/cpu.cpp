@@ -15,7 +15,7 @@ std::atomic<int> active{undecided};
 bool has_avx2() {
 #if defined(__x86_64__) && defined(__GNUC__)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-           __builtin_cpu_supports("sse4.2");
+           __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
 #else
     return false;
 #endif

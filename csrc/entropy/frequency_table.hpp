@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "core/bytes.hpp"
+#include "kernels/rans/rans.hpp"
 
 namespace vaecomp {
 
-inline constexpr unsigned table_bits = 12;
-inline constexpr std::uint32_t table_total = 1u << table_bits;
+using rans::table_total;
 
 struct FrequencyTable {
     std::int32_t first = 0;

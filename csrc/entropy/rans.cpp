@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/kernels.hpp"
+
 namespace vaecomp {
 namespace {
 
-constexpr std::uint32_t lowest_state = 1u << 16;
+using rans::lowest_state;
+using rans::table_bits;
 
 struct Interval {
     std::uint32_t start, frequency;
@@ -25,10 +28,14 @@ std::vector<Interval> intervals_of(const FrequencyTable& table) {
 }  // namespace
 
 DecodingTable::DecodingTable(const FrequencyTable& table) {
-    slots_.reserve(table_total);
+    steps_.reserve(table_total);
+    symbols_.reserve(table_total);
     std::int32_t symbol = table.first;
-    for (const std::uint16_t frequency : table.frequencies) {
-        for (std::uint16_t offset = 0; offset < frequency; ++offset) slots_.push_back({frequency, offset, symbol});
+    for (const std::uint32_t frequency : table.frequencies) {
+        for (std::uint32_t offset = 0; offset < frequency; ++offset) {
+            steps_.push_back(frequency | offset << 16);
+            symbols_.push_back(symbol);
+        }
         ++symbol;
     }
 }
@@ -58,42 +65,27 @@ std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, st
     return std::move(writer.bytes());
 }
 
-template <typename Symbol>
-void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t lanes, std::span<Symbol> out) {
+void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t lanes, std::span<std::int32_t> out) {
     const auto fail = [](const char* problem) { throw Error(ErrorCode::malformed, problem); };
     if (bytes.size() < 4 * lanes || bytes.size() % 2 != 0) fail("a block's size does not fit its lanes");
-    std::array<std::uint32_t, most_lanes> states{};
+    RansState state{};
     for (std::size_t lane = 0; lane < lanes; ++lane) {
-        states[lane] = load_le<std::uint32_t>(bytes.data() + 4 * lane);
-        if (states[lane] < lowest_state) fail("a lane's first state is below 2^16");
+        state.lanes[lane] = load_le<std::uint32_t>(bytes.data() + 4 * lane);
+        if (state.lanes[lane] < lowest_state) fail("a lane's first state is below 2^16");
     }
-    const std::uint8_t* word = bytes.data() + 4 * lanes;
-    const std::uint8_t* const end = bytes.data() + bytes.size();
-    const std::size_t lane_mask = lanes - 1;
+    state.word = bytes.data() + 4 * lanes;
+    state.end = bytes.data() + bytes.size();
     std::size_t i = 0;
     for (const DecodingRun& run : runs) {
-        const DecodingTable& table = *run.table;
-        for (const std::size_t stop = i + run.length; i < stop; ++i) {
-            std::uint32_t x = states[i & lane_mask];
-            const DecodingTable::Slot slot = table[x & (table_total - 1)];
-            out[i] = static_cast<Symbol>(slot.symbol);
-            x = slot.frequency * (x >> table_bits) + slot.offset;
-            if (x < lowest_state) {
-                if (word == end) fail("a block's words end before its symbols");
-                x = x << 16 | load_le<std::uint16_t>(word);
-                word += 2;
-            }
-            states[i & lane_mask] = x;
+        if (!kernels().rans_decode(run.table->view(), lanes, i, run.length, state, out.data() + i)) {
+            fail("a block's words end before its symbols");
         }
+        i += run.length;
     }
-    if (word != end) fail("a block has words behind its last symbol");
-    if (!std::all_of(states.begin(), states.begin() + static_cast<std::ptrdiff_t>(lanes),
-                     [](std::uint32_t x) { return x == lowest_state; })) {
+    if (state.word != state.end) fail("a block has words behind its last symbol");
+    if (!std::all_of(state.lanes, state.lanes + lanes, [](std::uint32_t x) { return x == lowest_state; })) {
         fail("a block's states do not end at 2^16");
     }
 }
-
-template void decode_block(Bytes, std::span<const DecodingRun>, std::size_t, std::span<std::int8_t>);
-template void decode_block(Bytes, std::span<const DecodingRun>, std::size_t, std::span<std::int32_t>);
 
 }  // namespace vaecomp

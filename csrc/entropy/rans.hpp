@@ -11,22 +11,18 @@
 
 namespace vaecomp {
 
-inline constexpr std::size_t most_lanes = 32;
+using rans::most_lanes;
 
 // A table laid out for decoding: one entry a slot.
 class DecodingTable {
   public:
     explicit DecodingTable(const FrequencyTable& table);
 
-    struct Slot {
-        std::uint16_t frequency;
-        std::uint16_t offset;  // slot - start
-        std::int32_t symbol;
-    };
-    [[nodiscard]] const Slot& operator[](std::uint32_t slot) const { return slots_[slot]; }
+    [[nodiscard]] RansTable view() const { return {steps_.data(), symbols_.data()}; }
 
   private:
-    std::vector<Slot> slots_;
+    std::vector<std::uint32_t> steps_;
+    std::vector<std::int32_t> symbols_;
 };
 
 // `length` symbols that share a table. A block is a sequence of runs.
@@ -43,7 +39,6 @@ std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, st
                                        std::size_t lanes);
 
 // Throws malformed (without a field: the caller knows it) if the bytes are not exactly those of `out.size()` symbols.
-template <typename Symbol>
-void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t lanes, std::span<Symbol> out);
+void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t lanes, std::span<std::int32_t> out);
 
 }  // namespace vaecomp

@@ -131,12 +131,14 @@ void SymbolStream::decode(std::span<Symbol> out, std::size_t threads) const {
             throw Error(ErrorCode::checksum, at + "checksum does not match");
         }
         const std::size_t begin = b * block_symbols;
+        std::vector<std::int32_t> symbols(std::min(block_symbols, count_ - begin));
         try {
-            decode_block(block.bytes, runs_of(b, tables), lanes_,
-                         out.subspan(begin, std::min(block_symbols, count_ - begin)));
+            decode_block(block.bytes, runs_of(b, tables), lanes_, symbols);
         } catch (const Error& error) {
             throw Error(error.code(), at + error.what());
         }
+        std::transform(symbols.begin(), symbols.end(), out.begin() + static_cast<std::ptrdiff_t>(begin),
+                       [](std::int32_t symbol) { return static_cast<Symbol>(symbol); });
     });
 }
 

@@ -15,6 +15,7 @@ constexpr Kernels scalar_kernels = {
     .requantize = scalar::requantize,
     .scale_output = scalar::scale_output,
     .linear_f32 = scalar::linear_f32,
+    .rans_decode = scalar::rans_decode,
 };
 
 #if defined(__x86_64__)
@@ -30,6 +31,7 @@ constexpr Kernels avx2_kernels = {
     .requantize = avx2::requantize,
     .scale_output = avx2::scale_output,
     .linear_f32 = avx2::linear_f32,
+    .rans_decode = avx2::rans_decode,
 };
 #endif
 

@@ -10,6 +10,7 @@
 #include "kernels/linear_f32/linear_f32.hpp"
 #include "kernels/linear_i8/linear_i8.hpp"
 #include "kernels/noise/noise.hpp"
+#include "kernels/rans/rans.hpp"
 
 namespace vaecomp {
 
@@ -24,6 +25,7 @@ struct Kernels {
     Requantize* requantize;
     ScaleOutput* scale_output;
     LinearF32* linear_f32;
+    RansDecode* rans_decode;
 };
 
 // Those of active_isa().

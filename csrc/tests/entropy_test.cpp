@@ -38,8 +38,10 @@ TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {
                            : (count < 3 ? std::vector<std::size_t>{count}
                                         : std::vector<std::size_t>{1, count / 2, count - 1 - count / 2});
             const auto bytes = encode_symbols(symbols, segments, lanes);
-            EXPECT_EQ(decoded(bytes, 1), symbols);
-            EXPECT_EQ(decoded(bytes, 3), symbols);
+            testing::for_every_isa([&](Isa) {
+                EXPECT_EQ(decoded(bytes, 1), symbols);
+                EXPECT_EQ(decoded(bytes, 3), symbols);
+            });
         }
     }
 }
@@ -47,10 +49,12 @@ TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {
 TEST(SymbolStream, NoPrefixAndNoExtensionDecodes) {
     const auto symbols = testing::random_integers<std::int32_t>(300, 0, 9, 1);
     const std::vector<std::size_t> segments = {100, 200};
-    std::vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 4);
-    for (std::size_t size = 0; size < bytes.size(); ++size) {
-        EXPECT_THROW(decoded({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)}), Error) << size;
-    }
+    std::vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 8);
+    testing::for_every_isa([&](Isa) {
+        for (std::size_t size = 0; size < bytes.size(); ++size) {
+            EXPECT_THROW(decoded({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)}), Error) << size;
+        }
+    });
     bytes.push_back(0);
     EXPECT_THROW(decoded(bytes), Error);
 }

@@ -1,0 +1,60 @@
+// Eight lanes at a time: gathers read the table, and a permutation deals the next words out to the lanes that need one.
+#include <immintrin.h>
+
+#include "kernels/rans/rans.hpp"
+
+namespace vaecomp::avx2 {
+namespace {
+
+constexpr std::size_t width = 8;
+
+// For every set of lanes that need a word: which of the next words each of them gets.
+struct Deals {
+    alignas(32) std::uint32_t word[256][width];
+};
+
+constexpr Deals make_deals() {
+    Deals deals{};
+    for (unsigned set = 0; set < 256; ++set) {
+        std::uint32_t next = 0;
+        for (unsigned lane = 0; lane < width; ++lane) {
+            deals.word[set][lane] = next;
+            if (set >> lane & 1) ++next;
+        }
+    }
+    return deals;
+}
+constexpr Deals deals = make_deals();
+
+}  // namespace
+
+bool rans_decode(const RansTable& table, std::size_t lane_count, std::size_t first, std::size_t count, RansState& state,
+                 std::int32_t* out) {
+    if (lane_count < width) return scalar::rans_decode(table, lane_count, first, count, state, out);
+    // Up to the next symbol of a lane that begins a vector.
+    std::size_t i = (0 - first) & (width - 1);
+    if (i > count) i = count;
+    if (!scalar::rans_decode(table, lane_count, first, i, state, out)) return false;
+    const __m256i slots = _mm256_set1_epi32(rans::table_total - 1), low = _mm256_set1_epi32(0xffff);
+    const int* steps = reinterpret_cast<const int*>(table.steps);
+    // A vector reads eight words ahead, so that the last ones are left to the scalar form.
+    while (i + width <= count && state.end - state.word >= static_cast<std::ptrdiff_t>(2 * width)) {
+        auto* lanes = reinterpret_cast<__m256i*>(state.lanes + ((first + i) & (lane_count - 1)));
+        const __m256i x = _mm256_load_si256(lanes), slot = _mm256_and_si256(x, slots);
+        const __m256i step = _mm256_i32gather_epi32(steps, slot, 4);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_i32gather_epi32(table.symbols, slot, 4));
+        const __m256i product = _mm256_mullo_epi32(_mm256_and_si256(step, low), _mm256_srli_epi32(x, rans::table_bits));
+        const __m256i next = _mm256_add_epi32(product, _mm256_srli_epi32(step, 16));
+        const __m256i hungry = _mm256_cmpeq_epi32(_mm256_srli_epi32(next, 16), _mm256_setzero_si256());
+        const auto set = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(hungry)));
+        const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state.word)));
+        const __m256i deal = _mm256_load_si256(reinterpret_cast<const __m256i*>(deals.word[set]));
+        const __m256i fed = _mm256_or_si256(_mm256_slli_epi32(next, 16), _mm256_permutevar8x32_epi32(words, deal));
+        _mm256_store_si256(lanes, _mm256_blendv_epi8(next, fed, hungry));
+        state.word += 2 * _mm_popcnt_u32(set);
+        i += width;
+    }
+    return scalar::rans_decode(table, lane_count, first + i, count - i, state, out + i);
+}
+
+}  // namespace vaecomp::avx2

@@ -77,7 +77,7 @@ def test_break_even_is_the_first_number_of_models_that_pays(
 def test_latents_only_is_parameters_over_latents(
     parameters: int, chunks: int, ratio: float
 ) -> None:
-    assert latents_only_ratio(parameters, chunks, latent=64) == pytest.approx(ratio, abs=0.05)
+    assert latents_only_ratio(parameters, chunks * 64) == pytest.approx(ratio, abs=0.05)
 
 
 def test_accuracy_is_in_percent_and_predictions_come_in_order() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
 
 Array = npt.NDArray[Any]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -51,12 +52,14 @@ class ArchiveInfo:
     @property
     def ratio_self_contained(self) -> float:
         """Bytes of the tensors over bytes of the whole file: everything counted."""
-        return self.raw_bytes / self.bytes["total"]
+        return self_contained_ratio(self.raw_bytes, self.bytes["total"])
 
     @property
     def ratio_latents_only(self) -> float | None:
         """Parameters over latent numbers, as Cheng et al. 2024 count; the decoder is not in it."""
-        return self.parameters / self.latent_numbers if self.latent_numbers else None
+        if not self.latent_numbers:
+            return None
+        return latents_only_ratio(self.parameters, self.latent_numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields and both ratios, ready for JSON."""

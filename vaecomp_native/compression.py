@@ -68,8 +68,9 @@ def compress(
 ) -> CompressionReport:
     """Compress weights into the archive `path`.
 
-    Float tensors go through the codec. Integer, boolean, float8 and complex tensors, scalars, empty tensors, and vectors of
-    one sign or one value (gains and variances of normalisation layers) are stored as they are, and tied weights once. The file is decoded and checked before it takes its place, atomically.
+    Float tensors go through the codec. Integer, boolean, float8 and complex tensors, scalars, empty tensors, and
+    vectors of one sign or one value (gains and variances of normalisation layers) are stored as they are, and tied
+    weights once. The file is decoded and checked before it takes its place, atomically.
 
     Args:
         weights: a mapping of names to NumPy arrays or torch tensors, a torch module, or the path of a safetensors
@@ -167,10 +168,10 @@ def _is_delicate(array: Array) -> bool:
     """
     if array.size <= 1:
         return True
-    values = array.astype(np.float64)
-    return array.ndim == 1 and bool(
-        values.min() > 0 or values.max() < 0 or values.min() == values.max()
-    )
+    if array.ndim != 1:
+        return False
+    low, high = array.min(), array.max()
+    return bool(low > 0 or high < 0 or low == high)
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

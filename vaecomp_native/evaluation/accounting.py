@@ -34,6 +34,6 @@ def break_even_models(shared_bytes: int, own_bytes: int, alternative_bytes: int)
     return max(1, -(-shared_bytes // saved)) if saved > 0 else None
 
 
-def latents_only_ratio(parameters: int, chunks: int, latent: int) -> float:
+def latents_only_ratio(parameters: int, latent_numbers: int) -> float:
     """The paper's count: parameters over latent numbers; no decoder, no container, no bits."""
-    return parameters / (chunks * latent)
+    return parameters / latent_numbers

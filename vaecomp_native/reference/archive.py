@@ -21,7 +21,6 @@ from vaecomp_native.reference.rans import read_stream
 
 MAGIC = b"\x89VAEC\r\n\x1a"
 VERSION = 1
-HEADER_BYTES = 32
 ALIGNMENT = 64
 MAX_EXPANSION = 65_536
 MAX_WORK = 1 << 24

@@ -6,14 +6,22 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.reference import crc32c, digest, encode_symbols
-from vaecomp_native.reference.archive import DTYPES, MAGIC
-from vaecomp_native.reference.rans import varint
+from vaecomp_native.reference import (
+    FrequencyTable,
+    Tables,
+    crc32c,
+    digest,
+    encode_symbols,
+    frequency_table,
+)
+from vaecomp_native.reference.archive import DTYPES, MAGIC, RAW
+from vaecomp_native.reference.rans import encode_blocks, varint, write_table
 
 
 def string(text: str | bytes) -> bytes:
@@ -67,16 +75,96 @@ def latent_stream(latents: npt.NDArray[np.int8]) -> bytes:
     return encode_symbols(symbols, [symbols.size])
 
 
-def tensor(name: str | bytes, codec: int, array: npt.NDArray[Any], section: int) -> bytes:
-    """The table's entry of a tensor of codec raw or latent."""
-    head = string(name) + bytes([codec, DTYPES.index(array.dtype.name), array.ndim])
+def zigzag(value: int) -> bytes:
+    """A signed number."""
+    return varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def bfloat16(values: npt.ArrayLike) -> bytes:
+    """The upper halves of float32 numbers."""
+    return (np.asarray(values, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
+
+
+def matrix(
+    step: float, flags: int = 0, level: int = 0, codebook: tuple[int, Any] | None = None
+) -> bytes:
+    """A tensor's entry in a residual section."""
+    head = bfloat16([step]) + bytes([flags]) + varint(level)
+    if codebook is None:
+        return head
+    first, values = codebook
+    return head + zigzag(first) + varint(len(values)) + bfloat16(values)
+
+
+def frequency_tables(
+    symbols: npt.NDArray[np.int32], contexts: npt.NDArray[Any]
+) -> list[FrequencyTable]:
+    """The encoder's table of each context; of those without symbols the shortest."""
+    members = [symbols[contexts == t] for t in range(int(contexts.max(initial=0)) + 1)]
+    return [frequency_table(own) if own.size else FrequencyTable(0, (4096,)) for own in members]
+
+
+def coded_symbols(symbols: npt.ArrayLike, contexts: npt.ArrayLike, lanes: int = 2) -> bytes:
+    """A residual section's tables and blocks; ``contexts`` are the symbols' tables."""
+    flat = np.asarray(symbols, np.int32).reshape(-1)
+    numbers = np.broadcast_to(np.asarray(contexts, np.int64), np.shape(symbols)).reshape(-1)
+    tables = frequency_tables(flat, numbers)
+    head = varint(len(tables)) + b"".join(map(write_table, tables)) + bytes([lanes])
+    return head + encode_blocks(flat, numbers, Tables(tables), lanes)
+
+
+def residual_section(
+    matrices: Sequence[bytes], axes: Sequence[int], coded: bytes, base: int = 0
+) -> bytes:
+    """A section of kind 5: entries of the tensors, all their exponents and levels, the symbols."""
+    stream = encode_symbols(np.array(axes, np.int32), [len(axes)] if axes else [])
+    return varint(base) + b"".join(matrices) + stream + coded
+
+
+def stored_plane(values: npt.ArrayLike) -> bytes:
+    """A plane of bytes as they are."""
+    return b"\0" + np.asarray(values, np.uint8).tobytes()
+
+
+def coded_plane(values: npt.ArrayLike) -> bytes:
+    """A plane of bytes as a symbol stream."""
+    symbols = np.asarray(values, np.int32)
+    return b"\1" + encode_symbols(symbols, [symbols.size])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tensor's entry in the table; ``shared`` replaces the length shared with the last name."""
+
+    name: bytes
+    content: bytes
+    shared: int | None = None
+
+    def entry(self, previous: bytes) -> bytes:
+        """The entry's bytes behind one of another name."""
+        shared = self.shared
+        if shared is None:
+            pairs = zip(self.name, previous, strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        rest = self.name[shared:]
+        return varint(shared) + varint(len(rest)) + rest + self.content
+
+
+def row(name: str | bytes, content: bytes, shared: int | None = None) -> Row:
+    """The table's entry of whatever follows a name."""
+    return Row(name.encode() if isinstance(name, str) else name, content, shared)
+
+
+def tensor(name: str | bytes, codec: int, array: npt.NDArray[Any], section: int) -> Row:
+    """The table's entry of a tensor with data of its own."""
+    head = bytes([codec, DTYPES.index(array.dtype.name), array.ndim])
     shape = b"".join(map(varint, array.shape))
-    return head + shape + varint(section) + struct.pack("<Q", digest(array))
+    return row(name, head + shape + varint(section) + struct.pack("<Q", digest(array)))
 
 
-def alias(name: str, target: int) -> bytes:
+def alias(name: str, target: int) -> Row:
     """The table's entry of an alias."""
-    return string(name) + b"\2" + varint(target)
+    return row(name, b"\2" + varint(target))
 
 
 @dataclass
@@ -85,7 +173,7 @@ class Archive:
 
     metadata: list[tuple[str | bytes, str | bytes]] = field(default_factory=list)
     sections: list[tuple[int, bytes]] = field(default_factory=list)
-    tensors: list[bytes] = field(default_factory=list)
+    tensors: list[Row] = field(default_factory=list)
     external: set[int] = field(default_factory=set)
     section_flags: int = 0
     index_tail: bytes = b""
@@ -105,15 +193,19 @@ class Archive:
             parts.append(entry + struct.pack("<I", crc32c(content)))
             if number in self.external:
                 parts.append(hashlib.sha256(content).digest())
-        return b"".join([*parts, varint(len(self.tensors)), *self.tensors, self.index_tail])
+        parts.append(varint(len(self.tensors)))
+        names = [b"", *(entry.name for entry in self.tensors)]
+        parts += [entry.entry(name) for entry, name in zip(self.tensors, names, strict=False)]
+        return b"".join([*parts, self.index_tail])
 
     def build(self) -> bytes:
         """The archive's bytes."""
         index = self.index()
         body = index
-        for number, (_, content) in enumerate(self.sections):
+        for number, (kind, content) in enumerate(self.sections):
             if number not in self.external:
-                body += bytes(-(32 + len(body)) % 64) + content
+                padding = -(32 + len(body)) % 64 if kind == RAW else 0
+                body += bytes(padding) + content
         body += self.tail
         size = 32 + len(body) if self.file_size is None else self.file_size
         head = MAGIC + struct.pack(

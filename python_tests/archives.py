@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest, unchunk
+from vaecomp_native.quantisation.matrix import Codebook, QuantisedMatrix, to_bfloat16
 
 LATENT, CHUNK_LENGTH, CHUNKS = 6, 40, 70
 EXACT_DTYPES = [
@@ -59,8 +60,80 @@ def float32_decoder(generator: np.random.Generator) -> Float32Decoder:
     )
 
 
+@dataclass(frozen=True)
+class ResidualTensor:
+    """A quantised matrix with the tensor it belongs to and what chooses its frequency tables."""
+
+    matrix: QuantisedMatrix
+    shape: tuple[int, ...]
+    dtype: Any
+    level: int = 0
+    row_levels: npt.NDArray[np.uint8] | None = None
+    column_levels: npt.NDArray[np.uint8] | None = None
+
+    def encoded(self) -> Any:
+        """As encode_residual takes it."""
+        matrix = self.matrix
+        book = matrix.codebook
+        return (
+            matrix.symbols,
+            matrix.step,
+            self.level,
+            matrix.row_exponents,
+            self.row_levels,
+            matrix.column_exponents,
+            self.column_levels,
+            None if book is None else (book.first, book.values),
+        )
+
+
+def random_residual(
+    generator: np.random.Generator, shape: tuple[int, ...], dtype: Any, parts: str = ""
+) -> ResidualTensor:
+    """A quantised tensor; `parts` has a letter for each thing it shall have: r, R (exponents and levels of rows), c, C
+    (of columns) and b (a codebook)."""
+    rows = shape[0] if len(shape) > 1 else 1
+    columns = int(np.prod(shape[1:] if len(shape) > 1 else shape, dtype=np.int64))
+
+    def axis(part: str, low: int, high: int, length: int, kind: str) -> npt.NDArray[Any] | None:
+        return generator.integers(low, high, length).astype(kind) if part in parts else None
+
+    symbols = np.rint(generator.standard_normal((rows, columns)) * 2).astype(np.int32)
+    values = to_bfloat16(
+        generator.standard_normal(symbols.max(initial=0) - symbols.min(initial=0) + 1)
+    )
+    matrix = QuantisedMatrix(
+        symbols,
+        step=float(to_bfloat16(generator.uniform(0.01, 0.1))),
+        codebook=Codebook(int(symbols.min(initial=0)), values) if "b" in parts else None,
+        row_exponents=axis("r", -9, 10, rows, "int8"),
+        column_exponents=axis("c", -9, 10, columns, "int8"),
+    )
+    return ResidualTensor(
+        matrix,
+        shape,
+        np.dtype(dtype),
+        level=int(generator.integers(0, 3)),
+        row_levels=axis("R", 0, 3, rows, "uint8"),
+        column_levels=axis("C", 0, 3, columns, "uint8"),
+    )
+
+
+def residual_section(
+    tensors: dict[str, ResidualTensor], base: int = 0, base_values: Any = None
+) -> tuple[bytes, dict[str, npt.NDArray[Any]]]:
+    """A residual section and the arrays it decodes to; `base_values` are those of the base section."""
+    flat = np.concatenate([tensor.matrix.values().reshape(-1) for tensor in tensors.values()])
+    if base_values is not None:
+        flat = base_values.reshape(-1)[: flat.size] + flat
+    specs = [(tensor.shape, tensor.dtype) for tensor in tensors.values()]
+    arrays = dict(zip(tensors, unchunk(flat.reshape(1, -1), specs), strict=True))
+    return _core.encode_residual(base, [t.encoded() for t in tensors.values()]), arrays
+
+
 def make_sample(seed: int = 0) -> Sample:
-    """One archive with two decoders, raw tensors of every dtype, tied, empty and 0-d ones."""
+    """One archive with every kind of section: two decoders, residuals with and without a base, tensors of every dtype
+    stored raw and lossless, tied, empty and 0-d ones."""
     generator = np.random.default_rng(seed)
     integers, floats = integer_decoder(generator), float32_decoder(generator)
     z = generator.integers(-30, 31, (CHUNKS, LATENT)).astype(np.int8)
@@ -80,13 +153,36 @@ def make_sample(seed: int = 0) -> Sample:
         "empty": np.zeros((0, 3), np.float32),
         "": np.array([1.5, np.nan, np.inf], np.float32),
     }
+    quantised = {
+        "gru.weight": random_residual(generator, (20, 30), np.float32, "rRcC"),
+        "gru.bias": random_residual(generator, (17,), ml_dtypes.bfloat16, "c"),
+        "gru.book": random_residual(generator, (5, 4, 3), np.float16, "brC"),
+        "gru.wide": random_residual(generator, (9, 8), np.float64, "Rb"),
+        "gru.narrow": random_residual(generator, (40,), ml_dtypes.float8_e4m3fn),
+        "gru.narrower": random_residual(generator, (2, 7), ml_dtypes.float8_e5m2, "r"),
+        "gru.empty": random_residual(generator, (0, 5), np.float16, "rc"),
+        "gru.точка": random_residual(generator, (), np.float32),
+    }
+    added = {
+        "sum.weight": random_residual(generator, (10, 11), np.float32, "r"),
+        "sum.bias": random_residual(generator, (40,), np.float16, "b"),
+    }
+    x = generator.integers(-30, 31, (4, LATENT)).astype(np.int8)
+    planes = {f"planes.{np.dtype(dtype).name}": _exact(generator, dtype) for dtype in EXACT_DTYPES}
+    planes |= {
+        "planes": generator.standard_normal((30, 40)).astype(ml_dtypes.bfloat16),
+        "planes.few": generator.integers(-3, 4, 500),
+        "planes.empty": np.zeros((3, 0), np.int16),
+        "planes.scalar": np.array(-2.5, np.float64),
+    }
     arrays: dict[str, npt.NDArray[Any]] = {}
     for specs, values in (
         (latent_specs, integers.forward(z)),
         (float_specs, floats.forward(y)),
     ):
         arrays |= zip(specs, unchunk(values, list(specs.values())), strict=True)
-    arrays |= exact
+    residual, residual_arrays = residual_section(quantised)
+    sums, sum_arrays = residual_section(added, 7, integers.forward(x))
     sections = [
         ("integer_decoder", _encode(integers)),
         (
@@ -99,12 +195,24 @@ def make_sample(seed: int = 0) -> Sample:
         ),
         ("latents", _core.encode_float32_latents(2, CHUNK_LENGTH, 0, y)),
         ("raw", b"".join(array.tobytes() for array in exact.values())),
+        ("residual", residual),
+        ("latents", _core.encode_int8_latents(0, CHUNK_LENGTH, 10, x, [x.size])),
+        ("residual", sums),
+        ("lossless", _core.encode_lossless(list(planes.values()))),
     ]
     home = dict.fromkeys(latent_specs, ("latent", 1)) | dict.fromkeys(float_specs, ("latent", 3))
-    rows: list[tuple[Any, ...]] = []
-    for name, array in arrays.items():
-        codec, section = home.get(name, ("raw", 4))
-        rows.append((name, codec, array.shape, array.dtype, section, digest(array)))
+    for codec, section, part in (
+        ("raw", 4, exact),
+        ("residual", 5, residual_arrays),
+        ("residual", 7, sum_arrays),
+        ("lossless", 8, planes),
+    ):
+        arrays |= part
+        home |= dict.fromkeys(part, (codec, section))
+    rows: list[tuple[Any, ...]] = [
+        (name, home[name][0], array.shape, array.dtype, home[name][1], digest(array))
+        for name, array in arrays.items()
+    ]
     rows.append(("tied", "alias", 0))
     arrays["tied"] = arrays["encoder.weight"]
     return Sample(_core.write_archive([("format", "pt"), ("ключ", "值")], sections, rows), arrays)

@@ -5,6 +5,7 @@ import struct
 import threading
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import vaecomp_native as vc
 from vaecomp_native import _core, kernels, reference
 
-from .archives import Sample, make_sample
+from .archives import Sample, make_sample, random_residual, residual_section
 
 HEADER = 32
 
@@ -83,8 +84,11 @@ def test_info_counts_every_byte(sample: Sample) -> None:
     assert info.parameters == sum(array.size for array in own.values())
     assert info.raw_bytes == sum(array.nbytes for array in own.values())
     assert info.ratio_self_contained == info.raw_bytes / len(sample.data)
-    assert info.latent_numbers == (70 + 3) * 6
+    assert info.latent_numbers == (70 + 3 + 4) * 6
     assert info.metadata == {"format": "pt", "ключ": "值"}
+    assert info.bytes["residual"] > 0
+    codecs = {tensor.codec for tensor in info.tensors}
+    assert codecs == {"raw", "latent", "residual", "lossless", "alias"}
     tied = info.tensors[-1]
     assert (tied.codec, tied.alias_of, tied.shape) == ("alias", "encoder.weight", (30, 50))
 
@@ -142,6 +146,71 @@ def test_native_and_reference_agree_on_damaged_files(data: st.DataObject) -> Non
         assert_same(vc.decode(changed), expected)
 
 
+@pytest.fixture(scope="module")
+def blocks() -> Sample:
+    """Tensors of several blocks: many small ones and some that lie in two blocks or three."""
+    generator = np.random.default_rng(5)
+    tensors = {
+        "before": random_residual(generator, (300,), np.float16),
+        "tall": random_residual(generator, (700, 100), ml_dtypes.bfloat16, "rR"),
+        "wide": random_residual(generator, (3, 30_000), np.float32, "cCr"),
+        **{
+            f"small.{i}": random_residual(generator, (i, 7), np.float32, "rRcCb"[i % 6 :])
+            for i in range(40)
+        },
+        "behind": random_residual(generator, (70_000,), np.float32, "b"),
+    }
+    section, arrays = residual_section(tensors)
+    large = {
+        "large": generator.standard_normal(150_000).astype(np.float32),
+        "plain": np.arange(70_000),
+    }
+    home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(large, ("lossless", 1))
+    arrays |= large
+    rows = [
+        (name, home[name][0], array.shape, array.dtype, home[name][1], kernels.digest(array))
+        for name, array in arrays.items()
+    ]
+    sections = [("residual", section), ("lossless", _core.encode_lossless(list(large.values())))]
+    return Sample(_core.write_archive([], sections, rows), arrays)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_tensors_of_many_blocks(blocks: Sample, isa: str, threads: int) -> None:
+    assert_same(vc.decode(blocks.data, threads=threads), blocks.arrays)
+    with vc.open(blocks.data, threads=threads) as archive:
+        for name in ("small.9", "wide", "behind", "plain"):
+            assert_same({name: archive[name]}, {name: blocks.arrays[name]})
+
+
+def test_reference_decodes_many_blocks(blocks: Sample) -> None:
+    assert_same(reference.decode(blocks.data), blocks.arrays)
+
+
+def test_only_wanted_blocks_are_decoded(blocks: Sample) -> None:
+    """With a byte of the last residual block changed, tensors of the other blocks still decode."""
+    size = vc.open(blocks.data).info.bytes
+    end = size["container"] + size["residual"] + size["tables"]
+    changed = bytearray(blocks.data)
+    changed[end - 100] ^= 1
+    index_bytes = struct.unpack_from("<I", changed, 12)[0]
+    section = bytes(changed[HEADER + index_bytes : end])
+    struct.pack_into(
+        "<I", changed, HEADER + 2 + 2 + len_varint(len(section)), kernels.crc32c(section)
+    )
+    reseal(changed)
+    for name in ("before", "tall", "small.0"):
+        decoded = vc.decode(changed, names=[name])
+        assert_same(decoded, {name: blocks.arrays[name]})
+    with pytest.raises(vc.ArchiveError, match="block at offset"):
+        vc.decode(changed, names=["behind"])
+
+
+def len_varint(value: int) -> int:
+    """The bytes that a varint takes."""
+    return max(1, -(-value.bit_length() // 7))
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(vc.ArchiveError):
@@ -164,8 +233,8 @@ def test_absurd_claims_fail_without_allocating() -> None:
     index = b"\x00" + b"\x01" + b"\x01\x00\x02" + struct.pack("<I", kernels.crc32c(b"ab"))
     shape = b"\x80\x80\x80\x80\x80\x02"  # 2^36
     for rows in (
-        b"\x01\x01x\x00\x01\x01" + shape + b"\x00" + bytes(8),
-        b"\x01\x01x\x00\x01\x02" + shape + shape + b"\x00" + bytes(8),
+        b"\x01\x00\x01x\x00\x01\x01" + shape + b"\x00" + bytes(8),
+        b"\x01\x00\x01x\x00\x01\x02" + shape + shape + b"\x00" + bytes(8),
     ):
         with pytest.raises(vc.ArchiveError, match="tensor shape at offset"):
             vc.open(seal(index + rows, b"ab"))

@@ -49,7 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, np.ndarr
     path = tmp_path_factory.mktemp("files")
     save_file(weights, path / "model.safetensors", metadata={"format": "np"})
     run = vaecomp(
-        "compress", path / "model.safetensors", path / "model.vaec", "--epochs", "2", "--json"
+        *("compress", path / "model.safetensors", path / "model.vaec"),
+        *("--codec", "vae", "--epochs", "2", "--json"),
     )
     assert run.returncode == 0, run.stderr
     (path / "compress.json").write_text(run.stdout, encoding="utf-8")
@@ -71,7 +72,7 @@ def test_compress_takes_a_directory_and_prints_ratios_in_order(
     folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    run = vaecomp("compress", tmp_path, tmp_path / "again.vaec", "--epochs", "2")
+    run = vaecomp("compress", tmp_path, tmp_path / "again.vaec", "--codec", "vae", "--epochs", "2")
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.index("self-contained ratio") < run.stdout.index("latents only")
     assert "decoder not counted" in run.stdout
@@ -86,6 +87,111 @@ def test_raw_codec_keeps_every_bit(
     assert vaecomp("compress", folder, archive, "--codec", "raw").returncode == 0
     decoded = vc.decode(archive)
     assert all(decoded[name].tobytes() == array.tobytes() for name, array in weights.items())
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with tensors for all codecs."""
+    generator = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("source") / "model.safetensors"
+    arrays = {
+        "fc.weight": generator.standard_normal((60, 80)).astype(np.float16),
+        "fc.bias": generator.standard_normal(60).astype(np.float16),
+        "ids": np.zeros((50, 50), np.int64),
+        "gain": np.ones(40, np.float32),
+    }
+    save_file(arrays, path)
+    return path
+
+
+def test_by_default_the_smallest_codec_is_taken_and_the_others_are_listed(
+    source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.vaec"
+    run = vaecomp("compress", source, out)
+    assert (run.returncode, run.stderr) == (0, "")
+    total = vc.verify(out).bytes["total"]
+    assert f"{total:,}" in run.stdout
+    lines = run.stdout.splitlines()
+    assert any("residual" in line and "chosen" in line for line in lines)
+    assert any("lossless" in line and "larger" in line for line in lines)
+    assert any("vae+residual" in line and "float32 weights only" in line for line in lines)
+    assert "codec residual; squared error of the weights: 0." in run.stdout
+    for part in ("container", "residual", "tables", "passthrough"):
+        assert part in run.stdout
+
+
+def test_inspect_names_the_codecs_of_tensors(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.vaec"
+    assert vaecomp("compress", source, out, "--codec", "residual").returncode == 0
+    run = vaecomp("inspect", out)
+    rows = {line.split()[0]: line.split()[-1] for line in run.stdout.splitlines() if line.strip()}
+    assert rows["fc.weight"] == rows["fc.bias"] == "residual"
+    assert rows["ids"] == rows["gain"] == "lossless"
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [
+        (["--bits-per-weight", "2"], 1807, 1850),
+        (["--target-bytes", "2kB"], 1960, 2000),
+        (["--target-bytes", "1.5 KiB"], 1505, 1536),
+        (["--rate-weight", "0.3"], 500, 1500),
+        (["--codec", "lossless"], 5000, 9700),
+        (["--codec", "residual", "--quantiser", "uniform", "--target-bytes", "3000"], 2900, 3000),
+    ],
+    ids=["bits", "kB", "KiB", "rate weight", "lossless", "uniform"],
+)
+def test_sizes_are_what_was_asked_for(
+    options: list[str], least: int, most: int, source: Path, tmp_path: Path
+) -> None:
+    run = vaecomp("compress", source, tmp_path / "out.vaec", "--json", *options)
+    assert (run.returncode, run.stderr) == (0, "")
+    report = json.loads(run.stdout)
+    assert least <= report["bytes"]["total"] <= most
+    assert report["bytes"]["total"] == (tmp_path / "out.vaec").stat().st_size
+
+
+def test_a_plan_writes_nothing(source: Path, tmp_path: Path) -> None:
+    for arguments in ([], [tmp_path / "out.vaec"]):
+        run = vaecomp("compress", source, *arguments, "--plan", "--target-bytes", "2kB")
+        assert (run.returncode, run.stderr) == (0, "")
+        for text in (
+            *("residual (data-free)", "exact (integer)", "exact (one value)"),
+            *("codec vae+residual: takes float32 weights only", "at most 2,000 bytes"),
+        ):
+            assert text in run.stdout
+    planned = json.loads(vaecomp("compress", source, "--plan", "--json").stdout)
+    assert planned["target"]["weight_bits"] == 5
+    assert [one["name"] for one in planned["tensors"]] == sorted(load_file(source))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_reached_is_one_line(source: Path, tmp_path: Path) -> None:
+    run = vaecomp("compress", source, tmp_path / "out.vaec", "--target-bytes", "30", "--json")
+    fails(run, "no archive of 30 bytes", "smallest")
+    run = vaecomp(
+        "compress", source, tmp_path / "out.vaec", "--codec", "raw", "--target-bytes", "1k"
+    )
+    fails(run, "codec 'raw' takes", "more than 1,000")
+    assert not list(tmp_path.iterdir())
+
+
+def test_outliers_are_named_in_one_line(tmp_path: Path) -> None:
+    odd = np.random.default_rng(0).standard_normal((30, 40)).astype(np.float32)
+    odd[1, 2] = 1e8
+    save_file({"odd": odd, "w": np.zeros((3, 3), np.float32)}, tmp_path / "in.safetensors")
+    out = tmp_path / "out.vaec"
+    run = vaecomp("compress", tmp_path / "in.safetensors", out, "--codec", "residual")
+    assert run.returncode == 0
+    assert run.stderr.startswith("vaecomp: tensor 'odd' is stored without loss")
+    assert run.stderr.count("\n") == 1
+
+
+def test_the_help_points_to_python_for_calibration() -> None:
+    text = " ".join(vaecomp("compress", "--help").stdout.split())
+    assert "calibration=" in text
+    assert "Python" in text
 
 
 def test_decode_writes_what_the_library_decodes(folder: Path, tmp_path: Path) -> None:
@@ -191,6 +297,13 @@ def test_outputs_that_cannot_be_written_are_refused_before_training(
         (["compress", "only-one"], "OUT"),
         (["compress", "a", "b", "--latent", "0"], "--latent"),
         (["compress", "a", "b", "--decoder", "tiny"], "--decoder"),
+        (["compress", "a", "b", "--codec", "zip"], "--codec"),
+        (["compress", "a", "b", "--quantiser", "int4"], "--quantiser"),
+        (["compress", "a", "b", "--target-bytes", "12 parsecs"], "no size"),
+        (["compress", "a", "b", "--target-bytes", "0"], "--target-bytes"),
+        (["compress", "a", "b", "--bits-per-weight", "nan"], "--bits-per-weight"),
+        (["compress", "a", "b", "--rate-weight", "0"], "--rate-weight"),
+        (["compress", "a", "b", "--rate-weight", "1", "--bits-per-weight", "1"], "give one"),
         (["compress", "a", "b", "--epochs", "many"], "--epochs"),
         (["inspect", "a", "--colour"], "--colour"),
         (["shrink"], "shrink"),
@@ -225,7 +338,12 @@ def test_the_command_line_starts_without_torch_and_matplotlib() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["demo"], ["compress", "model.safetensors", "out.vaec"], ["experiment", "paper"]]
+    "arguments",
+    [
+        ["demo"],
+        ["compress", "model.safetensors", "out.vaec", "--codec", "vae"],
+        ["experiment", "paper"],
+    ],
 )
 def test_without_torch_the_extra_is_named(
     arguments: list[str], folder: Path, tmp_path: Path
@@ -253,7 +371,10 @@ def test_ctrl_c_leaves_no_file_and_says_so(tmp_path: Path) -> None:
     # On a terminal the bar shows when training has begun.
     terminal, child = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "vaecomp_native", "compress", source, tmp_path / "out.vaec"],
+        [
+            *(sys.executable, "-m", "vaecomp_native", "compress", source),
+            *(tmp_path / "out.vaec", "--codec", "vae"),
+        ],
         stdout=subprocess.PIPE,
         stderr=child,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},

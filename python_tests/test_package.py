@@ -31,6 +31,14 @@ print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - standa
     assert run_python(code).stdout.strip() == "[]"
 
 
+def test_public_names_are_there_and_documented() -> None:
+    public = vaecomp_native.__all__
+    assert len(public) == len(set(public))
+    for name in {"compress", "plan", "Plan", "RunnerUp", "UnreachableError"} | set(public):
+        assert name in public
+        assert getattr(vaecomp_native, name).__doc__
+
+
 def test_version_is_the_distributions() -> None:
     from importlib.metadata import version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.zoo import mnist
-from vaecomp_native.zoo.networks import LAYERS, PARAMETERS, build
-from vaecomp_native.zoo.training import train_classifier
+from vaecomp_native.zoo.networks import LAYERS, LENET5_PARAMETERS, NETWORKS, PARAMETERS, build
+from vaecomp_native.zoo.training import default_epochs, train_classifier
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,28 @@ def test_networks_have_the_papers_parameter_counts(name: str, parameters: int) -
     assert LAYERS[name]
 
 
+def test_lenet5_is_the_one_of_the_compression_papers() -> None:
+    network = build("lenet5")
+    assert sum(p.numel() for p in network.parameters()) == LENET5_PARAMETERS == 431_080
+    assert network(torch.zeros(3, 28, 28)).shape == (3, 10)
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    assert shapes["conv1.weight"] == (20, 1, 5, 5)
+    assert shapes["conv2.weight"] == (50, 20, 5, 5)
+    assert shapes["fc1.weight"] == (500, 800)
+
+
+def test_every_network_has_a_line_for_reports_and_a_length_of_training(
+    bundled: mnist.MnistData,
+) -> None:
+    assert list(PARAMETERS) == ["fnn", "cnn", "rnn", "lstm"]
+    for name in NETWORKS:
+        assert LAYERS[name]
+        for full in (False, True):
+            assert default_epochs(name, replace(bundled, full=full)) > 0
+
+
 def test_an_unknown_network_is_refused_with_the_known_names() -> None:
-    with pytest.raises(ValueError, match=r"'vgg'.*fnn, cnn, rnn, lstm"):
+    with pytest.raises(ValueError, match=r"'vgg'.*fnn, cnn, rnn, lstm, lenet5"):
         build("vgg")
 
 

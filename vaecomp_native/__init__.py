@@ -17,25 +17,34 @@ except ImportError as error:
         "run `pip install .` and start Python in another directory"
     ) from error
 from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, open, verify
-from vaecomp_native.compression import CompressionReport, compress
+from vaecomp_native.compression import CompressionReport, RunnerUp, compress
 from vaecomp_native.errors import (
     ArchiveError,
+    CalibrationError,
     ModuleMismatchError,
     TrainingError,
+    UnreachableError,
     UnsupportedVersionError,
     VaecompError,
     WeightsError,
 )
+from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
 from vaecomp_native.loading import load_into
+from vaecomp_native.plan import Plan, plan
 
 __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveInfo",
+    "CalibrationError",
     "CompressionReport",
     "ModuleMismatchError",
+    "Plan",
+    "RatePoint",
+    "RunnerUp",
     "TensorInfo",
     "TrainingError",
+    "UnreachableError",
     "UnsupportedVersionError",
     "VaecompError",
     "WeightsError",
@@ -45,5 +54,7 @@ __all__ = [
     "format_version",
     "load_into",
     "open",
+    "plan",
+    "rate_distortion",
     "verify",
 ]

@@ -11,6 +11,17 @@ _Array = npt.NDArray[Any]
 _Float32 = npt.NDArray[np.float32]
 _Int8 = npt.NDArray[np.int8]
 _Int32 = npt.NDArray[np.int32]
+_UInt8 = npt.NDArray[np.uint8]
+_ResidualTensor = tuple[
+    _Int32,
+    float,
+    int,
+    _Int8 | None,
+    _UInt8 | None,
+    _Int8 | None,
+    _UInt8 | None,
+    tuple[int, _Float32] | None,
+]
 _Buffer = bytes | bytearray | memoryview
 
 def available_isas() -> list[str]: ...
@@ -47,6 +58,30 @@ def encode_int8_latents(
 def encode_float32_latents(
     decoder_section: int, chunk_length: int, padding: int, latents: _Float32
 ) -> bytes: ...
+def encode_residual(base: int, tensors: Sequence[_ResidualTensor]) -> bytes: ...
+def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
+def feedback_quantise(
+    values: _Float32,
+    feedback: _Float32 | None,
+    curvature: _Float32,
+    row_weights: _Float32,
+    row_scales: _Float32,
+    column_scales: _Float32,
+    rate_weight: float,
+    bits: _Float32,
+    first: int,
+    row_levels: _UInt8,
+    column_levels: _UInt8,
+    threads: int,
+) -> _Int32: ...
+def symbol_histograms(
+    symbols: _Int32,
+    groups: _UInt8,
+    by_column: bool,
+    group_count: int,
+    first: int,
+    symbol_count: int,
+) -> npt.NDArray[np.uint32]: ...
 def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],

@@ -21,7 +21,10 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One row of an archive's tensor table. `codec` is "latent", "raw" or "alias" (then `alias_of` names the tensor)."""
+    """One row of an archive's tensor table.
+
+    `codec` is "latent", "residual", "lossless", "raw" or "alias" (then `alias_of` names the tensor).
+    """
 
     name: str
     shape: tuple[int, ...]

@@ -25,3 +25,11 @@ class ModuleMismatchError(VaecompError, ValueError):
 
 class TrainingError(VaecompError, RuntimeError):
     """Training could not go on; the message says what to change."""
+
+
+class CalibrationError(VaecompError, ValueError):
+    """The calibration batches cannot be used; the message names the batch or the layer."""
+
+
+class UnreachableError(VaecompError, ValueError):
+    """What was asked for cannot be reached; the message says what can."""

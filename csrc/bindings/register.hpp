@@ -7,6 +7,7 @@ namespace vaecomp::bindings {
 void register_kernels(pybind11::module_& module);
 void register_entropy(pybind11::module_& module);
 void register_archive(pybind11::module_& module);
+void register_quantise(pybind11::module_& module);
 void register_writer(pybind11::module_& module);
 
 }  // namespace vaecomp::bindings

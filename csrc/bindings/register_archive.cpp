@@ -11,6 +11,8 @@ const char* codec_name(Codec codec) {
     switch (codec) {
         case Codec::raw: return "raw";
         case Codec::latent: return "latent";
+        case Codec::residual: return "residual";
+        case Codec::lossless: return "lossless";
         case Codec::alias: break;
     }
     return "alias";

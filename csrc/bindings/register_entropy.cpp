@@ -24,8 +24,7 @@ py::array_t<std::int32_t> decode(const py::buffer& data, std::size_t threads) {
     {
         const py::gil_scoped_release release;
         ByteReader reader(buffer.bytes(), 0, "symbol stream");
-        constexpr SymbolStream::Range any{std::numeric_limits<std::int32_t>::min(),
-                                          std::numeric_limits<std::int32_t>::max()};
+        constexpr SymbolRange any{std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()};
         const SymbolStream stream(reader, any, most_expansion * buffer.bytes().size());
         reader.expect_end("end");
         symbols.resize(stream.count());

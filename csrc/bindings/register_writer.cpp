@@ -1,5 +1,7 @@
 #include "bindings/decoders.hpp"
 #include "bindings/register.hpp"
+#include "format/lossless.hpp"
+#include "format/residual.hpp"
 #include "format/writer.hpp"
 
 namespace vaecomp::bindings {
@@ -14,7 +16,15 @@ LatentsShape latents_shape(std::size_t decoder_section, std::size_t chunk_length
             static_cast<std::size_t>(latents.shape(1)), padding};
 }
 
-// (name, "raw" | "latent", shape, dtype, section, digest) or (name, "alias", target).
+Codec codec_of(const std::string& name) {
+    if (name == "raw") return Codec::raw;
+    if (name == "latent") return Codec::latent;
+    if (name == "residual") return Codec::residual;
+    require(name == "lossless", "a tensor's codec must be raw, latent, residual, lossless or alias");
+    return Codec::lossless;
+}
+
+// (name, "raw" | "latent" | "residual" | "lossless", shape, dtype, section, digest) or (name, "alias", target).
 Tensor tensor_of(const py::tuple& tuple) {
     Tensor tensor{};
     tensor.name = tuple[0].cast<std::string>();
@@ -24,8 +34,7 @@ Tensor tensor_of(const py::tuple& tuple) {
         tensor.section = tuple[2].cast<std::size_t>();
         return tensor;
     }
-    require(codec == "raw" || codec == "latent", "a tensor's codec must be raw, latent or alias");
-    tensor.codec = codec == "raw" ? Codec::raw : Codec::latent;
+    tensor.codec = codec_of(codec);
     tensor.shape = tuple[2].cast<std::vector<std::size_t>>();
     tensor.dtype = dtype_of(tuple[3].cast<py::dtype>());
     tensor.section = tuple[4].cast<std::size_t>();
@@ -37,8 +46,87 @@ SectionKind kind_of(const std::string& name) {
     if (name == "raw") return SectionKind::raw;
     if (name == "latents") return SectionKind::latents;
     if (name == "integer_decoder") return SectionKind::integer_decoder;
-    require(name == "float32_decoder", "a section must be raw, latents, integer_decoder or float32_decoder");
-    return SectionKind::float32_decoder;
+    if (name == "float32_decoder") return SectionKind::float32_decoder;
+    if (name == "residual") return SectionKind::residual;
+    require(name == "lossless",
+            "a section must be raw, latents, integer_decoder, float32_decoder, residual or lossless");
+    return SectionKind::lossless;
+}
+
+// An axis that may be None: none.
+template <typename Value>
+std::vector<std::int16_t> axis_of(const py::handle& object) {
+    if (object.is_none()) return {};
+    const auto array = object.cast<Contiguous<Value>>();
+    require(array.ndim() == 1, "exponents and levels must be vectors");
+    return {array.data(), array.data() + array.size()};
+}
+
+std::optional<Codebook> codebook_of(const py::handle& object) {
+    if (object.is_none()) return std::nullopt;
+    const auto [first, values] = object.cast<std::pair<std::int32_t, Contiguous<float>>>();
+    return Codebook{first, vector_of(values)};
+}
+
+// Symbols as int16: as they are, or from int32.
+Contiguous<std::int16_t> symbols_of(const py::handle& object) {
+    if (py::isinstance<Contiguous<std::int16_t>>(object)) return object.cast<Contiguous<std::int16_t>>();
+    const auto wide = object.cast<Contiguous<std::int32_t>>();
+    Contiguous<std::int16_t> narrow(std::vector<py::ssize_t>(wide.shape(), wide.shape() + wide.ndim()));
+    std::int16_t* to = narrow.mutable_data();
+    for (const std::int32_t symbol : span_of(wide)) {
+        require(symbol == static_cast<std::int16_t>(symbol), "symbols must fit 16 bits");
+        *to++ = static_cast<std::int16_t>(symbol);
+    }
+    return narrow;
+}
+
+// (symbols, step, level, row_exponents, row_levels, column_exponents, column_levels, codebook), the last five or None.
+ResidualMatrix matrix_of(const py::tuple& tuple, const Contiguous<std::int16_t>& symbols) {
+    require(symbols.ndim() == 2, "symbols must have shape [rows, columns]");
+    ResidualMatrix matrix;
+    matrix.shape = {static_cast<std::size_t>(symbols.shape(0)), static_cast<std::size_t>(symbols.shape(1))};
+    matrix.step = tuple[1].cast<float>();
+    matrix.level = tuple[2].cast<std::size_t>();
+    matrix.axes = {axis_of<std::int8_t>(tuple[3]), axis_of<std::uint8_t>(tuple[4]), axis_of<std::int8_t>(tuple[5]),
+                   axis_of<std::uint8_t>(tuple[6])};
+    matrix.codebook = codebook_of(tuple[7]);
+    return matrix;
+}
+
+py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>& tensors) {
+    std::vector<ResidualMatrix> matrices;
+    std::vector<Contiguous<std::int16_t>> arrays;
+    std::vector<Symbols> symbols;
+    for (const py::tuple& tensor : tensors) {
+        require(tensor.size() == 8, "a residual tensor is a tuple of 8");
+        arrays.push_back(symbols_of(tensor[0]));
+        matrices.push_back(matrix_of(tensor, arrays.back()));
+        symbols.push_back(span_of(arrays.back()));
+    }
+    std::vector<std::uint8_t> section;
+    {
+        const py::gil_scoped_release release;
+        section = encode_residual(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols);
+    }
+    return bytes_of(section);
+}
+
+py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
+    std::vector<PlanesSource> tensors;
+    for (const py::array& array : arrays) {
+        const DType dtype = dtype_of(array.dtype());
+        require((array.flags() & py::array::c_style) && is_native(array.dtype()),
+                "arrays must be C-contiguous and in the host's byte order");
+        tensors.push_back(
+            {{static_cast<std::size_t>(array.size()), dtype}, static_cast<const std::uint8_t*>(array.data())});
+    }
+    std::vector<std::uint8_t> section;
+    {
+        const py::gil_scoped_release release;
+        section = encode_lossless(tensors);
+    }
+    return bytes_of(section);
 }
 
 py::bytes write(const std::vector<std::pair<std::string, std::string>>& metadata,
@@ -84,6 +172,8 @@ void register_writer(py::module_& module) {
                                                    span_of(latents)));
         },
         "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
+    module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a);
+    module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }
 

@@ -1,5 +1,7 @@
 #include "core/bytes.hpp"
 
+#include <algorithm>
+
 namespace vaecomp {
 namespace {
 
@@ -32,6 +34,14 @@ bool is_utf8(Bytes text) {
         }
     }
     return true;
+}
+
+Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+
+void require_text(std::string_view text) {
+    if (text.size() <= longest_string && is_utf8(bytes_of(text))) return;
+    throw Error(ErrorCode::invalid_argument,
+                "a name or metadata string must be valid UTF-8 of at most 65535 bytes; shorten or rename it");
 }
 
 }  // namespace
@@ -81,6 +91,15 @@ std::string ByteReader::string(std::string_view field) {
     return {text.begin(), text.end()};
 }
 
+std::string ByteReader::front_coded(std::string_view field, std::string_view previous) {
+    const auto shared = static_cast<std::size_t>(varint(field, 0, previous.size()));
+    const Bytes rest = take(varint(field, 0, longest_string - shared), field);
+    std::string text(previous.substr(0, shared));
+    text.append(rest.begin(), rest.end());
+    if (!is_utf8(bytes_of(text))) fail(field, "is not valid UTF-8");
+    return text;
+}
+
 void ByteReader::expect_end(std::string_view field) const {
     if (remaining() == 0) return;
     throw Error(ErrorCode::malformed, part_ + ": " + std::string(field) + " at offset " + std::to_string(offset()) +
@@ -97,13 +116,18 @@ void ByteWriter::zigzag(std::int64_t value) {
 }
 
 void ByteWriter::string(std::string_view text) {
-    const Bytes bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
-    if (text.size() > longest_string || !is_utf8(bytes)) {
-        throw Error(ErrorCode::invalid_argument,
-                    "a name or metadata string must be valid UTF-8 of at most 65535 bytes; shorten or rename it");
-    }
+    require_text(text);
     varint(text.size());
-    append(bytes);
+    append(bytes_of(text));
+}
+
+void ByteWriter::front_coded(std::string_view text, std::string_view previous) {
+    require_text(text);
+    const auto [differs, rest] = std::mismatch(text.begin(), text.end(), previous.begin(), previous.end());
+    const auto shared = static_cast<std::size_t>(differs - text.begin());
+    varint(shared);
+    varint(text.size() - shared);
+    append(bytes_of(text.substr(shared)));
 }
 
 }  // namespace vaecomp

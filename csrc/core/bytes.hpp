@@ -33,6 +33,8 @@ class ByteReader {
                          std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
     std::int64_t zigzag(std::string_view field);
     std::string string(std::string_view field);
+    // A string of which only what differs from the end of `previous` is stored.
+    std::string front_coded(std::string_view field, std::string_view previous);
     Bytes take(std::uint64_t size, std::string_view field);
     void expect_end(std::string_view field) const;
 
@@ -59,10 +61,8 @@ class ByteWriter {
     void varint(std::uint64_t value);
     void zigzag(std::int64_t value);
     void string(std::string_view text);
+    void front_coded(std::string_view text, std::string_view previous);
     void append(Bytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
-    void pad_to_multiple(std::size_t alignment) {
-        bytes_.resize((bytes_.size() + alignment - 1) / alignment * alignment);
-    }
 
     [[nodiscard]] std::size_t size() const { return bytes_.size(); }
     [[nodiscard]] std::vector<std::uint8_t>& bytes() { return bytes_; }

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <optional>
+#include <string>
 
 #include "core/digest.hpp"
 #include "core/endian.hpp"
@@ -20,31 +23,34 @@ std::string hex(std::span<const std::uint8_t> bytes) {
     return text;
 }
 
+// What `verify` decodes at a time: neighbours share blocks and tiles.
+constexpr std::size_t verified_bytes = std::size_t{1} << 24;
+
 }  // namespace
 
-// A latents section with its decoder, ready to decode any range of chunks.
-struct Archive::Group {
-    LatentsHeader header;
-    std::variant<IntegerDecoder, Float32Decoder> decoder;
-    std::variant<std::vector<std::int8_t>, std::vector<float>> latents;
-    std::size_t decoder_table_bytes, latent_table_bytes;
-    std::vector<std::size_t> tensors;  // indices in the tensor table
-    std::vector<std::size_t> starts;   // of those tensors in the flat vector
+Archive::Archive(Bytes file)
+    : file_(file),
+      index_(read_index(file)),
+      owners_(owners()),
+      groups_(index_.sections.size()),
+      residuals_(index_.sections.size()),
+      lossless_(index_.sections.size()) {}
 
-    void forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const {
-        if (const auto* integer = std::get_if<IntegerDecoder>(&decoder)) {
-            const auto& z = std::get<std::vector<std::int8_t>>(latents);
-            integer->forward_tile(z.data() + first_chunk * header.latent, rows, values);
-        } else {
-            const auto& z = std::get<std::vector<float>>(latents);
-            std::get<Float32Decoder>(decoder).forward_tile(z.data() + first_chunk * header.latent, rows, values);
-        }
+// Only looks at where residual sections say what their base is: they are read, and the answer checked, when they are
+// used.
+std::vector<std::size_t> Archive::owners() const {
+    std::vector<std::size_t> owners(index_.sections.size());
+    std::iota(owners.begin(), owners.end(), std::size_t{0});
+    for (std::size_t s = 0; s < owners.size(); ++s) {
+        const Section& section = index_.sections[s];
+        if (section.kind != SectionKind::residual || section.external) continue;
+        const std::optional<std::size_t> base = peek_base(index_.bytes_of(section, file_));
+        if (!base || *base >= owners.size() || owners[*base] != *base) continue;
+        const Section& latents = index_.sections[*base];
+        if (latents.kind == SectionKind::latents && latents.tensors.empty()) owners[*base] = s;
     }
-};
-
-Archive::Archive(Bytes file) : file_(file), index_(read_index(file)), groups_(index_.sections.size()) {}
-
-Archive::~Archive() = default;
+    return owners;
+}
 
 Bytes Archive::checked_section(std::size_t section) const {
     const Section& entry = index_.sections[section];
@@ -64,44 +70,42 @@ ByteReader Archive::section_reader(std::size_t section) const {
     return {checked_section(section), index_.sections[section].offset, "section " + std::to_string(section)};
 }
 
-const Archive::Group& Archive::group(std::size_t section, std::size_t threads) const {
-    const std::scoped_lock lock(groups_mutex_);
-    std::unique_ptr<Group>& slot = groups_[section];
-    if (!slot) slot = load_group(section, threads);
-    return *slot;
+void Archive::reject(std::size_t section, const char* field, const std::string& problem) const {
+    throw Error(ErrorCode::malformed, "section " + std::to_string(section) + ": " + field + " at offset " +
+                                          std::to_string(index_.sections[section].offset) + ": " + problem);
 }
 
-std::unique_ptr<Archive::Group> Archive::load_group(std::size_t section, std::size_t threads) const {
+const LatentGroup& Archive::group(std::size_t section, std::size_t threads) const {
+    return groups_.get(section, [&] { return load_group(section, threads); });
+}
+
+const ResidualSection& Archive::residual(std::size_t section, std::size_t threads) const {
+    return residuals_.get(section, [&] { return load_residual(section, threads); });
+}
+
+const Archive::LosslessSection& Archive::lossless(std::size_t section) const {
+    return lossless_.get(section, [&] { return load_lossless(section); });
+}
+
+LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const {
     ByteReader reader = section_reader(section);
     const LatentsHeader header = read_latents_header(reader);
-    const auto reject = [&](const char* field, const char* problem) {
-        throw Error(ErrorCode::malformed, "section " + std::to_string(section) + ": " + field + " at offset " +
-                                              std::to_string(index_.sections[section].offset) + ": " + problem);
-    };
-
-    std::vector<std::size_t> tensors, starts;
     std::size_t elements = 0;
-    for (std::size_t t = 0; t < index_.tensors.size(); ++t) {
-        const Tensor& tensor = index_.tensors[t];
-        if (tensor.codec != Codec::latent || tensor.section != section) continue;
-        tensors.push_back(t);
-        starts.push_back(static_cast<std::size_t>(tensor.first));
-        elements += tensor.count();
-    }
+    for (const std::size_t t : index_.sections[owners_[section]].tensors) elements += index_.tensors[t].count();
     if (std::uint64_t{header.chunks} * header.chunk_length - header.padding != elements) {
-        reject("chunk count", "the chunks do not hold as many elements as the section's tensors");
+        reject(section, "chunk count", "the chunks do not hold as many elements as the section's tensors");
     }
-    if (header.decoder >= index_.sections.size()) reject("decoder section", "there is no such section");
+    if (header.decoder >= index_.sections.size()) reject(section, "decoder section", "there is no such section");
 
     const auto finish = [&](auto decoder, auto latents, std::size_t decoder_tables, std::size_t latent_tables) {
         if (decoder.latent() != header.latent || decoder.chunk_length() != header.chunk_length) {
-            reject("decoder section", "the decoder's inputs or outputs do not fit the chunks");
+            reject(section, "decoder section", "the decoder's inputs or outputs do not fit the chunks");
         }
         if (decoder.multiplications() > most_work * index_.file_bytes / header.chunks) {
-            reject("chunk count", "decoding would take more than 2^24 multiplications for each byte of the file");
+            reject(section, "chunk count",
+                   "decoding would take more than 2^24 multiplications for each byte of the file");
         }
-        return std::make_unique<Group>(Group{header, std::move(decoder), std::move(latents), decoder_tables,
-                                             latent_tables, std::move(tensors), std::move(starts)});
+        return LatentGroup{header, std::move(decoder), std::move(latents), decoder_tables, latent_tables};
     };
     const SectionKind kind = index_.sections[header.decoder].kind;
     if (kind == SectionKind::integer_decoder) {
@@ -109,9 +113,37 @@ std::unique_ptr<Archive::Group> Archive::load_group(std::size_t section, std::si
         Int8Latents latents = read_int8_latents(reader, header, most_symbols(), threads);
         return finish(std::move(decoder.decoder), std::move(latents.values), decoder.table_bytes, latents.table_bytes);
     }
-    if (kind != SectionKind::float32_decoder) reject("decoder section", "is no decoder");
+    if (kind != SectionKind::float32_decoder) reject(section, "decoder section", "is no decoder");
     std::vector<float> latents = read_float32_latents(reader, header);
     return finish(read_float32_decoder(section_reader(header.decoder)), std::move(latents), 0, 0);
+}
+
+ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
+    std::vector<MatrixShape> shapes;
+    for (const std::size_t t : index_.sections[section].tensors)
+        shapes.push_back(matrix_shape(index_.tensors[t].shape));
+    ResidualSection result = read_residual(section_reader(section), shapes, most_symbols(), threads);
+    if (result.base &&
+        (*result.base >= owners_.size() || owners_[*result.base] != section || *result.base == section)) {
+        reject(section, "base section", "is no latents section of this section alone");
+    }
+    return result;
+}
+
+Archive::LosslessSection Archive::load_lossless(std::size_t section) const {
+    std::vector<PlanesShape> shapes;
+    for (const std::size_t t : index_.sections[section].tensors) {
+        shapes.push_back({index_.tensors[t].count(), index_.tensors[t].dtype});
+    }
+    return read_lossless(section_reader(section), shapes);
+}
+
+std::vector<std::size_t> Archive::starts(std::size_t section) const {
+    std::vector<std::size_t> result;
+    for (const std::size_t t : index_.sections[section].tensors) {
+        result.push_back(static_cast<std::size_t>(index_.tensors[t].first));
+    }
+    return result;
 }
 
 void Archive::decode_raw(const Tensor& tensor, std::uint8_t* data) const {
@@ -135,31 +167,55 @@ void Archive::decode_raw(const Tensor& tensor, std::uint8_t* data) const {
     }
 }
 
-void Archive::decode_group(const Group& group, std::span<std::uint8_t* const> data, std::size_t threads) const {
+void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets,
+                                      std::size_t threads) const {
+    const ResidualSection& content = residual(section, threads);
+    const std::vector<std::size_t> starts = this->starts(section);
+    std::vector<BaseValues> bases(targets.size());
+    if (content.base) {
+        std::vector<TensorTarget> base_targets(targets.begin(), targets.end());
+        for (std::size_t t = 0; t < targets.size(); ++t) {
+            if (targets[t].data == nullptr) continue;
+            bases[t].resize(targets[t].count);
+            base_targets[t].data = reinterpret_cast<std::uint8_t*>(bases[t].data());
+            base_targets[t].dtype = DType::f32;
+        }
+        group(*content.base, threads).decode(base_targets, starts, threads);
+    }
+    try {
+        decode_residual(content, bases, targets, starts, threads);
+    } catch (const Error& error) {
+        throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
+    }
+}
+
+void Archive::decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets,
+                                      std::size_t threads) const {
+    const LosslessSection& content = lossless(section);
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+        if (targets[i].data == nullptr) continue;
+        try {
+            decode_planes(content[i], {targets[i].count, targets[i].dtype}, targets[i].data, threads);
+        } catch (const Error& error) {
+            const Tensor& tensor = index_.tensors[index_.sections[section].tensors[i]];
+            reject(section, "tensor", "'" + tensor.name + "': " + error.what());
+        }
+    }
+}
+
+void Archive::decode_section(std::size_t section, std::span<std::uint8_t* const> data, std::size_t threads) const {
     std::vector<TensorTarget> targets;
-    for (const std::size_t t : group.tensors) {
+    for (const std::size_t t : index_.sections[section].tensors) {
         targets.push_back({data[t], index_.tensors[t].count(), index_.tensors[t].dtype});
     }
-    const std::size_t length = group.header.chunk_length, chunks = group.header.chunks;
-    // Tiles of chunks in which some wanted tensor lies.
-    std::vector<bool> wanted_tile((chunks + rows_a_tile - 1) / rows_a_tile);
-    for (std::size_t i = 0; i < targets.size(); ++i) {
-        if (targets[i].data == nullptr || targets[i].count == 0) continue;
-        const std::size_t first = group.starts[i] / length / rows_a_tile;
-        const std::size_t last = (group.starts[i] + targets[i].count - 1) / length / rows_a_tile;
-        std::fill(wanted_tile.begin() + static_cast<std::ptrdiff_t>(first),
-                  wanted_tile.begin() + static_cast<std::ptrdiff_t>(last + 1), true);
+    switch (index_.sections[section].kind) {
+        case SectionKind::raw: static_cast<void>(checked_section(section)); break;
+        case SectionKind::latents: group(section, threads).decode(targets, starts(section), threads); break;
+        case SectionKind::residual: decode_residual_section(section, targets, threads); break;
+        case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
+        case SectionKind::integer_decoder:
+        case SectionKind::float32_decoder: break;
     }
-    std::vector<std::size_t> tiles;
-    for (std::size_t tile = 0; tile < wanted_tile.size(); ++tile) {
-        if (wanted_tile[tile]) tiles.push_back(tile);
-    }
-    parallel_for(tiles.size(), threads, [&](std::size_t i) {
-        const std::size_t first = tiles[i] * rows_a_tile, rows = std::min(rows_a_tile, chunks - first);
-        std::vector<float> values(rows * length);
-        group.forward_tile(first, rows, values.data());
-        scatter(values, first * length, targets, group.starts);
-    });
 }
 
 void Archive::check_digest(const Tensor& tensor, const std::uint8_t* data, std::size_t threads) const {
@@ -180,12 +236,7 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
         data[destination.tensor] = destination.data;
     }
     for (std::size_t s = 0; s < used.size(); ++s) {
-        if (!used[s]) continue;
-        if (index_.sections[s].kind == SectionKind::raw) {
-            static_cast<void>(checked_section(s));
-        } else {
-            decode_group(group(s, options.threads), data, options.threads);
-        }
+        if (used[s]) decode_section(s, data, options.threads);
     }
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors[destination.tensor];
@@ -202,6 +253,8 @@ void Archive::check_contents(std::size_t section, std::size_t threads) const {
             static_cast<void>(read_integer_decoder(section_reader(section), most_symbols(), threads));
             break;
         case SectionKind::float32_decoder: static_cast<void>(read_float32_decoder(section_reader(section))); break;
+        case SectionKind::residual: static_cast<void>(residual(section, threads)); break;
+        case SectionKind::lossless: static_cast<void>(lossless(section)); break;
     }
 }
 
@@ -210,12 +263,17 @@ void Archive::verify(std::size_t threads) const {
     for (std::size_t s = 0; s < index_.sections.size(); ++s) {
         if (!index_.sections[s].external) check_contents(s, threads);
     }
-    for (std::size_t t = 0; t < index_.tensors.size(); ++t) {
-        const Tensor& tensor = index_.tensors[t];
-        if (tensor.codec == Codec::alias) continue;
-        std::vector<std::uint8_t> data(tensor.bytes());
-        const Destination destination{t, data.data()};
-        decode({&destination, 1}, {.verify = true, .threads = threads});
+    for (std::size_t t = 0; t < index_.tensors.size();) {
+        std::vector<std::vector<std::uint8_t>> arrays;
+        std::vector<Destination> destinations;
+        for (std::size_t bytes = 0; t < index_.tensors.size() && bytes < verified_bytes; ++t) {
+            const Tensor& tensor = index_.tensors[t];
+            if (tensor.codec == Codec::alias) continue;
+            arrays.emplace_back(tensor.bytes());
+            destinations.push_back({t, arrays.back().data()});
+            bytes += tensor.bytes();
+        }
+        decode(destinations, {.verify = true, .threads = threads});
     }
 }
 
@@ -227,11 +285,18 @@ Accounting Archive::accounting() const {
         const Section& section = index_.sections[s];
         const std::uint64_t stored = section.external ? 0 : section.size;
         switch (section.kind) {
-            case SectionKind::raw: bytes.passthrough += stored; break;
+            case SectionKind::raw:
+            case SectionKind::lossless: bytes.passthrough += stored; break;
+            case SectionKind::residual: {
+                const std::uint64_t payload = section.external ? 0 : residual(s, 0).blocks.payload_bytes();
+                bytes.residual += payload;
+                bytes.tables += stored - payload;
+                break;
+            }
             case SectionKind::integer_decoder:
             case SectionKind::float32_decoder: bytes.decoder += stored; break;
             case SectionKind::latents: {
-                const Group& members = group(s, 0);
+                const LatentGroup& members = group(s, 0);
                 bytes.latents += stored - members.latent_table_bytes;
                 bytes.tables += members.latent_table_bytes;
                 // A decoder that several groups share is counted once.

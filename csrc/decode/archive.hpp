@@ -5,16 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
-#include <string>
-#include <variant>
 #include <vector>
 
 #include "core/bytes.hpp"
+#include "decode/parts.hpp"
 #include "format/index.hpp"
-#include "format/sections.hpp"
-#include "kernels/chunk/chunk.hpp"
+#include "format/lossless.hpp"
 
 namespace vaecomp {
 
@@ -44,7 +41,6 @@ class Archive {
   public:
     // The bytes must outlive the archive. Reads and checks the index; sections are checked when they are used.
     explicit Archive(Bytes file);
-    ~Archive();
 
     [[nodiscard]] const Index& index() const { return index_; }
     void decode(std::span<const Destination> destinations, const DecodeOptions& options) const;
@@ -54,24 +50,57 @@ class Archive {
     [[nodiscard]] std::vector<ChunkSummary> chunks() const;
 
   private:
-    struct Group;
+    // What sections hold, read when it is first asked for.
+    template <typename Part>
+    class Cache {
+      public:
+        explicit Cache(std::size_t sections) : parts_(sections) {}
+
+        template <typename Load>
+        const Part& get(std::size_t section, Load load) {
+            const std::scoped_lock lock(mutex_);
+            std::unique_ptr<Part>& slot = parts_[section];
+            if (!slot) slot = std::make_unique<Part>(load());
+            return *slot;
+        }
+
+      private:
+        std::mutex mutex_;
+        std::vector<std::unique_ptr<Part>> parts_;
+    };
+    using LosslessSection = std::vector<std::vector<Plane>>;
+
     // A section's bytes, after comparing them with their checksum.
     [[nodiscard]] Bytes checked_section(std::size_t section) const;
     [[nodiscard]] ByteReader section_reader(std::size_t section) const;
     void check_contents(std::size_t section, std::size_t threads) const;
     // What the file's size allows a stream of symbols to number.
     [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.file_bytes; }
-    [[nodiscard]] const Group& group(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] std::unique_ptr<Group> load_group(std::size_t section, std::size_t threads) const;
-    void decode_raw(const Tensor& tensor, std::uint8_t* data) const;
+
+    [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const LosslessSection& lossless(std::size_t section) const;
+    [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] ResidualSection load_residual(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] LosslessSection load_lossless(std::size_t section) const;
+    [[noreturn]] void reject(std::size_t section, const char* field, const std::string& problem) const;
+
+    [[nodiscard]] std::vector<std::size_t> owners() const;
+    [[nodiscard]] std::vector<std::size_t> starts(std::size_t section) const;
     // `data` by tensor index, null for a tensor that nobody asks for.
-    void decode_group(const Group& group, std::span<std::uint8_t* const> data, std::size_t threads) const;
+    void decode_section(std::size_t section, std::span<std::uint8_t* const> data, std::size_t threads) const;
+    void decode_raw(const Tensor& tensor, std::uint8_t* data) const;
+    void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void check_digest(const Tensor& tensor, const std::uint8_t* data, std::size_t threads) const;
 
     Bytes file_;
     Index index_;
-    mutable std::mutex groups_mutex_;
-    mutable std::vector<std::unique_ptr<Group>> groups_;  // by section, loaded on first use
+    // By latents section: the section whose tensors it makes. Itself, or the residual section that it is the base of.
+    std::vector<std::size_t> owners_;
+    mutable Cache<LatentGroup> groups_;
+    mutable Cache<ResidualSection> residuals_;
+    mutable Cache<LosslessSection> lossless_;
 };
 
 }  // namespace vaecomp

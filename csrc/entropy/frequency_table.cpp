@@ -1,7 +1,8 @@
 #include "entropy/frequency_table.hpp"
 
 #include <algorithm>
-#include <limits>
+#include <bit>
+#include <numeric>
 #include <string>
 
 namespace vaecomp {
@@ -17,23 +18,58 @@ std::size_t best_symbol(std::size_t size, Allowed allowed, Better better) {
     return best;
 }
 
+// floor(256 * log2(frequency)): every squaring gives one more binary digit.
+std::uint32_t logarithm(std::uint32_t frequency) {
+    auto result = static_cast<std::uint32_t>(std::bit_width(frequency) - 1);
+    std::uint64_t mantissa = std::uint64_t{frequency} << (31 - result);  // in [2^31, 2^32)
+    for (int digit = 0; digit < 8; ++digit) {
+        mantissa = mantissa * mantissa >> 31;
+        const auto bit = static_cast<std::uint32_t>(mantissa >> 32);
+        mantissa >>= bit;
+        result = 2 * result + bit;
+    }
+    return result;
+}
+
 }  // namespace
 
-FrequencyTable make_table(std::span<const std::int32_t> symbols) {
-    const auto [least, most] = std::minmax_element(symbols.begin(), symbols.end());
-    const std::int64_t range = std::int64_t{*most} - *least + 1;
-    if (range > table_total) {
-        throw Error(ErrorCode::invalid_argument, "symbols span " + std::to_string(range) +
+Histogram::Histogram(std::span<const std::int32_t> symbols) {
+    for (const std::int32_t symbol : symbols) add(symbol);
+}
+
+void Histogram::add(std::int32_t symbol, std::uint64_t times) {
+    if (counts_.empty()) first_ = symbol;
+    const std::int64_t at = std::int64_t{symbol} - first_, size = static_cast<std::int64_t>(counts_.size());
+    const std::int64_t span = std::max(at + 1, size) - std::min<std::int64_t>(at, 0);
+    if (span > table_total) {
+        throw Error(ErrorCode::invalid_argument, "symbols span " + std::to_string(span) +
                                                      " values; a table holds at most " + std::to_string(table_total));
     }
-    const auto size = static_cast<std::size_t>(range);
-    std::vector<std::uint64_t> counts(size);
-    for (const std::int32_t symbol : symbols) ++counts[static_cast<std::size_t>(std::int64_t{symbol} - *least)];
+    if (at < 0) {
+        counts_.insert(counts_.begin(), static_cast<std::size_t>(-at), 0);
+        first_ = symbol;
+    } else if (at >= size) {
+        counts_.resize(static_cast<std::size_t>(at + 1));
+    }
+    counts_[static_cast<std::size_t>(std::int64_t{symbol} - first_)] += times;
+}
 
+void Histogram::add(const Histogram& other) {
+    for (std::size_t j = 0; j < other.counts_.size(); ++j) {
+        if (other.counts_[j] > 0)
+            add(static_cast<std::int32_t>(other.first_ + static_cast<std::int64_t>(j)), other.counts_[j]);
+    }
+}
+
+FrequencyTable make_table(const Histogram& histogram) {
+    const std::vector<std::uint64_t>& counts = histogram.counts();
+    const std::size_t size = counts.size();
+    if (size == 0) return {0, {static_cast<std::uint16_t>(table_total)}};
+    const std::uint64_t total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
     std::vector<std::uint64_t> scaled(size);
     std::uint64_t sum = 0;
     for (std::size_t j = 0; j < size; ++j) {
-        if (counts[j] > 0) scaled[j] = std::max<std::uint64_t>(1, counts[j] * table_total / symbols.size());
+        if (counts[j] > 0) scaled[j] = std::max<std::uint64_t>(1, counts[j] * table_total / total);
         sum += scaled[j];
     }
     for (; sum < table_total; ++sum) {
@@ -46,7 +82,17 @@ FrequencyTable make_table(std::span<const std::int32_t> symbols) {
             size, [&](std::size_t j) { return scaled[j] > 1; },
             [&](std::size_t a, std::size_t b) { return counts[a] * (scaled[b] - 1) < counts[b] * (scaled[a] - 1); })];
     }
-    return {*least, {scaled.begin(), scaled.end()}};
+    return {histogram.first(), {scaled.begin(), scaled.end()}};
+}
+
+std::uint64_t code_length(const FrequencyTable& table, const Histogram& histogram) {
+    std::uint64_t sum = 0;
+    auto frequency = table.frequencies.begin() + (histogram.first() - table.first);
+    for (const std::uint64_t count : histogram.counts()) {
+        if (count > 0) sum += count * (logarithm(table_total) - logarithm(*frequency));
+        ++frequency;
+    }
+    return sum;
 }
 
 void write_table(ByteWriter& writer, const FrequencyTable& table) {
@@ -55,13 +101,13 @@ void write_table(ByteWriter& writer, const FrequencyTable& table) {
     for (const std::uint16_t frequency : table.frequencies) writer.varint(frequency);
 }
 
-FrequencyTable read_table(ByteReader& reader) {
+FrequencyTable read_table(ByteReader& reader, SymbolRange range) {
     FrequencyTable table;
     const std::int64_t first = reader.zigzag("table's first symbol");
     const std::uint64_t size = reader.varint("table's size", 1, table_total);
-    if (first < std::numeric_limits<std::int32_t>::min() ||
-        first + static_cast<std::int64_t>(size) - 1 > std::numeric_limits<std::int32_t>::max()) {
-        reader.fail("table", "symbols exceed 32 bits");
+    if (first < range.least || first > range.most - static_cast<std::int64_t>(size) + 1) {
+        reader.fail("table",
+                    "symbols are outside " + std::to_string(range.least) + " to " + std::to_string(range.most));
     }
     table.first = static_cast<std::int32_t>(first);
     std::uint32_t sum = 0;

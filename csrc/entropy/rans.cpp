@@ -11,32 +11,28 @@ namespace {
 using rans::lowest_state;
 using rans::table_bits;
 
-struct Interval {
-    std::uint32_t start, frequency;
-};
+}  // namespace
 
-std::vector<Interval> intervals_of(const FrequencyTable& table) {
-    std::vector<Interval> intervals;
+DecodingTables::DecodingTables(std::span<const FrequencyTable> tables) {
+    steps_.reserve(tables.size() * table_total);
+    symbols_.reserve(tables.size() * table_total);
+    for (const FrequencyTable& table : tables) {
+        std::int32_t symbol = table.first;
+        for (const std::uint32_t frequency : table.frequencies) {
+            for (std::uint32_t offset = 0; offset < frequency; ++offset) {
+                steps_.push_back(frequency | offset << 16);
+                symbols_.push_back(symbol);
+            }
+            ++symbol;
+        }
+    }
+}
+
+EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
     std::uint32_t start = 0;
     for (const std::uint16_t frequency : table.frequencies) {
         intervals.push_back({start, frequency});
         start += frequency;
-    }
-    return intervals;
-}
-
-}  // namespace
-
-DecodingTable::DecodingTable(const FrequencyTable& table) {
-    steps_.reserve(table_total);
-    symbols_.reserve(table_total);
-    std::int32_t symbol = table.first;
-    for (const std::uint32_t frequency : table.frequencies) {
-        for (std::uint32_t offset = 0; offset < frequency; ++offset) {
-            steps_.push_back(frequency | offset << 16);
-            symbols_.push_back(symbol);
-        }
-        ++symbol;
     }
 }
 
@@ -45,12 +41,12 @@ std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, st
     std::array<std::uint32_t, most_lanes> states;
     states.fill(lowest_state);
     std::vector<std::uint16_t> words;
-    std::size_t i = symbols.size();
+    std::size_t end = symbols.size();
     for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
-        const std::vector<Interval> intervals = intervals_of(*run->table);
-        for (const std::size_t begin = i - run->length; i > begin;) {
-            --i;
-            const auto [start, frequency] = intervals[static_cast<std::size_t>(symbols[i] - run->table->first)];
+        const std::size_t begin = end - run->length;
+        for (std::size_t i = end; i-- > begin;) {
+            const EncodingTable& table = run->tables[run->contexts == nullptr ? 0 : run->contexts[i - begin]];
+            const auto [start, frequency] = table.intervals[static_cast<std::size_t>(symbols[i] - table.first)];
             std::uint32_t& x = states[i % lanes];
             if (x >= std::uint64_t{frequency} << 20) {
                 words.push_back(static_cast<std::uint16_t>(x));
@@ -58,6 +54,7 @@ std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, st
             }
             x = (x / frequency << table_bits) + x % frequency + start;
         }
+        end = begin;
     }
     ByteWriter writer;
     for (std::size_t lane = 0; lane < lanes; ++lane) writer.fixed(states[lane]);
@@ -77,7 +74,7 @@ void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t la
     state.end = bytes.data() + bytes.size();
     std::size_t i = 0;
     for (const DecodingRun& run : runs) {
-        if (!kernels().rans_decode(run.table->view(), lanes, i, run.length, state, out.data() + i)) {
+        if (!kernels().rans_decode(run.tables, run.contexts, lanes, i, run.length, state, out.data() + i)) {
             fail("a block's words end before its symbols");
         }
         i += run.length;

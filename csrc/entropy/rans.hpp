@@ -13,25 +13,42 @@ namespace vaecomp {
 
 using rans::most_lanes;
 
-// A table laid out for decoding: one entry a slot.
-class DecodingTable {
+// Tables laid out for decoding: one entry a slot, one table behind another.
+class DecodingTables {
   public:
-    explicit DecodingTable(const FrequencyTable& table);
+    explicit DecodingTables(std::span<const FrequencyTable> tables);
 
-    [[nodiscard]] RansTable view() const { return {steps_.data(), symbols_.data()}; }
+    // From table `first` on.
+    [[nodiscard]] RansTables view(std::size_t first = 0) const {
+        return {steps_.data() + first * table_total, symbols_.data() + first * table_total};
+    }
 
   private:
     std::vector<std::uint32_t> steps_;
     std::vector<std::int32_t> symbols_;
 };
 
-// `length` symbols that share a table. A block is a sequence of runs.
+// A table laid out for encoding.
+struct EncodingTable {
+    explicit EncodingTable(const FrequencyTable& table);
+
+    struct Interval {
+        std::uint32_t start, frequency;
+    };
+    std::int32_t first;
+    std::vector<Interval> intervals;
+};
+
+// `length` symbols whose tables are tables[contexts[i]], or all the first one if there are no contexts. A block is a
+// sequence of runs.
 struct EncodingRun {
-    const FrequencyTable* table;
+    const EncodingTable* tables;
+    const std::uint8_t* contexts;
     std::size_t length;
 };
 struct DecodingRun {
-    const DecodingTable* table;
+    RansTables tables;
+    const std::uint8_t* contexts;
     std::size_t length;
 };
 

@@ -55,14 +55,38 @@ void read_metadata(ByteReader& reader, Index& index) {
     }
 }
 
+bool is_known(SectionKind kind) {
+    switch (kind) {
+        case SectionKind::raw:
+        case SectionKind::latents:
+        case SectionKind::integer_decoder:
+        case SectionKind::float32_decoder:
+        case SectionKind::residual:
+        case SectionKind::lossless: return true;
+    }
+    return false;
+}
+
+// The kind of section in which tensors of a codec lie.
+SectionKind home_of(Codec codec) {
+    switch (codec) {
+        case Codec::latent: return SectionKind::latents;
+        case Codec::residual: return SectionKind::residual;
+        case Codec::lossless: return SectionKind::lossless;
+        case Codec::raw:
+        case Codec::alias: break;
+    }
+    return SectionKind::raw;
+}
+
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
     const std::uint64_t count = reader.varint("section count", 0, most_sections);
     std::uint64_t end = begin;
     for (std::uint64_t i = 0; i < count; ++i) {
         Section section{};
         const auto kind = reader.fixed<std::uint8_t>("section kind");
-        if (kind < 1 || kind > 4) reader.fail("section kind", std::to_string(kind) + " is unknown to version 1");
         section.kind = static_cast<SectionKind>(kind);
+        if (!is_known(section.kind)) reader.fail("section kind", std::to_string(kind) + " is unknown to version 1");
         const auto flags = reader.fixed<std::uint8_t>("section flags");
         if (flags > section_external) reader.fail("section flags", "only flag 1 is defined");
         section.external = flags == section_external;
@@ -72,22 +96,22 @@ void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
             const Bytes hash = reader.take(sha256_bytes, "section hash");
             std::copy(hash.begin(), hash.end(), section.hash.begin());
         } else {
-            section.offset = aligned(end);
+            section.offset = section_begin(section.kind, end);
             if (section.offset > index.file_bytes || section.size > index.file_bytes - section.offset) {
                 reader.fail("section size", "section " + std::to_string(i) + " reaches beyond the end of the file");
             }
             end = section.offset + section.size;
         }
-        index.sections.push_back(section);
+        index.sections.push_back(std::move(section));
     }
     if (end != index.file_bytes) reader.fail("section sizes", "bytes follow the last section");
 }
 
 Tensor read_tensor(ByteReader& reader, const Index& index) {
     Tensor tensor{};
-    tensor.name = reader.string("tensor name");
+    tensor.name = reader.front_coded("tensor name", index.tensors.empty() ? "" : index.tensors.back().name);
     const auto codec = reader.fixed<std::uint8_t>("tensor codec");
-    if (codec > static_cast<std::uint8_t>(Codec::alias)) {
+    if (codec > static_cast<std::uint8_t>(Codec::lossless)) {
         reader.fail("tensor codec", std::to_string(codec) + " is unknown to version 1");
     }
     tensor.codec = static_cast<Codec>(codec);
@@ -122,12 +146,12 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
         reader.fail("tensor shape", "claims more than 65536 times the size of the file");
     }
     tensor.section = static_cast<std::size_t>(reader.varint("tensor section"));
-    const SectionKind wanted = tensor.codec == Codec::raw ? SectionKind::raw : SectionKind::latents;
-    if (tensor.section >= index.sections.size() || index.sections[tensor.section].kind != wanted) {
+    if (tensor.section >= index.sections.size() || index.sections[tensor.section].kind != home_of(tensor.codec)) {
         reader.fail("tensor section", "is no section that fits the tensor's codec");
     }
-    if (tensor.codec == Codec::latent && !is_real_float(tensor.dtype)) {
-        reader.fail("tensor dtype", "a latent tensor must be of a real float dtype");
+    const bool lossy = tensor.codec == Codec::latent || tensor.codec == Codec::residual;
+    if (lossy && !is_real_float(tensor.dtype)) {
+        reader.fail("tensor dtype", "a latent or residual tensor must be of a real float dtype");
     }
     tensor.digest_offset = reader.offset();
     tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
@@ -138,11 +162,14 @@ void read_tensors(ByteReader& reader, Index& index) {
     const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
     std::unordered_set<std::string> names;
     std::vector<std::uint64_t> used(index.sections.size());
-    std::uint64_t decoded = 0;
+    std::uint64_t decoded = 0, name_bytes = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
         Tensor tensor = read_tensor(reader, index);
+        name_bytes += tensor.name.size();
+        if (name_bytes > most_name_bytes) reader.fail("tensor name", "the names have together more than 2^26 bytes");
         if (!names.insert(tensor.name).second) reader.fail("tensor name", "'" + tensor.name + "' occurs twice");
         if (tensor.codec != Codec::alias) {
+            index.sections[tensor.section].tensors.push_back(static_cast<std::size_t>(i));
             tensor.first = used[tensor.section];
             used[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
             decoded += tensor.bytes();

@@ -19,6 +19,7 @@ struct Section {
     std::uint64_t offset, size;  // in this file; offset is meaningless for an external section
     std::uint32_t crc;
     std::array<std::uint8_t, sha256_bytes> hash;  // of an external section
+    std::vector<std::size_t> tensors;             // those that name this section, in the table's order
 };
 
 struct Tensor {
@@ -29,7 +30,7 @@ struct Tensor {
     std::size_t section;  // or, for an alias, the tensor it shares its data with
     std::uint64_t digest;
     std::uint64_t digest_offset = 0;  // in the file, for messages
-    std::uint64_t first = 0;          // its first element (latent) or byte (raw) within its section's tensors
+    std::uint64_t first = 0;          // its first element, or byte if it is raw, within its section's tensors
 
     [[nodiscard]] std::size_t count() const {
         std::size_t product = 1;

@@ -11,23 +11,33 @@ inline constexpr std::array<std::uint8_t, 8> magic = {0x89, 'V', 'A', 'E', 'C', 
 inline constexpr std::uint16_t format_version = 1;
 inline constexpr std::size_t header_bytes = 32, section_alignment = 64, sha256_bytes = 32;
 inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_metadata = 65536, most_sections = 65536,
-                               most_tensors = std::uint64_t{1} << 24, most_rank = 32, most_layers = 8,
-                               most_layer_width = std::uint64_t{1} << 20, most_latent = 65536,
-                               most_chunks = std::uint64_t{1} << 32;
+                               most_tensors = std::uint64_t{1} << 24, most_name_bytes = std::uint64_t{1} << 26,
+                               most_rank = 32, most_layers = 8, most_layer_width = std::uint64_t{1} << 20,
+                               most_latent = 65536, most_chunks = std::uint64_t{1} << 32;
 // Decoded bytes are at most this many times the bytes they come from.
 inline constexpr std::uint64_t most_expansion = 65536;
 // Multiplications that decoding may take for each byte of the file.
 inline constexpr std::uint64_t most_work = std::uint64_t{1} << 24;
 
-enum class SectionKind : std::uint8_t { raw = 1, latents = 2, integer_decoder = 3, float32_decoder = 4 };
-enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2 };
+enum class SectionKind : std::uint8_t {
+    raw = 1,
+    latents = 2,
+    integer_decoder = 3,
+    float32_decoder = 4,
+    residual = 5,
+    // 6 is reserved.
+    lossless = 7,
+};
+enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2, residual = 3, lossless = 4 };
 inline constexpr std::uint8_t section_external = 1;
 
 // How a decoder's parameter array is stored.
 enum class ParameterForm : std::uint8_t { absent = 0, one = 1, each = 2 };
 
-constexpr std::uint64_t aligned(std::uint64_t offset) {
-    return (offset + section_alignment - 1) / section_alignment * section_alignment;
+// Where a section begins whose predecessor, or the index, ends at `end`: what is read in place is aligned.
+constexpr std::uint64_t section_begin(SectionKind kind, std::uint64_t end) {
+    if (kind != SectionKind::raw) return end;
+    return (end + section_alignment - 1) / section_alignment * section_alignment;
 }
 
 }  // namespace vaecomp

@@ -7,7 +7,7 @@
 namespace vaecomp {
 namespace {
 
-constexpr SymbolStream::Range int8_range{-128, 127};
+constexpr SymbolRange int8_range{-128, 127};
 
 template <typename Value>
 Value read_value(ByteReader& reader, const char* field) {

@@ -50,8 +50,8 @@ void write_latents_header(ByteWriter& writer, const LatentsShape& shape) {
     }
 }
 
-void write_tensor(ByteWriter& writer, const Tensor& tensor) {
-    writer.string(tensor.name);
+void write_tensor(ByteWriter& writer, const Tensor& tensor, std::string_view previous_name) {
+    writer.front_coded(tensor.name, previous_name);
     writer.fixed(static_cast<std::uint8_t>(tensor.codec));
     if (tensor.codec != Codec::alias) {
         writer.fixed(static_cast<std::uint8_t>(tensor.dtype));
@@ -135,13 +135,19 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
         index.fixed(crc_of(section.bytes));
     }
     index.varint(tensors.size());
-    for (const Tensor& tensor : tensors) write_tensor(index, tensor);
+    std::string_view previous_name;
+    for (const Tensor& tensor : tensors) {
+        write_tensor(index, tensor, previous_name);
+        previous_name = tensor.name;
+    }
     if (index.size() > most_index_bytes) {
         throw Error(ErrorCode::invalid_argument,
                     "the index exceeds 64 MiB; shorten names or metadata, or split the model");
     }
     std::uint64_t file_bytes = header_bytes + index.size();
-    for (const NewSection& section : sections) file_bytes = aligned(file_bytes) + section.bytes.size();
+    for (const NewSection& section : sections) {
+        file_bytes = section_begin(section.kind, file_bytes) + section.bytes.size();
+    }
 
     ByteWriter file;
     file.bytes().reserve(static_cast<std::size_t>(file_bytes));
@@ -154,7 +160,7 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
     file.fixed(crc_of(file.bytes()));
     file.append(index.bytes());
     for (const NewSection& section : sections) {
-        file.pad_to_multiple(section_alignment);
+        file.bytes().resize(static_cast<std::size_t>(section_begin(section.kind, file.size())));
         file.append(section.bytes);
     }
     try {

@@ -4,6 +4,8 @@
 #include <optional>
 
 #include "core/digest.hpp"
+#include "format/lossless.hpp"
+#include "format/residual.hpp"
 #include "format/writer.hpp"
 #include "kernels/kernels.hpp"
 #include "tests/support.hpp"
@@ -33,12 +35,32 @@ std::vector<IntegerLayer> layers() {
     return {hidden, last};
 }
 
-// A file with two latent tensors (float32 and float16), a raw one, an empty one and an alias.
+// A file with two latent tensors (float32 and float16), a raw one, an empty one, three residual ones of which one has a
+// base, a lossless one and an alias.
 struct Sample {
     std::vector<std::uint8_t> file;
     std::vector<float> values;
     std::vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
+    std::vector<float> quantised, from_codebook, sum, planes;
 };
+
+std::vector<ResidualMatrix> matrices() {
+    ResidualMatrix scaled, coded;
+    scaled.shape = {4, 5};
+    scaled.step = 0.375f;
+    scaled.level = 1;
+    scaled.axes = {{{-2, 0, 1, 5}, {0, 2, 1, 0}, {0, 3, -1, 0, 2}, {1, 0, 0, 1, 2}}};
+    coded.shape = {1, 6};
+    coded.codebook = Codebook{-1, {-1.5f, 0.0f, 3.0f, 0.25f}};
+    return {scaled, coded};
+}
+
+std::vector<float> values_of(ResidualMatrix matrix, const std::vector<std::int32_t>& symbols) {
+    std::vector<float> values(symbols.size());
+    matrix.make_scales();
+    matrix.values(0, symbols, values.data());
+    return values;
+}
 
 // A byte of a section to change before the file is made, so that all checksums fit.
 struct Change {
@@ -59,18 +81,67 @@ Sample make_sample(std::optional<Change> change = {}) {
     const std::vector<std::size_t> latent_segments = {chunks * latent};
     auto decoder = encode_integer_decoder(layers(), segments);
     auto latents = encode_int8_latents({0, chunk_length, chunks, latent, padding}, z, latent_segments);
+
+    const auto first_symbols = testing::random_integers<std::int32_t>(20, -3, 3, 4);
+    const auto second_symbols = testing::random_integers<std::int32_t>(6, -1, 2, 5);
+    const std::vector<std::int16_t> first(first_symbols.begin(), first_symbols.end());
+    const std::vector<std::int16_t> second(second_symbols.begin(), second_symbols.end());
+    const std::vector<Symbols> symbols = {first, second};
+    sample.quantised = values_of(matrices()[0], first_symbols);
+    sample.from_codebook = values_of(matrices()[1], second_symbols);
+    auto residual = encode_residual(std::nullopt, matrices(), symbols);
+
+    const std::vector<std::int8_t> base_z = testing::random_integers<std::int8_t>(latent, -9, 9, 6);
+    const std::vector<std::size_t> base_segments = {latent};
+    auto base = encode_int8_latents({0, chunk_length, 1, latent, 4}, base_z, base_segments);
+    ResidualMatrix added;
+    added.shape = {4, 5};
+    auto added_section = encode_residual(4, {&added, 1}, {symbols.data(), 1});
+    std::vector<float> base_values(chunk_length);
+    forward(IntegerDecoder(layers()), base_z.data(), 1, base_values.data(), 1);
+    sample.sum = values_of(added, first_symbols);
+    for (std::size_t i = 0; i < sample.sum.size(); ++i) sample.sum[i] += base_values[i];
+
+    sample.planes = {0.5f, -0.5f, 0.75f, -1.25f, 1.5f, 0.5f, 0.5f};
+    const std::vector<float> many(600, 0.5f);
+    const PlanesSource sources[] = {
+        {{sample.planes.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(sample.planes.data())},
+        {{many.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(many.data())}};
+    auto lossless = encode_lossless(sources);
     if (change) {
-        std::vector<std::uint8_t>& section = change->section == 0 ? decoder : latents;
+        std::vector<std::uint8_t>* const changeable[] = {&decoder, &latents,       nullptr,  &residual,
+                                                         &base,    &added_section, &lossless};
+        std::vector<std::uint8_t>& section = *changeable[change->section];
         if (change->at >= section.size()) return {};
         section[change->at] ^= change->mask;
     }
-    const std::vector<NewSection> sections = {
-        {SectionKind::integer_decoder, decoder}, {SectionKind::latents, latents}, {SectionKind::raw, sample.raw}};
+    const std::vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
+                                              {SectionKind::latents, latents},
+                                              {SectionKind::raw, sample.raw},
+                                              {SectionKind::residual, residual},
+                                              {SectionKind::latents, base},
+                                              {SectionKind::residual, added_section},
+                                              {SectionKind::lossless, lossless}};
     const std::vector<Tensor> tensors = {
         {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest(sample.values.data(), first, DType::f32, 1)},
         {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest(half.data(), flat - first, DType::f16, 1)},
         {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest(sample.raw.data(), 4, DType::i16, 1)},
         {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest(nullptr, 0, DType::f64, 1)},
+        {"quantised",
+         Codec::residual,
+         DType::f32,
+         {4, 5},
+         3,
+         tensor_digest(sample.quantised.data(), 20, DType::f32, 1)},
+        {"quantised.codebook",
+         Codec::residual,
+         DType::f32,
+         {6},
+         3,
+         tensor_digest(sample.from_codebook.data(), 6, DType::f32, 1)},
+        {"sum", Codec::residual, DType::f32, {4, 5}, 5, tensor_digest(sample.sum.data(), 20, DType::f32, 1)},
+        {"planes", Codec::lossless, DType::f32, {7}, 6, tensor_digest(sample.planes.data(), 7, DType::f32, 1)},
+        {"planes.many", Codec::lossless, DType::f32, {600}, 6, tensor_digest(many.data(), 600, DType::f32, 1)},
         {"tied", Codec::alias, DType::f32, {}, 0, 0},
     };
     const std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
@@ -88,8 +159,8 @@ TEST(Archive, DecodesWhatWasWritten) {
     testing::for_every_isa([&](Isa) {
         for (const std::size_t threads : {1u, 3u}) {
             const Archive archive(sample.file);
-            ASSERT_EQ(archive.index().tensors.size(), 5u);
-            EXPECT_EQ(archive.index().tensors[4].shape, (std::vector<std::size_t>{6, 10}));
+            ASSERT_EQ(archive.index().tensors.size(), 10u);
+            EXPECT_EQ(archive.index().tensors[9].shape, (std::vector<std::size_t>{6, 10}));
             std::vector<float> a(60);
             std::vector<std::uint8_t> raw(8);
             const std::vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())},
@@ -97,6 +168,12 @@ TEST(Archive, DecodesWhatWasWritten) {
             archive.decode(destinations, {.verify = true, .threads = threads});
             EXPECT_EQ(std::memcmp(a.data(), sample.values.data(), 240), 0);
             EXPECT_EQ(raw, sample.raw);
+            std::vector<float> sum(20), planes(7);
+            const std::vector<Destination> others = {{6, reinterpret_cast<std::uint8_t*>(sum.data())},
+                                                     {7, reinterpret_cast<std::uint8_t*>(planes.data())}};
+            archive.decode(others, {.verify = true, .threads = threads});
+            EXPECT_EQ(sum, sample.sum);
+            EXPECT_EQ(planes, sample.planes);
             archive.verify(threads);
         }
     });
@@ -107,7 +184,8 @@ TEST(Archive, AccountsForEveryByte) {
     const Accounting bytes = Archive(sample.file).accounting();
     EXPECT_EQ(bytes.container + bytes.decoder + bytes.latents + bytes.residual + bytes.tables + bytes.passthrough,
               sample.file.size());
-    EXPECT_EQ(bytes.passthrough, 8u);
+    EXPECT_GT(bytes.passthrough, 8u);
+    EXPECT_GT(bytes.residual, 0u);
     EXPECT_GT(bytes.tables, 0u);
 }
 
@@ -153,7 +231,7 @@ TEST(Archive, SurvivesEveryByteOfTheIndexChangedUnderValidChecksums) {
 
 TEST(Archive, SurvivesEveryByteOfASectionChangedUnderValidChecksums) {
     std::size_t refused = 0, tried = 0;
-    for (const std::size_t section : {0u, 1u}) {
+    for (const std::size_t section : {0u, 1u, 3u, 4u, 5u, 6u}) {
         for (std::size_t at = 0; !make_sample(Change{section, at, 1}).file.empty(); ++at) {
             for (const unsigned mask : {1u, 2u, 4u, 8u, 16u, 32u, 64u, 128u, 255u}) {
                 const Sample sample = make_sample(Change{section, at, static_cast<std::uint8_t>(mask)});
@@ -187,7 +265,7 @@ TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
     index.fixed(std::uint32_t{0});
     for (std::uint8_t i = 0; i < 32; ++i) index.fixed(i);
     index.varint(1);
-    index.string("x");
+    index.front_coded("x", "");
     for (const int byte : {0, 3, 1, 1, 0})
         index.fixed(static_cast<std::uint8_t>(byte));  // raw, uint16, rank 1, length 1, section 0
     index.fixed(std::uint64_t{0});
@@ -204,6 +282,35 @@ TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
     std::vector<std::uint8_t> data(2);
     const Destination destination{0, data.data()};
     expect_error(ErrorCode::missing_section, "sha256 000102030405", [&] { archive.decode({&destination, 1}, {}); });
+}
+
+TEST(Archive, OnlyRawSectionsAreAligned) {
+    const Sample sample = make_sample();
+    const Archive archive(sample.file);
+    std::uint64_t end = header_bytes + load_le<std::uint32_t>(sample.file.data() + 12);
+    for (const Section& section : archive.index().sections) {
+        if (section.kind == SectionKind::raw) {
+            EXPECT_EQ(section.offset % 64, 0u);
+            EXPECT_LT(section.offset - end, 64u);
+        } else {
+            EXPECT_EQ(section.offset, end);
+        }
+        end = section.offset + section.size;
+    }
+}
+
+// Rows of a few bytes each that repeat a long name: thousands of times as much as the file.
+TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
+    const std::vector<std::uint8_t> byte = {1};
+    const std::vector<NewSection> sections = {{SectionKind::raw, byte}};
+    const std::string name(65000, 'n');
+    std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest(byte.data(), 1, DType::u8, 1)}};
+    while (tensors.size() <= 1032) {
+        tensors.push_back({name + std::to_string(tensors.size()), Codec::alias, DType::u8, {}, 0, 0});
+    }
+    EXPECT_LT(write_archive({}, sections, tensors).size(), 80000u);
+    tensors.push_back({name, Codec::alias, DType::u8, {}, 0, 0});
+    expect_error(ErrorCode::invalid_argument, "2^26", [&] { write_archive({}, sections, tensors); });
 }
 
 TEST(Writer, RefusesPartsThatMakeNoArchive) {

@@ -56,6 +56,32 @@ TEST(String, AcceptsUtf8AndRefusesEverythingElse) {
     }
 }
 
+TEST(FrontCoded, StoresWhatDiffers) {
+    // The last two share the first byte of a character.
+    const std::vector<std::string> names = {"layer.0.bias", "layer.0.weight", "", "l", "layer", "\xc3\xbc", "\xc3\xb6"};
+    ByteWriter writer;
+    std::string previous;
+    for (const std::string& name : names) {
+        writer.front_coded(name, previous);
+        previous = name;
+    }
+    EXPECT_EQ(writer.size(), 2 * names.size() + 12 + 6 + 1 + 4 + 2 + 1);
+    ByteReader reader = reader_of(writer.bytes());
+    previous.clear();
+    for (const std::string& name : names) {
+        EXPECT_EQ(reader.front_coded("name", previous), name);
+        previous = name;
+    }
+    reader.expect_end("end");
+}
+
+TEST(FrontCoded, RefusesWhatIsNotThere) {
+    const std::vector<std::uint8_t> too_much = {4, 0}, not_text = {1, 0}, too_long = {3, 0xff, 0xff, 3};
+    expect_error(ErrorCode::malformed, "outside 0 to 3", [&] { reader_of(too_much).front_coded("name", "abc"); });
+    expect_error(ErrorCode::malformed, "UTF-8", [&] { reader_of(not_text).front_coded("name", "\xc3\xbc"); });
+    expect_error(ErrorCode::malformed, "outside", [&] { reader_of(too_long).front_coded("name", "abc"); });
+}
+
 TEST(Reader, NamesFieldAndOffset) {
     const std::vector<std::uint8_t> bytes = {1, 2, 3};
     ByteReader reader = reader_of(bytes);

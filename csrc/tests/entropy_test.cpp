@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "entropy/symbol_stream.hpp"
@@ -7,7 +9,7 @@ namespace vaecomp {
 namespace {
 
 using testing::expect_error;
-constexpr SymbolStream::Range any{-2147483647 - 1, 2147483647};
+constexpr SymbolRange any{-2147483647 - 1, 2147483647};
 
 std::vector<std::int32_t> decoded(const std::vector<std::uint8_t>& bytes, std::size_t threads = 1) {
     ByteReader reader(bytes, 0, "stream");
@@ -21,12 +23,88 @@ std::vector<std::int32_t> decoded(const std::vector<std::uint8_t>& bytes, std::s
 TEST(FrequencyTable, SumsUpAndKeepsRareSymbols) {
     std::vector<std::int32_t> symbols(1000000, 7);
     symbols[5] = -3;
-    const FrequencyTable table = make_table(symbols);
+    const FrequencyTable table = make_table(Histogram(symbols));
     EXPECT_EQ(table.first, -3);
     EXPECT_EQ(std::accumulate(table.frequencies.begin(), table.frequencies.end(), 0), 4096);
     EXPECT_EQ(table.frequencies.front(), 1);
     EXPECT_EQ(table.frequencies[1], 0);
     EXPECT_EQ(table.frequencies.back(), 4095);
+}
+
+TEST(FrequencyTable, OfNoSymbolsIsTheShortest) {
+    ByteWriter writer;
+    write_table(writer, make_table(Histogram()));
+    EXPECT_EQ(writer.size(), 4u);
+}
+
+TEST(Histogram, AddsAsIfAllHadComeAtOnce) {
+    const auto symbols = testing::random_integers<std::int32_t>(500, -900, 900, 6);
+    const std::span<const std::int32_t> all = symbols;
+    Histogram parts(all.first(200));
+    const Histogram rest(all.subspan(200));
+    parts.add(rest);
+    const Histogram whole(symbols);
+    EXPECT_EQ(parts.first(), whole.first());
+    EXPECT_EQ(parts.counts(), whole.counts());
+}
+
+TEST(CodeLength, IsCloseToTheEntropyForEveryFrequency) {
+    for (std::uint32_t frequency = 1; frequency < table_total; ++frequency) {
+        const FrequencyTable table{
+            0, {static_cast<std::uint16_t>(frequency), static_cast<std::uint16_t>(table_total - frequency)}};
+        const std::int32_t symbol[] = {0};
+        const double exact = 256 * (12 - std::log2(frequency));
+        const auto length = static_cast<double>(code_length(table, Histogram(symbol)));
+        ASSERT_EQ(length, std::ceil(exact)) << frequency;
+    }
+}
+
+TEST(Lanes, WeighThePayload) {
+    EXPECT_EQ(lanes_for(0, 0), 1u);
+    EXPECT_EQ(lanes_for(1000, 1000 * 8 * 256), 1u);
+    EXPECT_EQ(lanes_for(1024, 1024 * 8 * 256), 2u);
+    EXPECT_EQ(lanes_for(1024, 1024 * 8 * 256 - 1), 1u);
+    EXPECT_EQ(lanes_for(16384, 16384 * 8 * 256), 32u);
+    // Two blocks of 1/8 bit a symbol: 1 KiB a full block.
+    EXPECT_EQ(lanes_for(131072, 131072 * 32), 2u);
+}
+
+// A block whose symbols change tables all the time, with every instruction set.
+TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
+    constexpr std::size_t count = 70001, tables = 256;
+    const auto contexts = testing::random_integers<std::uint8_t>(count, 0, tables - 1, 7);
+    std::vector<std::int32_t> symbols(count);
+    const auto noise = testing::random_integers<std::int32_t>(count, 0, 20, 8);
+    std::vector<Histogram> histograms(tables);
+    for (std::size_t i = 0; i < count; ++i) {
+        symbols[i] = noise[i] * (contexts[i] % 5) - contexts[i];
+        histograms[contexts[i]].add(symbols[i]);
+    }
+    std::vector<FrequencyTable> made;
+    std::vector<EncodingTable> encoding;
+    for (const Histogram& histogram : histograms) {
+        made.push_back(make_table(histogram));
+        encoding.emplace_back(made.back());
+    }
+    const DecodingTables decoding(made);
+    for (const std::size_t lanes : {1u, 4u, 8u, 32u}) {
+        const EncodingRun run{encoding.data(), contexts.data(), count};
+        ByteWriter writer;
+        write_blocks(writer, symbols, {&run, 1}, lanes);
+        testing::for_every_isa([&](Isa) {
+            ByteReader reader(writer.bytes(), 0, "blocks");
+            const Blocks blocks(reader, count, lanes);
+            reader.expect_end("end");
+            ASSERT_EQ(blocks.size(), 2u);
+            for (std::size_t b = 0; b < 2; ++b) {
+                const std::size_t begin = blocks.begin(b), length = blocks.end(b) - begin;
+                const DecodingRun part{decoding.view(), contexts.data() + begin, length};
+                std::vector<std::int32_t> out(length);
+                blocks.decode(b, {&part, 1}, out);
+                EXPECT_TRUE(std::equal(out.begin(), out.end(), symbols.begin() + static_cast<std::ptrdiff_t>(begin)));
+            }
+        });
+    }
 }
 
 TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {

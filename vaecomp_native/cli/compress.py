@@ -12,22 +12,39 @@ import vaecomp_native as vc
 from vaecomp_native import progress
 from vaecomp_native.cli import tables
 from vaecomp_native.cli.errors import interruptible
-from vaecomp_native.cli.options import JsonOption, ThreadsOption
+from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive, parse_size
 from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 
 EXAMPLES = (
     "vaecomp compress model.safetensors model.vaec",
-    "vaecomp compress sharded-model/ model.vaec --latent 32",
-    "vaecomp compress model.safetensors model.vaec --decoder paper --epochs 100 --json",
+    "vaecomp compress sharded-model/ model.vaec --bits-per-weight 3",
+    "vaecomp compress model.safetensors model.vaec --target-bytes 1.5MB --json",
+    "vaecomp compress model.safetensors --plan",
+    "vaecomp compress model.safetensors model.vaec --codec vae --latent 32",
 )
 
 
 class Codec(str, enum.Enum):
     """Values of ``--codec``."""
 
+    AUTO = "auto"
+    RESIDUAL = "residual"
+    VAE_RESIDUAL = "vae+residual"
+    LOSSLESS = "lossless"
     VAE = "vae"
     RAW = "raw"
+
+
+class Quantiser(str, enum.Enum):
+    """Values of ``--quantiser``."""
+
+    FEEDBACK = "feedback"
+    UNIFORM = "uniform"
+    ECSQ = "ecsq"
+    ECSQ_LLOYD = "ecsq-lloyd"
+    KMEANS = "kmeans"
+    VBQ = "vbq"
 
 
 class Decoder(str, enum.Enum):
@@ -46,14 +63,49 @@ def command(
             help="A .safetensors file, a model.safetensors.index.json, or a directory with one.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Archive to write (.vaec).")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="Archive to write (.vaec); not needed for --plan."),
+    ] = None,
     codec: Annotated[
-        Codec, typer.Option(help="vae: latents and a decoder; raw: as they are.")
-    ] = Codec.VAE,
+        Codec,
+        typer.Option(
+            help="residual: quantised and entropy-coded; vae+residual: on top of a small decoder; "
+            "lossless: bit for bit; auto: the smallest of these; vae: latents and a decoder; raw: "
+            "as they are."
+        ),
+    ] = Codec.AUTO,
+    quantiser: Annotated[
+        Quantiser, typer.Option(help="Of the residual codec; the others are for comparison.")
+    ] = Quantiser.FEEDBACK,
+    bits_per_weight: Annotated[
+        float | None,
+        typer.Option(
+            callback=check_positive,
+            help="Size of the file. By default, 5 bits for each weight that is quantised.",
+        ),
+    ] = None,
+    target_bytes: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size, metavar="SIZE", help="Most bytes of the file, or 250kB, 1.5MB, ..."
+        ),
+    ] = None,
+    rate_weight: Annotated[
+        float | None,
+        typer.Option(
+            callback=check_positive,
+            help="What a bit must save: 0.005 makes about 4 bits a weight, 0.35 about 1.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would be done, and write nothing.")
+    ] = False,
     decoder: Annotated[
         Decoder,
         typer.Option(
-            help="compact: smallest file; paper: the paper's size, int8; float32: the same, float."
+            help="Of codec vae. compact: smallest file; paper: the paper's size, int8; float32: "
+            "the same, float."
         ),
     ] = Decoder.COMPACT,
     latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = 64,
@@ -72,13 +124,40 @@ def command(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a small decoder on the weights in IN and write the archive OUT."""
+    """Compress the weights in IN into the archive OUT.
+
+    Set its size by one of --bits-per-weight, --target-bytes and --rate-weight. Calibration and accuracy limits run the model, so
+    they need its code: use vaecomp_native.compress(module, ..., calibration=..., max_loss=...) in Python.
+    """
+    _check_one_target(bits_per_weight, target_bytes, rate_weight)
+    if plan:
+        planned = vc.plan(
+            source,
+            codec=codec.value,
+            quantiser=quantiser.value,
+            bits_per_weight=bits_per_weight,
+            target_bytes=target_bytes,
+            rate_weight=rate_weight,
+            decoder=decoder.value,
+            chunk_length=chunk_length,
+        )
+        if as_json:
+            print_json(planned.to_dict())
+        else:
+            tables.print_plan(planned)
+        return
+    if out is None:
+        raise typer.BadParameter("missing: name the archive to write", param_hint="OUT")
     check_output(out)
     with interruptible(f"{out} was not written"), progress.console() as bar:
         report = vc.compress(
             source,
             out,
             codec=codec.value,
+            quantiser=quantiser.value,
+            bits_per_weight=bits_per_weight,
+            target_bytes=target_bytes,
+            rate_weight=rate_weight,
             decoder=decoder.value,
             latent=latent,
             chunk_length=chunk_length,
@@ -93,4 +172,19 @@ def command(
         print_json(report.to_dict())
     else:
         tables.print_archive(out, report.info)
-        tables.print_error(report.relative_error)
+        tables.print_compression(report)
+
+
+def _check_one_target(
+    bits_per_weight: float | None, target_bytes: int | None, rate_weight: float | None
+) -> None:
+    given = {
+        "--bits-per-weight": bits_per_weight,
+        "--target-bytes": target_bytes,
+        "--rate-weight": rate_weight,
+    }
+    named = [option for option, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise typer.BadParameter("give one of them", param_hint=" and ".join(named))
+    if target_bytes is not None and target_bytes < 1:
+        raise typer.BadParameter("must be at least 1 byte", param_hint="--target-bytes")

@@ -10,22 +10,40 @@ import typer
 from vaecomp_native import progress
 from vaecomp_native.cli import tables
 from vaecomp_native.cli.errors import interruptible
-from vaecomp_native.cli.options import JsonOption
+from vaecomp_native.cli.options import JsonOption, ThreadsOption
 from vaecomp_native.cli.paths import check_directory
 from vaecomp_native.cli.text import examples, print_json, print_notice
 from vaecomp_native.errors import VaecompError
 
-MODELS = ("fnn", "cnn", "rnn", "lstm")
+PAPER_MODELS = "fnn,cnn,rnn,lstm"
+RATE_MODELS = f"{PAPER_MODELS},lenet5"
 
-EXAMPLES = (
+PAPER_EXAMPLES = (
     "vaecomp experiment paper --data mnist/",
     "vaecomp experiment paper --models cnn,lstm --out results/",
     "vaecomp experiment paper --models rnn --epochs 50 --json > rnn.json",
 )
+RATE_EXAMPLES = (
+    "vaecomp experiment rate --data mnist/",
+    "vaecomp experiment rate --models lenet5 --out results/",
+    "vaecomp experiment rate --models fnn,cnn --json > rate.json",
+)
+
+DataOption = Annotated[
+    Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+    typer.Option(
+        metavar="DIR",
+        help="MNIST in torchvision's layout; downloaded there if it is not. "
+        "Default: $VAECOMP_DATA, or the user's cache.",
+    ),
+]
+ModelsOption = Annotated[str, typer.Option(metavar="LIST", help="Networks, separated by commas.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where archives, report and JSON go.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
 
 app = typer.Typer(
     help="Experiments: one command, one JSON result, one HTML report each.",
-    epilog=examples(*EXAMPLES),
+    epilog=examples(PAPER_EXAMPLES[0], RATE_EXAMPLES[0]),
     rich_markup_mode=None,
 )
 
@@ -36,33 +54,24 @@ def _group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@app.command(epilog=examples(*EXAMPLES), short_help="The paper's tables and figures on MNIST.")
+@app.command(
+    epilog=examples(*PAPER_EXAMPLES), short_help="The paper's tables and figures on MNIST."
+)
 def paper(
-    data: Annotated[
-        Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
-        typer.Option(
-            metavar="DIR",
-            help="MNIST in torchvision's layout; downloaded there if it is not. "
-            "Default: $VAECOMP_DATA, or the user's cache.",
-        ),
-    ] = None,
-    models: Annotated[
-        str, typer.Option(metavar="LIST", help="Networks, separated by commas.")
-    ] = ",".join(MODELS),
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where archives, report and JSON go.")
-    ] = Path("vaecomp-paper"),
+    data: DataOption = None,
+    models: ModelsOption = PAPER_MODELS,
+    out: OutOption = Path("vaecomp-paper"),
     epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of the autoencoder at most; it stops early.")
     ] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat the paper's evaluation on MNIST (arXiv 2408.14513), with every byte counted.
 
     Writes DIR/report.html, DIR/paper.json and the archives, anew after each network.
     """
-    names = _split(models)
+    names = _split(models, PAPER_MODELS)
     check_directory(out)
     with interruptible(f"the networks that were finished are in {out}"):
         from vaecomp_native.experiments import paper as experiment
@@ -84,11 +93,51 @@ def paper(
         tables.print_paper(result, out / "report.html")
 
 
-def _split(models: str) -> list[str]:
-    """The networks named in a list with commas, in its order, each once."""
+@app.command(epilog=examples(*RATE_EXAMPLES), short_help="Size against accuracy, all codecs.")
+def rate(
+    data: DataOption = None,
+    models: ModelsOption = RATE_MODELS,
+    out: OutOption = Path("vaecomp-rate"),
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw size against accuracy on MNIST for every quantiser, beside ISO/IEC 15938-17 (nncodec).
+
+    Writes DIR/report.html, DIR/rate.json and the files of every point, anew after each network.
+    nncodec comes with pip install "vaecomp_native[bench]".
+    """
+    names = _split(models, RATE_MODELS)
+    check_directory(out)
+    with interruptible(f"the networks that were finished are in {out}"):
+        import torch
+
+        from vaecomp_native.experiments import rate as experiment
+        from vaecomp_native.zoo.mnist import load
+
+        if threads:
+            torch.set_num_threads(threads)
+        with progress.console() as bar:
+            result = experiment.run(
+                load(data, seed=seed),
+                out,
+                models=names,
+                seed=seed,
+                progress=bar,
+                notice=print_notice,
+            )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        tables.print_rate(result, out / "report.html")
+
+
+def _split(models: str, known: str) -> list[str]:
+    """The networks named in a list with commas, in its order, each once; ``known`` is such a list."""
+    choices = known.split(",")
     names = [name.strip().lower() for name in models.split(",") if name.strip()]
-    unknown = [name for name in names if name not in MODELS]
+    unknown = [name for name in names if name not in choices]
     if unknown or not names:
         what = f"unknown model {unknown[0]!r}" if unknown else "no model named"
-        raise VaecompError(f"--models: {what}; choose from {', '.join(MODELS)}")
+        raise VaecompError(f"--models: {what}; choose from {', '.join(choices)}")
     return list(dict.fromkeys(names))

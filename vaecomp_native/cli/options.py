@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,24 @@ ArchiveArgument = Annotated[Path, typer.Argument(metavar="IN", help="Latent arch
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")
 ]
+
+UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a number with or without a unit: 250000, 250kB, 1.5MB, 64KiB."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg]i?|)b?", text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no size; give bytes, or a number with kB, MB or MiB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def check_positive(value: float | None) -> float | None:
+    """Refuse what is not a finite number above 0."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} is not a finite number above 0")
+    return value
+
 
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=0, max=65_536, help="Threads; 0 takes all cores.")

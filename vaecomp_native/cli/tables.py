@@ -20,6 +20,7 @@ from vaecomp_native.evaluation.accounting import break_even_models
 if TYPE_CHECKING:
     from vaecomp_native.experiments.demo import DemoResult
     from vaecomp_native.experiments.paper import PaperResult
+    from vaecomp_native.experiments.rate import RateResult
 
 PIPE_WIDTH = 200
 LARGE_ERROR = 0.1
@@ -50,23 +51,63 @@ def print_archive(path: Path, info: vc.ArchiveInfo) -> None:
         console.print(f"{pays}; latents only (decoder not counted): {info.ratio_latents_only:.3g}x")
 
 
-def print_error(relative_error: float) -> None:
-    """How far the decoded weights are from the original ones."""
-    text = f"squared error of the weights: {100 * relative_error:.2g} %"
-    if relative_error > LARGE_ERROR:
-        text += (
-            "; too much for most networks: the decoder is too small for this model "
-            "or --distortion too high; --codec raw loses nothing"
+def print_compression(report: vc.CompressionReport) -> None:
+    """The codec that was chosen, what it was compared with, and how far decoded weights are from the original ones."""
+    console = _console()
+    if report.compared:
+        table = _table("codec", "bytes", "score", "")
+        table.columns[-1].justify = "left"
+        table.add_row(
+            report.codec, f"{report.info.bytes['total']:,}", _number(report.score), "chosen"
         )
-    _console().print(text)
+        for other in report.compared:
+            size = "-" if other.bytes is None else f"{other.bytes:,}"
+            table.add_row(other.codec, size, _number(other.score), other.note)
+        console.print(table)
+    error = f"squared error of the weights: {100 * report.relative_error:.2g} %"
+    if report.relative_error > LARGE_ERROR:
+        error += f"; too much for most networks: {_remedy(report.codec)}"
+    console.print(f"codec {report.codec}; {error}")
+
+
+def _remedy(codec: str) -> str:
+    if codec == "vae":
+        return "the decoder is too small for this model or --distortion too high; try --codec auto"
+    return "ask for more --bits-per-weight"
+
+
+def print_plan(plan: vc.Plan) -> None:
+    """What `compress` would do, tensor by tensor, codec by codec."""
+    tensors = Table(
+        "tensor", "shape", "dtype", "bytes", "treatment", box=SIMPLE_HEAD, pad_edge=False
+    )
+    tensors.columns[3].justify = "right"
+    for one in plan.tensors:
+        tensors.add_row(one.name, _shape(one.shape), one.dtype, f"{one.bytes:,}", one.description)
+    console = _console()
+    console.print(tensors)
+    for choice in plan.codecs:
+        console.print(f"codec {choice.codec}: {choice.obstacle or 'would be tried'}")
+    target = plan.target
+    goals = {
+        "about {:g} bits a quantised weight": target.weight_bits,
+        "at most {:,} bytes": target.file_bytes,
+        "rate weight {:g}": target.rate_weight,
+    }
+    for goal, value in goals.items():
+        if value is not None:
+            console.print(f"target: {goal.format(value)}")
+    size = plan.estimated_bytes
+    makes = "" if size is None else f", which would take about {size:,}"
+    console.print(f"{plan.parameters:,} weights of {plan.raw_bytes:,} bytes{makes}")
 
 
 def print_tensors(info: vc.ArchiveInfo) -> None:
     """Name, shape, dtype and codec of every tensor."""
     table = Table("tensor", "shape", "dtype", "codec", box=SIMPLE_HEAD, pad_edge=False)
     for tensor in info.tensors:
-        shape = " x ".join(map(str, tensor.shape)) or "scalar"
-        table.add_row(tensor.name, shape, str(tensor.dtype), str(tensor.codec))
+        codec = tensor.codec if tensor.alias_of is None else f"alias of {tensor.alias_of}"
+        table.add_row(tensor.name, _shape(tensor.shape), tensor.dtype, codec)
     _console().print(table)
 
 
@@ -125,6 +166,33 @@ def print_paper(result: PaperResult, report: Path) -> None:
     _print_with_report(table, report)
 
 
+def print_rate(result: RateResult, report: Path) -> None:
+    """The smallest files of every codec for each allowed loss, in one table."""
+    table = _table(
+        "model, codec",
+        "allowed\nloss,\npoints",
+        "self-\ncontained\nratio",
+        "file,\nbytes",
+        "accu-\nracy,\n%",
+        "origi-\nnal,\n%",
+        "decode,\nms",
+    )
+    for name in result.models:
+        for row in result.results:
+            if row.model == name:
+                table.add_row(
+                    f"{name}, {row.codec}",
+                    f"{row.allowed_loss:g}",
+                    f"{row.ratio_self_contained:.3g}x",
+                    f"{row.bytes:,}",
+                    f"{row.accuracy_decoded:.2f}",
+                    f"{row.accuracy_original:.2f}",
+                    _milliseconds(row.decode_seconds),
+                )
+        table.add_section()
+    _print_with_report(table, report)
+
+
 def _table(first: str, *columns: str) -> Table:
     """A table with a column of names and columns of numbers, narrow enough for 80 characters."""
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
@@ -143,6 +211,14 @@ def _print_with_report(table: Table, report: Path) -> None:
 def _console() -> Console:
     # Tensor names and paths are not markup, and a pipe has no width to fold them for.
     return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _ratio(value: float | None) -> str:

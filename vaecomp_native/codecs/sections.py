@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-SectionKind = Literal["raw", "latents", "integer_decoder", "float32_decoder"]
+SectionKind = Literal[
+    "raw", "latents", "integer_decoder", "float32_decoder", "residual", "lossless"
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class EncodedTensors:
     sections: Sequence[tuple[SectionKind, bytes]]
     decoded: Mapping[str, Array]
     history: Sequence[Mapping[str, float]] = ()
+
+    def size(self) -> int:
+        """Bytes of all sections."""
+        return sum(len(data) for _, data in self.sections)
 
 
 def encode_raw(arrays: Mapping[str, Array]) -> EncodedTensors:

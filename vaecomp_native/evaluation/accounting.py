@@ -26,9 +26,8 @@ def break_even_models(shared_bytes: int, own_bytes: int, alternative_bytes: int)
     """Smallest number of models for which sharing costs no more than doing without a decoder.
 
     M* = shared / (alternative - own), rounded up, at least 1, where ``alternative_bytes`` is what
-    one model takes in the best codec available that needs no decoder. For now that is the raw
-    (lossless) size of its weights: this package has no other such codec yet. ``None`` if a model's
-    own bytes alone are not below that: then no number of models pays for the decoder.
+    one model takes without a decoder; reports take its raw weights. ``None`` if a model's own bytes
+    alone are not below that: then no number of models pays for the decoder.
     """
     saved = alternative_bytes - own_bytes
     return max(1, -(-shared_bytes // saved)) if saved > 0 else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -15,6 +14,7 @@ from torch import nn
 import vaecomp_native as vc
 from vaecomp_native import reference
 from vaecomp_native.evaluation.accounting import amortised_ratio, break_even_models
+from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
 
 Decoder = Literal["paper", "compact"]
@@ -24,8 +24,6 @@ DECODE_REPEATS = 5
 
 AMORTISED_MODELS = 100
 """The number of models M of the amortised ratio in the reports."""
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,18 @@ def measure(
 ) -> Measurement:
     """Compress ``model`` to ``path`` and decode it natively and through the NumPy reference."""
     report = vc.compress(
-        model, path, decoder=decoder, latent=latent, epochs=epochs, seed=seed, progress=progress
+        model,
+        path,
+        codec="vae",
+        decoder=decoder,
+        latent=latent,
+        epochs=epochs,
+        seed=seed,
+        progress=progress,
     )
-    weights, seconds = _fastest(lambda: vc.decode(path), DECODE_REPEATS)
+    weights, seconds = fastest(lambda: vc.decode(path), DECODE_REPEATS)
     data = path.read_bytes()
-    expected, reference_seconds = _fastest(lambda: reference.decode(data), 1)
+    expected, reference_seconds = fastest(lambda: reference.decode(data), 1)
     decoded = copy.deepcopy(model)
     vc.load_into(decoded, path)
     return Measurement(
@@ -100,16 +105,6 @@ def measure(
         decode_seconds=seconds,
         reference_decode_seconds=reference_seconds,
     )
-
-
-def _fastest(function: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
-    """The result of ``function`` and the shortest of its running times in seconds."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = function()
-        best = min(best, time.perf_counter() - start)
-    return result, best
 
 
 def _identical(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from vaecomp_native.reference.chunk import ml_dtype, unchunk
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.linear_f32 import decoder_f32
 from vaecomp_native.reference.linear_i8 import decoder_i8
+from vaecomp_native.reference.lossless import read_lossless
 from vaecomp_native.reference.rans import read_stream
+from vaecomp_native.reference.residual import add_base, read_residual
 
 MAGIC = b"\x89VAEC\r\n\x1a"
 VERSION = 1
@@ -27,8 +29,18 @@ MAX_WORK = 1 << 24
 # So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes.
 MAX_ELEMENTS = ((1 << 63) - 1) // 16
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER = 1, 2, 3, 4
-RAW_CODEC, LATENT_CODEC, ALIAS_CODEC = 0, 1, 2
+# So that front coding cannot blow the index up.
+MAX_NAME_BYTES = 1 << 26
+
+RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, LOSSLESS = 1, 2, 3, 4, 5, 7
+RAW_CODEC, LATENT_CODEC, ALIAS_CODEC, RESIDUAL_CODEC, LOSSLESS_CODEC = 0, 1, 2, 3, 4
+# The kind of section in which a codec's tensors lie.
+HOMES = {
+    RAW_CODEC: RAW,
+    LATENT_CODEC: LATENTS,
+    RESIDUAL_CODEC: RESIDUAL,
+    LOSSLESS_CODEC: LOSSLESS,
+}
 EXTERNAL = 1
 ABSENT, ONE, EACH = 0, 1, 2
 
@@ -53,7 +65,7 @@ class SectionEntry:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of codec raw or latent; ``offset`` is that of its digest."""
+    """A tensor with data of its own; ``offset`` is that of its digest."""
 
     name: str
     dtype: np.dtype[Any]
@@ -80,6 +92,10 @@ class Index:
     sections: list[SectionEntry]
     tensors: list[Tensor]
     names: dict[str, int]
+
+    def tensors_of(self, section: int) -> list[Tensor]:
+        """The tensors that name a section, in the table's order."""
+        return [tensor for tensor in self.tensors if tensor.section == section]
 
 
 @dataclass(frozen=True)
@@ -144,7 +160,7 @@ def read_header(data: bytes) -> Cursor:
 def read_section_entry(cursor: Cursor) -> SectionEntry:
     """One section of the index."""
     kind = cursor.unpack("B", "section kind")
-    if kind not in (RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER):
+    if kind not in (RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, LOSSLESS):
         cursor.fail("section kind", f"kind {kind} is not known in version {VERSION}")
     flags = cursor.unpack("B", "section flags")
     if flags not in (0, EXTERNAL):
@@ -156,12 +172,13 @@ def read_section_entry(cursor: Cursor) -> SectionEntry:
 
 
 def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
-    """A tensor's dtype; latent tensors have one of the floating-point dtypes."""
+    """A tensor's dtype; latent and residual tensors have one of the floating-point dtypes."""
     number = cursor.unpack("B", "dtype")
     if number >= len(DTYPES):
         cursor.fail("dtype", f"dtype {number} is not known in version {VERSION}")
-    if codec == LATENT_CODEC and not FIRST_FLOAT <= number <= LAST_FLOAT:
-        cursor.fail("dtype", f"a tensor of dtype {DTYPES[number]} cannot be made from latents")
+    lossy = codec in (LATENT_CODEC, RESIDUAL_CODEC)
+    if lossy and not FIRST_FLOAT <= number <= LAST_FLOAT:
+        cursor.fail("dtype", f"a tensor of dtype {DTYPES[number]} cannot be made from floats")
     name = DTYPES[number]
     return ml_dtype(name) if name in ML_DTYPES else np.dtype(name)
 
@@ -169,7 +186,7 @@ def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
 def read_tensor(
     cursor: Cursor, name: str, codec: int, sections: list[SectionEntry], room: int
 ) -> Tensor:
-    """One tensor of codec raw or latent, behind its codec; it may have ``room`` bytes."""
+    """One tensor with data of its own, behind its codec; it may have ``room`` bytes."""
     dtype = read_dtype(cursor, codec)
     rank = cursor.unpack("B", "rank")
     if rank > 32:
@@ -180,9 +197,8 @@ def read_tensor(
     if math.prod(shape) * dtype.itemsize > room:
         cursor.fail("shape", f"all tensors have more than {MAX_EXPANSION} times the file's bytes")
     section = cursor.varint("tensor's section")
-    wanted = RAW if codec == RAW_CODEC else LATENTS
-    if section >= len(sections) or sections[section].kind != wanted:
-        cursor.fail("tensor's section", f"{section} is no section of kind {wanted}")
+    if section >= len(sections) or sections[section].kind != HOMES[codec]:
+        cursor.fail("tensor's section", f"{section} is no section of kind {HOMES[codec]}")
     check = cursor.unpack("Q", "digest")
     return Tensor(name, dtype, shape, section, check, cursor.field_offset)
 
@@ -192,9 +208,14 @@ def read_tensors(cursor: Cursor, sections: list[SectionEntry]) -> Index:
     tensors: list[Tensor] = []
     names: dict[str, int] = {}
     owners: list[int | None] = []
-    room = MAX_EXPANSION * len(cursor.data)
+    room, name_room = MAX_EXPANSION * len(cursor.data), MAX_NAME_BYTES
+    raw_name = b""
     for _ in range(cursor.varint("tensor count", high=1 << 24)):
-        name = cursor.string("tensor name")
+        raw_name = cursor.front_coded("tensor name", raw_name)
+        name = raw_name.decode()
+        name_room -= len(raw_name)
+        if name_room < 0:
+            cursor.fail("tensor name", f"the names have together more than {MAX_NAME_BYTES} bytes")
         if name in names:
             cursor.fail("tensor name", f"{name!r} stands in the table twice")
         codec = cursor.unpack("B", "codec")
@@ -205,7 +226,7 @@ def read_tensors(cursor: Cursor, sections: list[SectionEntry]) -> Index:
                 cursor.fail("alias", f"{target} is no earlier tensor with data of its own")
             names[name] = owner
             owners.append(None)
-        elif codec in (RAW_CODEC, LATENT_CODEC):
+        elif codec in HOMES:
             names[name] = len(tensors)
             owners.append(len(tensors))
             tensors.append(read_tensor(cursor, name, codec, sections, room))
@@ -238,7 +259,8 @@ def locate_sections(
     cursors = []
     for number, entry in enumerate(entries):
         if entry.sha256 is None:
-            if file.take(-file.position % ALIGNMENT, "padding").strip(b"\0"):
+            padding = -file.position % ALIGNMENT if entry.kind == RAW else 0
+            if file.take(padding, "padding").strip(b"\0"):
                 file.fail("padding", "a byte is not zero")
             file.take(entry.size, f"section {number}")
             cursor = file.last_taken()
@@ -326,10 +348,10 @@ def read_float32_decoder(cursor: Cursor) -> Decoder:
     return Decoder(FLOAT32_DECODER, layers)
 
 
-def read_latent_tensors(
-    cursor: Cursor, tensors: list[Tensor], decoders: Mapping[int, Decoder], file_bytes: int
-) -> list[npt.NDArray[Any]]:
-    """A section of kind 2: the arrays of the tensors that name it."""
+def read_latents(
+    cursor: Cursor, elements: int, decoders: Mapping[int, Decoder], file_bytes: int
+) -> npt.NDArray[np.float32]:
+    """A section of kind 2: the chunks that its tensors' elements are cut into."""
     number = cursor.varint("decoder")
     if number not in decoders:
         cursor.fail("decoder", f"{number} is no section of kind 3 or 4")
@@ -344,7 +366,6 @@ def read_latent_tensors(
     if latent != decoder.latent:
         cursor.fail("latent", f"{latent} is not the decoder's {decoder.latent} inputs")
     padding = cursor.varint("padding", 0, length - 1)
-    elements = sum(tensor.elements for tensor in tensors)
     if elements != count * length - padding:
         cursor.fail(
             "padding",
@@ -356,7 +377,31 @@ def read_latent_tensors(
     else:
         latents = cursor.array("f4", count * latent, "latents").reshape(count, latent)
     cursor.finish("latents")
-    return unchunk(decoder.forward(latents), [(tensor.shape, tensor.dtype) for tensor in tensors])
+    return decoder.forward(latents)
+
+
+def owners_of_latents(
+    index: Index, cursors: Sequence[Cursor], bases: Mapping[int, int | None]
+) -> dict[int, int]:
+    """By latents section: the section whose tensors it makes, itself or the one it is the base of.
+
+    ``bases`` are those of the residual sections.
+    """
+    owners = {
+        number: number for number, entry in enumerate(index.sections) if entry.kind == LATENTS
+    }
+    for number, base in bases.items():
+        if base is None:
+            continue
+        if owners.get(base) != base or index.tensors_of(base):
+            cursors[number].fail("base section", f"{base} is no latents section of this one alone")
+        owners[base] = number
+    return owners
+
+
+def elements_of(index: Index, section: int) -> int:
+    """How many elements the tensors of a section have."""
+    return sum(tensor.elements for tensor in index.tensors_of(section))
 
 
 def read_raw_tensors(cursor: Cursor, tensors: list[Tensor]) -> list[npt.NDArray[Any]]:
@@ -393,13 +438,34 @@ def decode(
         for number, entry in enumerate(index.sections)
         if entry.kind in readers
     }
+    residuals = {
+        number: read_residual(
+            cursors[number], [tensor.shape for tensor in index.tensors_of(number)]
+        )
+        for number, entry in enumerate(index.sections)
+        if entry.kind == RESIDUAL
+    }
+    owners = owners_of_latents(index, cursors, {s: base for s, (base, _) in residuals.items()})
+    chunks = {
+        number: read_latents(cursors[number], elements_of(index, owner), decoders, len(data))
+        for number, owner in owners.items()
+    }
     arrays: dict[str, npt.NDArray[Any]] = {}
     for number, entry in enumerate(index.sections):
-        tensors = [tensor for tensor in index.tensors if tensor.section == number]
+        tensors = index.tensors_of(number)
+        specs = [(tensor.shape, tensor.dtype) for tensor in tensors]
         if entry.kind == RAW:
             decoded = read_raw_tensors(cursors[number], tensors)
-        elif entry.kind == LATENTS:
-            decoded = read_latent_tensors(cursors[number], tensors, decoders, len(data))
+        elif entry.kind == LATENTS and tensors:
+            decoded = unchunk(chunks[number], specs)
+        elif entry.kind == RESIDUAL:
+            base, parts = residuals[number]
+            values = np.concatenate([*parts, np.empty(0, np.float32)])
+            if base is not None:
+                values = add_base(chunks[base].reshape(-1)[: values.size], values)
+            decoded = unchunk(values, specs)
+        elif entry.kind == LOSSLESS:
+            decoded = read_lossless(cursors[number], specs)
         else:
             continue
         arrays.update((tensor.name, array) for tensor, array in zip(tensors, decoded, strict=True))

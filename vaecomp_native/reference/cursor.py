@@ -93,6 +93,17 @@ class Cursor:
         except UnicodeDecodeError:
             self.fail(field, "the bytes are not valid UTF-8")
 
+    def front_coded(self, field: str, previous: bytes) -> bytes:
+        """A string's UTF-8 bytes, of which the first are those of the previous string."""
+        shared = self.varint(f"{field} shared length", high=len(previous))
+        rest = self.varint(f"{field} length", high=65_535 - shared)
+        text = previous[:shared] + self.take(rest, field)
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail(field, "the bytes are not valid UTF-8")
+        return text
+
     def finish(self, field: str) -> None:
         """Refuse bytes that are left over."""
         self.field_offset = self.position

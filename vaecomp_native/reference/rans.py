@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from vaecomp_native.reference.cursor import Cursor
 
 Symbols = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint64]
+Contexts = npt.NDArray[Any]
+"""The number of each symbol's table."""
 
 TOTAL_BITS = 12
 TOTAL = 1 << TOTAL_BITS
@@ -38,20 +40,37 @@ class FrequencyTable:
     first: int
     frequencies: tuple[int, ...]
 
-    @cached_property
-    def frequency(self) -> Words:
-        """F[j], uint64 [size]."""
-        return np.array(self.frequencies, np.uint64)
 
-    @cached_property
-    def start(self) -> Words:
-        """S[j], the sum of the frequencies before j; uint64 [size]."""
-        return np.cumsum(self.frequency) - self.frequency
+class Tables:
+    """Frequency tables laid out one behind another: an entry for each symbol of each table.
 
-    @cached_property
-    def slots(self) -> npt.NDArray[np.int64]:
-        """The table's index j for each of the 4,096 slots."""
-        return np.repeat(np.arange(len(self.frequencies)), self.frequencies)
+    ``first`` and ``offset`` are each table's first symbol and first entry; ``frequency``, ``start``
+    (the sum of a table's frequencies before the entry) and ``symbol`` are each entry's.
+    """
+
+    def __init__(self, tables: Sequence[FrequencyTable]) -> None:
+        sizes = np.array([len(table.frequencies) for table in tables], np.int64)
+        numbers = np.repeat(np.arange(len(tables)), sizes)
+        self.first = np.array([table.first for table in tables], np.int64)
+        self.offset = np.cumsum(sizes) - sizes
+        self.symbol = np.arange(sizes.sum()) - (self.offset - self.first)[numbers]
+        flat = [frequency for table in tables for frequency in table.frequencies]
+        self.frequency = np.array(flat, np.uint64)
+        # Every table's frequencies add up to 4,096, so that all slots make one ascending sequence.
+        self.slots = np.cumsum(self.frequency) - self.frequency
+        self.start = self.slots - numbers.astype(np.uint64) * np.uint64(TOTAL)
+
+    def entries_of_symbols(self, symbols: Symbols, contexts: Contexts) -> npt.NDArray[np.int64]:
+        """The entry of each symbol in the table that its context names."""
+        entries: npt.NDArray[np.int64] = (self.offset - self.first)[contexts] + symbols
+        return entries
+
+    def entries_of_slots(self, slots: Words, contexts: Contexts) -> npt.NDArray[np.int64]:
+        """The entry that each slot belongs to in the table that its context names."""
+        keys = contexts.astype(np.uint64) * np.uint64(TOTAL) + slots
+        # Of entries that start together all but the last have the frequency 0.
+        entries: npt.NDArray[np.int64] = np.searchsorted(self.slots, keys, side="right") - 1
+        return entries
 
 
 def frequency_table(symbols: Symbols) -> FrequencyTable:
@@ -99,29 +118,33 @@ def _lower_frequencies(frequencies: list[int], counts: list[int], steps: int) ->
             heapq.heappush(heap, (Fraction(counts[j], frequencies[j] - 1), j))
 
 
-Runs = Sequence[tuple[int, FrequencyTable]]
-"""A block's symbols by table: (length, table) pairs, in order."""
+def code_length(tables: Tables, symbols: Symbols, contexts: Contexts) -> int:
+    """What the symbols take with their tables, in 1/256 of a bit: sum of 3072 - floor(256 log2 F)."""
+    counts = np.bincount(
+        tables.entries_of_symbols(symbols, contexts), minlength=tables.frequency.size
+    )
+    # floor(256 log2 F) is one less than the bits of F to the 256th.
+    return sum(
+        count * (256 * TOTAL_BITS + 1 - (frequency**256).bit_length())
+        for count, frequency in zip(counts.tolist(), tables.frequency.tolist(), strict=True)
+        if count
+    )
 
 
-def _pieces(runs: Runs, lanes: int) -> Iterator[tuple[int, int, FrequencyTable]]:
-    """(position, length, table) of a block's pieces within one round of lanes and one run."""
-    position = 0
-    for length, table in runs:
-        end = position + length
-        while position < end:
-            size = min(lanes - position % lanes, end - position)
-            yield position, size, table
-            position += size
+def _rounds(count: int, lanes: int) -> Iterator[slice]:
+    """The symbols of a block, a round of lanes at a time."""
+    for position in range(0, count, lanes):
+        yield slice(position, min(position + lanes, count))
 
 
-def encode_block(symbols: Symbols, runs: Runs, lanes: int) -> bytes:
-    """One block: symbols int32 [count], their tables by run, interleaved in ``lanes`` states."""
+def encode_block(symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int) -> bytes:
+    """One block: symbols int32 [count], each one's table [count], interleaved in ``lanes`` states."""
     states = np.full(lanes, LOWEST_STATE, np.uint64)
-    emitted: list[npt.NDArray[np.uint64]] = []
-    for position, size, table in reversed(list(_pieces(runs, lanes))):
-        j = symbols[position : position + size].astype(np.int64) - table.first
-        frequency, start = table.frequency[j], table.start[j]
-        x = states[position % lanes :][:size]
+    emitted: list[Words] = []
+    for part in reversed(list(_rounds(symbols.size, lanes))):
+        entries = tables.entries_of_symbols(symbols[part], contexts[part])
+        frequency, start = tables.frequency[entries], tables.start[entries]
+        x = states[: entries.size]
         full = x >= frequency << np.uint64(32 - TOTAL_BITS)
         emitted.append((x[full] & np.uint64(0xFFFF))[::-1])
         x[full] >>= np.uint64(16)
@@ -130,10 +153,11 @@ def encode_block(symbols: Symbols, runs: Runs, lanes: int) -> bytes:
     return states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
 
 
-def decode_block(cursor: Cursor, runs: Runs, lanes: int) -> Symbols:
+def decode_block(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int) -> Symbols:
     """One block's symbols, int32 [count]; the cursor's range is exactly the block's bytes.
 
-    Raises ArchiveError if the bytes are no block of that many symbols.
+    ``contexts`` [count] are the symbols' tables. Raises ArchiveError if the bytes are no block of
+    that many symbols.
     """
     states = cursor.array("u4", lanes, "rANS states").astype(np.uint64)
     if (states < LOWEST_STATE).any():
@@ -142,14 +166,16 @@ def decode_block(cursor: Cursor, runs: Runs, lanes: int) -> Symbols:
     words = cursor.array("u2", count_words, "rANS words").astype(np.uint64)
     if odd:
         cursor.fail("rANS words", "their size in bytes is odd")
-    symbols = np.empty(sum(length for length, _ in runs), np.int32)
+    symbols = np.empty(contexts.size, np.int32)
     used = 0
-    for position, size, table in _pieces(runs, lanes):
-        x = states[position % lanes :][:size]
+    for part in _rounds(contexts.size, lanes):
+        x = states[: contexts[part].size]
         slot = x & np.uint64(TOTAL - 1)
-        j = table.slots[slot]
-        symbols[position : position + size] = j + table.first
-        x[:] = table.frequency[j] * (x >> np.uint64(TOTAL_BITS)) + slot - table.start[j]
+        entries = tables.entries_of_slots(slot, contexts[part])
+        symbols[part] = tables.symbol[entries]
+        x[:] = (
+            tables.frequency[entries] * (x >> np.uint64(TOTAL_BITS)) + slot - tables.start[entries]
+        )
         low = np.flatnonzero(x < LOWEST_STATE)
         if used + low.size > words.size:
             cursor.fail("rANS words", "the block ends before its last symbol")
@@ -162,22 +188,26 @@ def decode_block(cursor: Cursor, runs: Runs, lanes: int) -> Symbols:
     return symbols
 
 
-def _blocks(runs: Runs) -> Iterator[list[tuple[int, FrequencyTable]]]:
-    """The runs of each block: a sequence's segments cut every 65,536 symbols."""
-    block: list[tuple[int, FrequencyTable]] = []
-    room = BLOCK_SYMBOLS
-    for length, table in runs:
-        left = length
-        while left:
-            size = min(left, room)
-            block.append((size, table))
-            left -= size
-            room -= size
-            if room == 0:
-                yield block
-                block, room = [], BLOCK_SYMBOLS
-    if block:
-        yield block
+def encode_blocks(symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int) -> bytes:
+    """The blocks' directory, then the blocks; ``contexts`` [n] are the symbols' tables."""
+    blocks = [
+        encode_block(symbols[part], contexts[part], tables, lanes)
+        for part in _rounds(symbols.size, BLOCK_SYMBOLS)
+    ]
+    directory = [varint(len(block)) + struct.pack("<I", crc32c(block)) for block in blocks]
+    return b"".join(directory + blocks)
+
+
+def read_blocks(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int) -> Symbols:
+    """Read what ``encode_blocks`` makes: int32 [n], with the symbols' tables ``contexts`` [n]."""
+    parts = list(_rounds(contexts.size, BLOCK_SYMBOLS))
+    directory = [(cursor.varint("block size"), cursor.unpack("I", "block CRC-32C")) for _ in parts]
+    symbols = np.empty(contexts.size, np.int32)
+    for (size, crc), part in zip(directory, parts, strict=True):
+        if crc32c(cursor.take(size, "block")) != crc:
+            cursor.fail("block", "its CRC-32C does not match")
+        symbols[part] = decode_block(cursor.last_taken(), contexts[part], tables, lanes)
+    return symbols
 
 
 def varint(value: int) -> bytes:
@@ -189,9 +219,20 @@ def varint(value: int) -> bytes:
     return bytes([*groups, value])
 
 
-def automatic_lanes(count: int) -> int:
-    """The encoder's choice: the most lanes that get 1,024 symbols each, at least 1."""
-    return max(lanes for lanes in LANES if lanes == 1 or lanes * 1024 <= count)
+def write_table(table: FrequencyTable) -> bytes:
+    """A frequency table's bytes."""
+    zigzag = 2 * table.first if table.first >= 0 else -2 * table.first - 1
+    return b"".join(map(varint, (zigzag, len(table.frequencies), *table.frequencies)))
+
+
+def automatic_lanes(count: int, length: int) -> int:
+    """The encoder's choice: the most lanes that get 512 bytes each of a block, at least 1.
+
+    ``length`` is what all ``count`` symbols take, in 1/256 of a bit; a block has 65,536 of them,
+    or all.
+    """
+    block_length = Fraction(length * min(count, BLOCK_SYMBOLS), max(count, 1))
+    return max(lanes for lanes in LANES if lanes == 1 or lanes * 512 * 8 * 256 <= block_length)
 
 
 def encode_symbols(symbols: Symbols, segments: Sequence[int], lanes: int = 0) -> bytes:
@@ -208,26 +249,24 @@ def encode_symbols(symbols: Symbols, segments: Sequence[int], lanes: int = 0) ->
         raise ValueError(f"segments must be at least 1 long and add up to the {count} symbols")
     if len(segments) > MAX_SEGMENTS:
         raise ValueError(f"there are {len(segments)} segments; at most {MAX_SEGMENTS} are allowed")
-    lanes = lanes or automatic_lanes(count)
     borders = np.cumsum([0, *segments])
-    runs = [
-        (length, frequency_table(symbols[start : start + length]))
+    separate = [
+        frequency_table(symbols[start : start + length])
         for start, length in zip(borders, segments, strict=False)
     ]
-    head = [varint(count), bytes([lanes]), varint(len(runs))]
-    for length, table in runs:
-        zigzag = 2 * table.first if table.first >= 0 else -2 * table.first - 1
-        head += map(varint, (length, zigzag, len(table.frequencies), *table.frequencies))
-    blocks = [
-        encode_block(symbols[start : start + BLOCK_SYMBOLS], block, lanes)
-        for start, block in zip(range(0, count, BLOCK_SYMBOLS), _blocks(runs), strict=True)
+    tables = Tables(separate)
+    contexts = np.repeat(np.arange(len(segments)), segments)
+    lanes = lanes or automatic_lanes(count, code_length(tables, symbols, contexts))
+    head = [varint(count), bytes([lanes]), varint(len(segments))]
+    head += [
+        varint(length) + write_table(table)
+        for length, table in zip(segments, separate, strict=True)
     ]
-    head += [varint(len(block)) + struct.pack("<I", crc32c(block)) for block in blocks]
-    return b"".join(head + blocks)
+    return b"".join(head) + encode_blocks(symbols, contexts, tables, lanes)
 
 
-def _read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
-    """One segment's frequency table, for symbols in [low, high]."""
+def read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
+    """A frequency table for symbols in [low, high]."""
     first = cursor.zigzag("first symbol", low, high)
     size = cursor.varint("table size", 1, TOTAL)
     if first + size - 1 > high:
@@ -238,6 +277,14 @@ def _read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
     if 0 in (frequencies[0], frequencies[-1]):
         cursor.fail("frequency", "the table's first or last frequency is zero")
     return FrequencyTable(first, frequencies)
+
+
+def read_lanes(cursor: Cursor) -> int:
+    """The number of interleaved states."""
+    lanes = cursor.unpack("B", "lanes")
+    if lanes not in LANES:
+        cursor.fail("lanes", f"{lanes} is none of {LANES}")
+    return lanes
 
 
 def read_stream(
@@ -251,30 +298,24 @@ def read_stream(
     count = cursor.varint("symbol count")
     if expected not in (None, count):
         cursor.fail("symbol count", f"{count} symbols stand where {expected} are needed")
-    lanes = cursor.unpack("B", "lanes")
-    if lanes not in LANES:
-        cursor.fail("lanes", f"{lanes} is none of {LANES}")
+    lanes = read_lanes(cursor)
     segment_count = cursor.varint("segment count", high=MAX_SEGMENTS)
     if (segment_count == 0) != (count == 0):
         cursor.fail("segment count", f"{segment_count} segments for {count} symbols")
-    runs: list[tuple[int, FrequencyTable]] = []
+    lengths: list[int] = []
+    tables: list[FrequencyTable] = []
     left = count
     for _ in range(segment_count):
-        length = cursor.varint("segment length", 1, left)
-        left -= length
-        runs.append((length, _read_table(cursor, low, high)))
+        lengths.append(cursor.varint("segment length", 1, left))
+        left -= lengths[-1]
+        tables.append(read_table(cursor, low, high))
     if left:
         cursor.fail("segment length", f"the segments are {left} symbols short of the count")
-    block_count = -(-count // BLOCK_SYMBOLS)
-    entries = []
-    for _ in range(block_count):
-        entries.append((cursor.varint("block size"), cursor.unpack("I", "block CRC-32C")))
-    parts = [np.empty(0, np.int32)]
-    for (size, crc), block in zip(entries, _blocks(runs), strict=True):
-        if crc32c(cursor.take(size, "block")) != crc:
-            cursor.fail("block", "its CRC-32C does not match")
-        parts.append(decode_block(cursor.last_taken(), block, lanes))
-    return np.concatenate(parts)
+    # A block takes 5 bytes of the directory at least: what is not there is not allocated.
+    if -(-count // BLOCK_SYMBOLS) * 5 > cursor.left:
+        cursor.fail("block size", f"{cursor.left} bytes are left for {count} symbols")
+    contexts = np.repeat(np.arange(segment_count), lengths)
+    return read_blocks(cursor, contexts, Tables(tables), lanes)
 
 
 def decode_symbols(data: bytes) -> Symbols:

@@ -1,4 +1,4 @@
-"""Networks and data to compress: the paper's four MNIST classifiers and where their digits are.
+"""Networks and data to compress: MNIST classifiers (the paper's four, LeNet-5) and their digits.
 
 Needs the ``train`` extra (torch).
 """

@@ -17,10 +17,10 @@ LEARNING_RATE = 1e-3
 BATCH = 128
 GRADIENT_NORM = 1.0
 
-EPOCHS_FULL: dict[str, int] = {"fnn": 8, "cnn": 6, "rnn": 4, "lstm": 4}
+EPOCHS_FULL: dict[str, int] = {"fnn": 8, "cnn": 6, "rnn": 4, "lstm": 4, "lenet5": 6}
 """Passes over the 50,000 training digits of full MNIST."""
 
-EPOCHS_BUNDLED: dict[str, int] = {"fnn": 30, "cnn": 15, "rnn": 30, "lstm": 20}
+EPOCHS_BUNDLED: dict[str, int] = {"fnn": 30, "cnn": 15, "rnn": 30, "lstm": 20, "lenet5": 15}
 """Passes over the 4,000 training digits of the bundled set."""
 
 

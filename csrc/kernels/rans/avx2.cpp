@@ -28,21 +28,30 @@ constexpr Deals deals = make_deals();
 
 }  // namespace
 
-bool rans_decode(const RansTable& table, std::size_t lane_count, std::size_t first, std::size_t count, RansState& state,
-                 std::int32_t* out) {
-    if (lane_count < width) return scalar::rans_decode(table, lane_count, first, count, state, out);
+bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::size_t lane_count, std::size_t first,
+                 std::size_t count, RansState& state, std::int32_t* out) {
+    if (lane_count < width) return scalar::rans_decode(tables, contexts, lane_count, first, count, state, out);
+    const auto scalar_part = [&](std::size_t begin, std::size_t length) {
+        return scalar::rans_decode(tables, contexts == nullptr ? nullptr : contexts + begin, lane_count, first + begin,
+                                   length, state, out + begin);
+    };
     // Up to the next symbol of a lane that begins a vector.
     std::size_t i = (0 - first) & (width - 1);
     if (i > count) i = count;
-    if (!scalar::rans_decode(table, lane_count, first, i, state, out)) return false;
+    if (!scalar_part(0, i)) return false;
     const __m256i slots = _mm256_set1_epi32(rans::table_total - 1), low = _mm256_set1_epi32(0xffff);
-    const int* steps = reinterpret_cast<const int*>(table.steps);
+    const int* steps = reinterpret_cast<const int*>(tables.steps);
     // A vector reads eight words ahead, so that the last ones are left to the scalar form.
     while (i + width <= count && state.end - state.word >= static_cast<std::ptrdiff_t>(2 * width)) {
         auto* lanes = reinterpret_cast<__m256i*>(state.lanes + ((first + i) & (lane_count - 1)));
-        const __m256i x = _mm256_load_si256(lanes), slot = _mm256_and_si256(x, slots);
+        const __m256i x = _mm256_load_si256(lanes);
+        __m256i slot = _mm256_and_si256(x, slots);
+        if (contexts != nullptr) {
+            const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(contexts + i));
+            slot = _mm256_or_si256(slot, _mm256_slli_epi32(_mm256_cvtepu8_epi32(bytes), rans::table_bits));
+        }
         const __m256i step = _mm256_i32gather_epi32(steps, slot, 4);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_i32gather_epi32(table.symbols, slot, 4));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_i32gather_epi32(tables.symbols, slot, 4));
         const __m256i product = _mm256_mullo_epi32(_mm256_and_si256(step, low), _mm256_srli_epi32(x, rans::table_bits));
         const __m256i next = _mm256_add_epi32(product, _mm256_srli_epi32(step, 16));
         const __m256i hungry = _mm256_cmpeq_epi32(_mm256_srli_epi32(next, 16), _mm256_setzero_si256());
@@ -54,7 +63,7 @@ bool rans_decode(const RansTable& table, std::size_t lane_count, std::size_t fir
         state.word += 2 * _mm_popcnt_u32(set);
         i += width;
     }
-    return scalar::rans_decode(table, lane_count, first + i, count - i, state, out + i);
+    return scalar_part(i, count - i);
 }
 
 }  // namespace vaecomp::avx2

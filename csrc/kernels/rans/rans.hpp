@@ -12,8 +12,8 @@ inline constexpr std::uint32_t table_total = 1u << table_bits, lowest_state = 1u
 inline constexpr std::size_t most_lanes = 32;
 }  // namespace rans
 
-// What a slot (the low bits of a state) means; table_total entries each.
-struct RansTable {
+// What a slot (the low bits of a state) means; table_total entries for each table, one table behind another.
+struct RansTables {
     const std::uint32_t* steps;  // frequency | (slot - start) << 16
     const std::int32_t* symbols;
 };
@@ -25,10 +25,11 @@ struct RansState {
     const std::uint8_t* end;
 };
 
-// Decodes symbols [first, first + count) of the block, which share a table; symbol i belongs to lane i mod lane_count
-// (a power of two). Returns false if the words end before the symbols.
-using RansDecode = bool(const RansTable& table, std::size_t lane_count, std::size_t first, std::size_t count,
-                        RansState& state, std::int32_t* out);
+// Decodes symbols [first, first + count) of the block; symbol i belongs to lane i mod lane_count (a power of two).
+// `contexts` says which table each of them has; null: the first one for all. Returns false if the words end before the
+// symbols.
+using RansDecode = bool(const RansTables& tables, const std::uint8_t* contexts, std::size_t lane_count,
+                        std::size_t first, std::size_t count, RansState& state, std::int32_t* out);
 
 namespace scalar {
 RansDecode rans_decode;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -16,7 +17,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
 from vaecomp_native.zoo.training import EpochRecord
 
@@ -183,6 +184,81 @@ def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
         axes.set_ylabel("training time (s)")
         axes.grid()
         return _svg(figure, "Size of the model against training time of its VAE")
+
+
+@dataclass(frozen=True)
+class RateSeries:
+    """Files of one codec as (loss in points, ratio) pairs; ``bold`` ones stand out."""
+
+    label: str
+    colour: str
+    points: Sequence[tuple[float, float]]
+    bold: bool
+
+
+def rate_curves(panels: Mapping[str, Sequence[RateSeries]], allowed: Sequence[float]) -> Markup:
+    """Ratio against loss of accuracy, one panel a network: every file, and each codec's best.
+
+    A line joins the files that no smaller file of the codec beats. Dotted lines mark the
+    ``allowed`` losses; half a point beyond zero and beyond the last of them the picture ends.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    limit = max(allowed) + 0.5
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 0.6 + 2.9 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (label, series) in zip(grid, panels.items(), strict=False):
+            for one in series:
+                _rate_series(axes, one, limit)
+            for loss in allowed:
+                axes.axvline(loss, color="#808080", linewidth=0.8, linestyle=":")
+            axes.set_title(label, loc="left")
+            _ratio_axis(axes)
+            axes.set_xlim(-0.5, limit)
+            axes.xaxis.set_major_locator(MultipleLocator(0.5))
+            axes.set_xlabel("loss of accuracy on validation digits (points)")
+            axes.set_ylabel("self-contained ratio")
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        return _svg(figure, "Ratio against loss of accuracy, one panel a network")
+
+
+def _rate_series(axes: Axes, series: RateSeries, limit: float) -> None:
+    shown = sorted((ratio, loss) for loss, ratio in series.points if loss <= limit)
+    best: list[tuple[float, float]] = []
+    for ratio, loss in reversed(shown):
+        if not best or loss < best[-1][1]:
+            best.append((ratio, loss))
+    layer = 3 if series.bold else 2
+    axes.scatter(
+        [loss for _, loss in shown],
+        [ratio for ratio, _ in shown],
+        color=series.colour,
+        s=9 if series.bold else 5,
+        alpha=0.45,
+        linewidths=0,
+        zorder=layer,
+    )
+    axes.plot(
+        [loss for _, loss in best],
+        [ratio for ratio, _ in best],
+        color=series.colour,
+        linewidth=2.0 if series.bold else 0.9,
+        label=series.label,
+        zorder=layer,
+    )
+
+
+def _ratio_axis(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers: 5x, 10x, 20x."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y")
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

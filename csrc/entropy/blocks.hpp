@@ -1,0 +1,77 @@
+// A sequence of symbols cut into independent rANS blocks (docs/kernels.md, 5).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "entropy/rans.hpp"
+
+namespace vaecomp {
+
+inline constexpr std::size_t block_symbols = 65536;
+
+// The encoder's choice for `count` symbols whose codes take `length` 1/256 bits together.
+std::size_t lanes_for(std::size_t count, std::uint64_t length);
+
+// The parts of runs that lie in [begin, end) of the sequence they make.
+template <typename Run>
+std::vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::size_t end) {
+    std::vector<Run> parts;
+    std::size_t at = 0;
+    for (const Run& run : runs) {
+        const std::size_t from = std::max(begin, at), to = std::min(end, at + run.length);
+        if (from < to) {
+            Run part = run;
+            part.length = to - from;
+            if (part.contexts != nullptr) part.contexts += from - at;
+            parts.push_back(part);
+        }
+        at += run.length;
+    }
+    return parts;
+}
+
+// Gives the bytes of the block of symbols [begin, end); called from several threads.
+using BlockEncoder = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
+
+// Writes the directory of the blocks of `count` symbols, then the blocks.
+void write_blocks(ByteWriter& writer, std::size_t count, const BlockEncoder& encode);
+
+// The same for symbols in one piece; the runs make the whole sequence.
+void write_blocks(ByteWriter& writer, std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
+                  std::size_t lanes);
+
+// Blocks whose directory has been read; their bytes stay where they are.
+class Blocks {
+  public:
+    Blocks() = default;
+    // Reads what write_blocks wrote for `count` symbols and moves the reader behind it.
+    Blocks(ByteReader& reader, std::size_t count, std::size_t lanes);
+
+    [[nodiscard]] std::size_t size() const { return blocks_.size(); }
+    [[nodiscard]] std::size_t begin(std::size_t block) const { return block * block_symbols; }
+    [[nodiscard]] std::size_t end(std::size_t block) const { return std::min(count_, begin(block + 1)); }
+    // Of all blocks, without their directory.
+    [[nodiscard]] std::size_t payload_bytes() const { return payload_bytes_; }
+
+    // Checks a block's checksum and decodes it; the runs are those of this block.
+    void decode(std::size_t block, std::span<const DecodingRun> runs, std::span<std::int32_t> out) const;
+
+  private:
+    struct Block {
+        Bytes bytes;
+        std::uint32_t crc;
+        std::uint64_t offset;  // in the file, for messages
+    };
+
+    std::size_t count_ = 0, lanes_ = 1, payload_bytes_ = 0;
+    std::vector<Block> blocks_;
+};
+
+std::size_t read_lanes(ByteReader& reader);
+
+}  // namespace vaecomp

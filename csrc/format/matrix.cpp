@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "core/float_environment.hpp"
+#include "format/residual.hpp"
+
+namespace vaecomp {
+namespace {
+
+// Calls piece(row, column, length, at) for the parts of the elements [begin, end) that lie in one row; `at` counts from
+// `begin`.
+template <typename Piece>
+void for_each_row(const MatrixShape& shape, std::size_t begin, std::size_t end, Piece piece) {
+    for (std::size_t at = begin; at < end;) {
+        const std::size_t row = at / shape.columns, column = at % shape.columns;
+        const std::size_t length = std::min(shape.columns - column, end - at);
+        piece(row, column, length, at - begin);
+        at += length;
+    }
+}
+
+// The least and the greatest of an axis' values.
+std::pair<std::int32_t, std::int32_t> bounds(const std::vector<std::int16_t>& axis) {
+    if (axis.empty()) return {0, 0};
+    const auto [least, greatest] = std::minmax_element(axis.begin(), axis.end());
+    return {*least, *greatest};
+}
+
+// Half octaves: step * 2^(exponent / 2), rounded once where the exponent is odd.
+float scale(float step, std::int32_t exponent) {
+    constexpr auto root_two = std::bit_cast<float>(0x3fb504f3);
+    return std::ldexp(exponent & 1 ? step * root_two : step, exponent >> 1);
+}
+
+}  // namespace
+
+MatrixShape matrix_shape(std::span<const std::size_t> shape) {
+    std::size_t rows = 1, columns = 1;
+    for (std::size_t d = 0; d < shape.size(); ++d) (d == 0 && shape.size() > 1 ? rows : columns) *= shape[d];
+    return {rows, columns};
+}
+
+void ResidualMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
+    for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
+        const std::size_t base =
+            level + (axes[row_levels].empty() ? 0 : static_cast<std::size_t>(axes[row_levels][row]));
+        const auto table = [&](std::size_t context) { return static_cast<std::uint8_t>(std::min(last, context)); };
+        if (axes[column_levels].empty()) {
+            std::fill_n(out + at, length, table(base));
+            return;
+        }
+        const std::int16_t* levels = axes[column_levels].data() + column;
+        for (std::size_t j = 0; j < length; ++j) out[at + j] = table(base + static_cast<std::size_t>(levels[j]));
+    });
+}
+
+void ResidualMatrix::make_scales() {
+    const auto [least_row, greatest_row] = bounds(axes[row_exponents]);
+    const auto [least_column, greatest_column] = bounds(axes[column_exponents]);
+    least_exponent = least_row + least_column;
+    const FloatEnvironment environment;
+    for (std::int32_t exponent = least_exponent; exponent <= greatest_row + greatest_column; ++exponent) {
+        scales.push_back(scale(step, exponent));
+        if (!std::isnormal(scales.back())) throw Error(ErrorCode::malformed, "a scale is no normal float32 number");
+    }
+}
+
+void ResidualMatrix::levels(std::span<const std::int32_t> symbols, float* out) const {
+    if (!codebook) {
+        for (std::size_t i = 0; i < symbols.size(); ++i) out[i] = static_cast<float>(symbols[i]);
+        return;
+    }
+    for (std::size_t i = 0; i < symbols.size(); ++i) {
+        const auto at = static_cast<std::uint32_t>(symbols[i] - codebook->first);  // symbols are within int16
+        if (at >= codebook->values.size()) throw Error(ErrorCode::malformed, "a symbol is not in the codebook");
+        out[i] = codebook->values[at];
+    }
+}
+
+void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
+    const std::vector<std::int16_t>&rows = axes[row_exponents], &columns = axes[column_exponents];
+    levels(symbols, out);
+    for_each_row(shape, begin, begin + symbols.size(),
+                 [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
+                     const float* row_scales = scales.data() + ((rows.empty() ? 0 : rows[row]) - least_exponent);
+                     if (columns.empty()) {
+                         for (std::size_t j = 0; j < length; ++j) out[at + j] *= *row_scales;
+                     } else {
+                         for (std::size_t j = 0; j < length; ++j) out[at + j] *= row_scales[columns[column + j]];
+                     }
+                 });
+}
+
+}  // namespace vaecomp

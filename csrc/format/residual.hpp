@@ -1,0 +1,77 @@
+// Quantised matrices: what turns their symbols into values, and the section they lie in (docs/format.md, Residual).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "entropy/blocks.hpp"
+
+namespace vaecomp {
+
+struct Codebook {
+    std::int32_t first = 0;
+    std::vector<float> values;  // of symbol `first`, `first + 1`, ...
+};
+
+// The arrays along a matrix's rows and columns, in the order of their flags.
+enum Axis : std::size_t { row_exponents, row_levels, column_exponents, column_levels };
+inline constexpr std::size_t axis_count = 4;
+
+struct MatrixShape {
+    std::size_t rows, columns;
+
+    [[nodiscard]] std::size_t count() const { return rows * columns; }
+    [[nodiscard]] std::size_t length(std::size_t axis) const { return axis < column_exponents ? rows : columns; }
+};
+
+// Rows are the first dimension; scalars and vectors have one row.
+MatrixShape matrix_shape(std::span<const std::size_t> shape);
+
+// A matrix but for its symbols.
+struct ResidualMatrix {
+    MatrixShape shape{};
+    float step = 1;
+    std::size_t level = 0;
+    std::array<std::vector<std::int16_t>, axis_count> axes;  // empty: zeros
+    std::optional<Codebook> codebook;
+
+    // Of the reader's side: made from step and exponents.
+    std::int32_t least_exponent = 0;
+    std::vector<float> scales;  // from the least exponent of an element to the greatest
+
+    // Throws malformed, without saying where, if a scale is no normal number.
+    void make_scales();
+    // The table of each of the elements [begin, end); `last` is the last table.
+    void contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const;
+    // The values of the elements [begin, begin + symbols.size()). Throws malformed if the codebook lacks a symbol.
+    void values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const;
+
+  private:
+    void levels(std::span<const std::int32_t> symbols, float* out) const;
+};
+
+struct ResidualSection {
+    std::optional<std::size_t> base;  // a latents section
+    std::vector<ResidualMatrix> matrices;
+    std::vector<FrequencyTable> tables;
+    Blocks blocks;
+};
+
+// The base that a residual section names, without a check of anything; none if there is none, or no number.
+std::optional<std::size_t> peek_base(Bytes section);
+
+// `shapes` are those of the section's tensors, `most_symbols` what the file's size allows them to number.
+ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> shapes, std::uint64_t most_symbols,
+                              std::size_t threads);
+
+using Symbols = std::span<const std::int16_t>;
+
+// `symbols` are those of each matrix, row by row.
+std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
+                                          std::span<const Symbols> symbols);
+
+}  // namespace vaecomp

@@ -1,0 +1,120 @@
+"""From a rate weight to quantised tensors: operator after operator, in order of execution."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.allocation.operators import Operator
+from vaecomp_native.progress import Progress, silent
+from vaecomp_native.quantisation.entropy import total_bits
+from vaecomp_native.quantisation.feedback import Curvature, OutOfRangeError
+from vaecomp_native.quantisation.matrix import QuantisedMatrix
+
+if TYPE_CHECKING:
+    from vaecomp_native.allocation.workbench import Workbench
+    from vaecomp_native.calibration import LinearMap
+
+Array = npt.NDArray[Any]
+Float32Array = npt.NDArray[np.float32]
+
+RIDGE = 0.01
+"""Keeps corrections near the original weights, relative to the mean energy of the inputs."""
+RECURRENT_STRENGTH = 0.5
+"""Of corrections to recurrent operators: their inputs change again with their own weights."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Quantised tensors by name, and the names of those whose values no step can hold, with their bits."""
+
+    matrices: Mapping[str, QuantisedMatrix]
+    unquantisable: frozenset[str]
+    exact_bits: int = 0
+
+    @property
+    def ideal_bits(self) -> float:
+        """Entropy of the symbols and what decodes them, tensor by tensor: close to what the file takes."""
+        return sum(map(total_bits, self.matrices.values()), float(self.exact_bits))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Quantises operators at a rate weight.
+
+    With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
+    an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
+    the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
+    """
+
+    operators: Sequence[Operator]
+    arrays: Mapping[str, Array]
+    quantiser: str
+    threads: int
+    bench: Workbench | None = None
+    maps: Mapping[str, LinearMap] | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors that are quantised."""
+        return sum(self.arrays[name].size for one in self.operators for name in one.tensors)
+
+    def encode(
+        self, rate_weight: float, *, correct: bool = False, progress: Progress = silent
+    ) -> Encoding:
+        """One pass over all operators."""
+        matrices: dict[str, QuantisedMatrix] = {}
+        unquantisable: set[str] = set()
+        if self.bench is not None:
+            self.bench.replace(self.arrays)
+        for number, operator in enumerate(self.operators):
+            try:
+                found = self.quantise(operator, rate_weight, correct=correct)
+            except OutOfRangeError:
+                unquantisable |= set(operator.tensors)
+                found = {}
+            matrices |= found
+            if self.bench is not None:
+                self.bench.replace(decoded(found, self.arrays))
+            progress("quantising", number + 1, len(self.operators), {})
+        exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantisable)
+        return Encoding(matrices, frozenset(unquantisable), exact_bits)
+
+    def quantise(
+        self, operator: Operator, rate_weight: float, *, correct: bool = False
+    ) -> dict[str, QuantisedMatrix]:
+        """Quantised matrices of one operator's tensors. Raises OutOfRangeError."""
+        matrix = operator.matrix(self.arrays)
+        if correct:
+            operator, matrix = self._corrected(operator, matrix)
+        return operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+
+    def _corrected(self, operator: Operator, matrix: Float32Array) -> tuple[Operator, Float32Array]:
+        linear_map = (self.maps or {}).get(operator.name)
+        if self.bench is None or linear_map is None or linear_map.groups > 1:
+            return operator, matrix
+        moments = self.bench.moments(linear_map)
+        if moments is None:
+            return operator, matrix
+        now, cross = moments
+        ridge = np.eye(len(now)) * max(RIDGE * float(np.diagonal(now).mean()), 1e-30)
+        refitted = np.linalg.solve(now + ridge, (matrix @ (cross + ridge)).T).T
+        strength = RECURRENT_STRENGTH if len(operator.weights) > 1 else 1.0
+        curvature = Curvature.of(now, bool(operator.biases))
+        target = matrix + strength * (refitted - matrix)
+        return dataclasses.replace(operator, curvature=curvature), target.astype(np.float32)
+
+
+def decoded(
+    matrices: Mapping[str, QuantisedMatrix], arrays: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What the archive gives back for quantised tensors, in the shapes and dtypes of `arrays`."""
+    return {
+        name: matrix.values().reshape(arrays[name].shape).astype(arrays[name].dtype)
+        for name, matrix in matrices.items()
+    }

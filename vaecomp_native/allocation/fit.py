@@ -1,0 +1,232 @@
+"""From tensors and a target to quantised tensors: calibration, allocation and search, in this order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from vaecomp_native.allocation.encoder import Encoder, Encoding
+from vaecomp_native.allocation.operators import Operator, by_themselves, data_free_operator
+from vaecomp_native.allocation.originals import kept_apart
+from vaecomp_native.allocation.search import (
+    FINEST_BITS,
+    equalise,
+    largest_keeping,
+    rate_weight_for_bits,
+    typical_cost,
+)
+from vaecomp_native.errors import CalibrationError, UnreachableError
+from vaecomp_native.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaecomp_native.allocation.workbench import Workbench
+
+Array = npt.NDArray[Any]
+
+HELD_OUT = 4
+"""One calibration batch in so many is held out, to measure divergence on."""
+STARTING_RATE_WEIGHT = 0.02
+"""Where the search for a score starts, about 3 bits a weight."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better."""
+
+    module: torch.nn.Module
+    batches: Sequence[Any]
+    evaluate: Callable[[torch.nn.Module], float] | None
+    divergence: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An encoding and the rate weight it was made with, relative to what a weight costs if it is lost."""
+
+    encoding: Encoding
+    rate_weight: float
+
+
+class Fitter:
+    """Finds encodings of tensors for a target. Use `fitting` to get one."""
+
+    def __init__(
+        self, encoder: Encoder, calibration: Calibration | None, progress: Progress
+    ) -> None:
+        self._encoder = encoder
+        self._calibration = calibration
+        self._progress = progress
+        self.unit = typical_cost(encoder)
+        """What a relative rate weight of 1 is in the operators' own costs."""
+        self._equalised = False
+
+    @property
+    def encoder(self) -> Encoder:
+        """The operators with the multipliers that were found last."""
+        return self._encoder
+
+    @property
+    def scores(self) -> bool:
+        """Whether there is a score to ask for."""
+        return self._calibration is not None and self._calibration.evaluate is not None
+
+    def at_rate_weight(self, rate_weight: float) -> Fit:
+        """The encoding at a relative rate weight."""
+        self._equalise(rate_weight * self.unit)
+        return self._encode(rate_weight * self.unit)
+
+    def at_bits(self, bits: float) -> Fit:
+        """The encoding whose ideal bits are about `bits` in all."""
+        rate_weight = rate_weight_for_bits(self._encoder, bits)
+        if self._equalise(rate_weight):
+            rate_weight = rate_weight_for_bits(self._encoder, bits)
+        return self._encode(rate_weight)
+
+    def keeping_score(self, least: float) -> Fit:
+        """The encoding of the largest rate weight found whose decoded weights still score `least`.
+
+        Raises UnreachableError if none does.
+        """
+        start = STARTING_RATE_WEIGHT * self.unit
+        if self._equalises:
+            coarse, _ = self._largest_keeping(least, start, correct=False)
+            if coarse is not None:
+                start = coarse
+                self._equalise(start)
+        found, best = self._largest_keeping(least, start, correct=self._corrects)
+        if found is None:
+            raise UnreachableError(
+                f"no quantisation keeps a score of {least:.6g}; the best reached is {best:.6g} at about "
+                f"{FINEST_BITS:.0f} bits a weight: allow a larger max_loss, or use codec='lossless'"
+            )
+        return self._encode(found)
+
+    def score(self, arrays: Mapping[str, Array]) -> float:
+        """The caller's score of the module with these tensors. Raises CalibrationError if it fails."""
+        assert self._encoder.bench is not None
+        self._encoder.bench.replace(arrays)
+        return self.score_now()
+
+    def score_now(self) -> float:
+        """The caller's score of the module as it is."""
+        assert self._calibration is not None
+        return call_evaluate(self._calibration)
+
+    @property
+    def _corrects(self) -> bool:
+        return bool(self._encoder.maps) and self._encoder.quantiser == "feedback"
+
+    @property
+    def _equalises(self) -> bool:
+        return self._corrects and not self._equalised and len(self._encoder.operators) > 1
+
+    def _equalise(self, rate_weight: float) -> bool:
+        """Adjust the operators' multipliers, once; says whether it did."""
+        if not self._equalises:
+            return False
+        self._encoder = equalise(self._encoder, rate_weight, self._progress)
+        self._equalised = True
+        return True
+
+    def _encode(self, rate_weight: float) -> Fit:
+        encoding = self._encoder.encode(
+            rate_weight, correct=self._corrects, progress=self._progress
+        )
+        return Fit(encoding, rate_weight / self.unit)
+
+    def _largest_keeping(
+        self, least: float, start: float, *, correct: bool
+    ) -> tuple[float | None, float]:
+        return largest_keeping(
+            self._encoder,
+            self.score_now,
+            least,
+            start,
+            correct=correct,
+            progress=self._progress,
+        )
+
+
+@contextmanager
+def fitting(
+    arrays: Mapping[str, Array],
+    quantiser: str,
+    calibration: Calibration | None,
+    threads: int,
+    progress: Progress,
+) -> Iterator[Fitter]:
+    """A fitter for tensors; afterwards the calibration's module is as it was.
+
+    Without batches errors count relative to each tensor's own size.
+    """
+    if calibration is None:
+        operators = _data_free(arrays)
+        yield Fitter(Encoder(operators, arrays, quantiser, threads), None, progress)
+        return
+    with kept_apart(arrays) as originals, workbench(originals, calibration).restored() as bench:
+        yield Fitter(
+            _calibrated_encoder(originals, quantiser, calibration, bench, threads, progress),
+            calibration,
+            progress,
+        )
+
+
+def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbench:
+    """The calibration's module as a place to try tensors in; `arrays` are its own, kept apart from it."""
+    from vaecomp_native.allocation.workbench import Workbench
+
+    fitted, held_out = _split(calibration.batches)
+    return Workbench(calibration.module, arrays, fitted, held_out, calibration.divergence)
+
+
+def _data_free(arrays: Mapping[str, Array]) -> list[Operator]:
+    return [data_free_operator(name, arrays[name]) for name in by_themselves(arrays)]
+
+
+def _split(batches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Batches to fit to and batches to measure on; a single one has to do for both."""
+    held_out = len(batches) // HELD_OUT or min(len(batches), 1)
+    return batches[: len(batches) - held_out] or batches, batches[len(batches) - held_out :]
+
+
+def _calibrated_encoder(
+    arrays: Mapping[str, Array],
+    quantiser: str,
+    calibration: Calibration,
+    bench: Workbench,
+    threads: int,
+    progress: Progress,
+) -> Encoder:
+    from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
+
+    if not calibration.batches:
+        operators = _data_free(arrays)
+        return Encoder(operators, arrays, quantiser, threads, bench)
+    fitted, _ = _split(calibration.batches)
+    maps = usable_maps(calibration.module, fitted[0], arrays)
+    operators = calibrated_operators(
+        calibration.module, fitted, maps, arrays, calibration.divergence, progress
+    )
+    if quantiser == "feedback":
+        bench.remember_inputs(maps)
+    by_name = {linear_map.name: linear_map for linear_map in maps}
+    return Encoder(operators, arrays, quantiser, threads, bench, by_name)
+
+
+def call_evaluate(calibration: Calibration) -> float:
+    """The score as a finite number. Raises CalibrationError if there is none."""
+    assert calibration.evaluate is not None
+    try:
+        score = float(calibration.evaluate(calibration.module))
+    except Exception as error:
+        raise CalibrationError(f"evaluate raised {type(error).__name__}: {error}") from error
+    if not math.isfinite(score):
+        raise CalibrationError(f"evaluate returned {score}; it must return a finite number")
+    return score

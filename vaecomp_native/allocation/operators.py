@@ -1,0 +1,176 @@
+"""What is quantised together: matrices of one or more tensors, and what errors in them cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.quantisation.ecsq import (
+    entropy_constrained_lloyd,
+    entropy_constrained_uniform,
+)
+from vaecomp_native.quantisation.feedback import (
+    Curvature,
+    QuantisedOperator,
+    feedback_quantise,
+)
+from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
+from vaecomp_native.quantisation.matrix import QuantisedMatrix, slabs
+from vaecomp_native.quantisation.uniform import uniform
+from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
+from vaecomp_native.state_dict import is_delicate
+
+Array = npt.NDArray[Any]
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Elementwise = Callable[[Float32Array, Float32Array, float], QuantisedMatrix]
+
+ELEMENTWISE: Mapping[str, Elementwise] = {
+    "uniform": uniform,
+    "ecsq": entropy_constrained_uniform,
+    "ecsq-lloyd": entropy_constrained_lloyd,
+    "kmeans": hessian_weighted_kmeans,
+    "vbq": variational_bayesian_quantisation,
+}
+QUANTISERS = ("feedback", *ELEMENTWISE)
+VECTOR_PRECISION = 256.0
+"""How much more an error in a vector (a bias) counts than one in a matrix when there are no calibration data."""
+
+NO_COST = 1e-30
+"""Costs are compared on a logarithmic scale: what nothing depends on costs this little."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A matrix float32 [R, C], or [R, C + 1] with a bias, made of tensors of the state dict.
+
+    `weights` name the tensors side by side in its columns, `biases` those whose sum is its last column. The cost of errors is
+    that of `feedback_quantise`, times `multiplier`, which allocation adjusts.
+    """
+
+    name: str
+    weights: tuple[str, ...]
+    biases: tuple[str, ...]
+    widths: tuple[int, ...]
+    curvature: Curvature
+    row_weights: Float64Array
+    calibrated: bool
+    multiplier: float = 1.0
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of all its tensors."""
+        return self.weights + self.biases
+
+    @property
+    def elements(self) -> int:
+        """Weights in its matrix, without the bias."""
+        return len(self.curvature.order) * len(self.row_weights)
+
+    def matrix(self, arrays: Mapping[str, Array]) -> Float32Array:
+        """Its matrix from arrays of these names."""
+        rows = len(self.row_weights)
+        parts = [
+            arrays[name].astype(np.float32, copy=False).reshape(rows, -1) for name in self.weights
+        ]
+        if self.biases:
+            bias = sum(arrays[name].astype(np.float32) for name in self.biases)
+            parts.append(np.reshape(bias, (rows, 1)))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+    def quantise(
+        self, matrix: Float32Array, rate_weight: float, quantiser: str, threads: int
+    ) -> dict[str, QuantisedMatrix]:
+        """Quantise the operator's matrix; gives a quantised matrix for each tensor.
+
+        Raises OutOfRangeError, for "feedback", if a value is too far from zero for its step.
+        """
+        weight = rate_weight / self.multiplier
+        if quantiser == "feedback":
+            whole = feedback_quantise(
+                matrix, self.curvature, self.row_weights, weight, threads=threads
+            )
+        else:
+            whole = self._quantise_elements(matrix, weight, ELEMENTWISE[quantiser])
+        return self._split(whole)
+
+    def _quantise_elements(
+        self, matrix: Float32Array, rate_weight: float, quantise: Elementwise
+    ) -> QuantisedOperator:
+        """Each element for itself, weighted by the diagonal of the second-order form."""
+        columns = len(self.curvature.order)
+        energy = np.empty(columns)
+        energy[self.curvature.order] = self.curvature.energy
+        importance = (self.row_weights[:, None] * energy).astype(np.float32)
+        weights = quantise(np.ascontiguousarray(matrix[:, :columns]), importance, rate_weight)
+        if not self.biases:
+            return QuantisedOperator(weights, None)
+        rows = self.row_weights[None].astype(np.float32)
+        return QuantisedOperator(
+            weights, quantise(np.ascontiguousarray(matrix[None, :, columns]), rows, rate_weight)
+        )
+
+    def _split(self, whole: QuantisedOperator) -> dict[str, QuantisedMatrix]:
+        """The tensors' own matrices. The first bias gets the operator's, the others are zeros."""
+        parts: dict[str, QuantisedMatrix] = {}
+        start = 0
+        for name, width in zip(self.weights, self.widths, strict=True):
+            parts[name] = whole.weights.columns(start, start + width)
+            start += width
+        for name in self.biases:
+            parts[name] = (
+                QuantisedMatrix(np.zeros((1, len(self.row_weights)), np.int16))
+                if parts.keys() & set(self.biases) or whole.bias is None
+                else whole.bias
+            )
+        return parts
+
+
+def by_themselves(arrays: Mapping[str, Array], mapped: Container[str] = ()) -> list[str]:
+    """Names of the tensors that make operators of their own: not among `mapped`, and not delicate."""
+    return [name for name, array in arrays.items() if name not in mapped and not is_delicate(array)]
+
+
+def data_free_operator(name: str, array: Array) -> Operator:
+    """A tensor by itself, without calibration: errors count relative to its own size, row by row."""
+    matrix = array.astype(np.float32, copy=False).reshape(matrix_shape(array.shape))
+    squares: Float64Array = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    energy = squares / matrix_shape(array.shape)[1]
+    floor = max(float(energy.mean()) * 1e-3, 1e-30)
+    precision = VECTOR_PRECISION if array.ndim < 2 else 1.0
+    return plain_operator(
+        name, array.shape, precision / np.maximum(energy, floor), calibrated=False
+    )
+
+
+def plain_operator(
+    name: str, shape: tuple[int, ...], row_weights: Float64Array, *, calibrated: bool
+) -> Operator:
+    """A tensor by itself whose columns count alike; `row_weights` has an entry for each row of its matrix."""
+    columns = matrix_shape(shape)[1]
+    curvature = Curvature.flat(columns)
+    return Operator(name, (name,), (), (columns,), curvature, row_weights, calibrated)
+
+
+def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor's matrix: shape[0] rows for rank 2 and up, else one."""
+    size = int(np.prod(shape, dtype=np.int64))
+    rows = shape[0] if len(shape) >= 2 else 1
+    return rows, size // rows
+
+
+def cost_of_all(operator: Operator, arrays: Mapping[str, Array]) -> float:
+    """What it would cost to lose an operator's weights entirely, for each weight; at least `NO_COST`."""
+    columns = len(operator.curvature.order)
+    matrix = operator.matrix(arrays)[:, :columns]
+    energy = np.empty(columns)
+    energy[operator.curvature.order] = operator.curvature.energy
+    lost = sum(
+        operator.row_weights[rows] @ (np.square(matrix[rows], dtype=np.float64) @ energy)
+        for rows in slabs(matrix.shape)
+    )
+    return max(operator.multiplier * float(lost) / (len(matrix) * columns), NO_COST)

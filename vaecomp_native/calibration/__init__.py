@@ -1,0 +1,36 @@
+"""Calibration: what a module's linear operators see and cause when it runs on sample inputs.
+
+`find_linear_maps` lists the operators, `sensitivities` measures their inputs and how much the
+module's output depends on theirs, `capture` collects the inputs of one. Parameters in no map (gains,
+embeddings, ...) get a `diagonal_sensitivity`. Needs PyTorch.
+
+A batch is one call of the module: a tensor, a tuple or list of positional arguments, or a mapping of
+keyword arguments.
+"""
+
+from __future__ import annotations
+
+from vaecomp_native.calibration.capture import capture
+from vaecomp_native.calibration.maps import LinearMap
+from vaecomp_native.calibration.running import Batch, outputs, run
+from vaecomp_native.calibration.sensitivity import (
+    Sensitivity,
+    diagonal_sensitivity,
+    sensitivities,
+)
+from vaecomp_native.calibration.tapping import find_linear_maps, tapped
+from vaecomp_native.calibration.taps import Callback
+
+__all__ = [
+    "Batch",
+    "Callback",
+    "LinearMap",
+    "Sensitivity",
+    "capture",
+    "diagonal_sensitivity",
+    "find_linear_maps",
+    "outputs",
+    "run",
+    "sensitivities",
+    "tapped",
+]

@@ -1,0 +1,50 @@
+"""Second moments of an operator's inputs, gathered part by part."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+SLICE = 1024
+"""Positions whose products are summed in float32, before the sums are added up in float64."""
+
+
+class Moment:
+    """E[x x^T] of rows x float32 [columns], with a 1 behind each of them if there is a bias."""
+
+    def __init__(self, columns: int, *, bias: bool) -> None:
+        self._columns = columns
+        self._size = columns + bias
+        self._rows = torch.empty(0)
+        self._sum = torch.empty(0)
+        self._filled = 0
+        self._count = 0
+
+    def add(self, inputs: torch.Tensor) -> None:
+        """Take in inputs float32 [M, columns]."""
+        if self._count == 0:
+            self._rows = inputs.new_ones(SLICE, self._size)
+            self._sum = inputs.new_zeros(self._size, self._size, dtype=torch.float64)
+        self._count += len(inputs)
+        while len(inputs) > 0:
+            part = inputs[: SLICE - self._filled]
+            self._rows[self._filled : self._filled + len(part), : self._columns] = part
+            self._filled += len(part)
+            inputs = inputs[len(part) :]
+            if self._filled == SLICE:
+                self._flush()
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """The moment float64 [n, n] of all rows so far; zeros if there are none."""
+        if self._count == 0:
+            return np.zeros((self._size, self._size))
+        self._flush()
+        mean = self._sum / self._count
+        moment: npt.NDArray[np.float64] = ((mean + mean.T) / 2).cpu().numpy()
+        return moment
+
+    def _flush(self) -> None:
+        rows = self._rows[: self._filled]
+        self._sum += rows.T @ rows
+        self._filled = 0

@@ -1,0 +1,187 @@
+"""How much a module's output depends on its weights: second-order statistics for quantisers.
+
+An error E of an operator's matrix [W b] moves the output by a divergence of about half the sum over
+its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher information of Martens & Grosse
+2015 (arXiv 1503.05671), of whose second factor only the diagonal is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from vaecomp_native.calibration.maps import LinearMap
+from vaecomp_native.calibration.moments import Moment
+from vaecomp_native.calibration.probes import Probes
+from vaecomp_native.calibration.running import Batch, evaluation, run
+from vaecomp_native.calibration.tapping import tapped
+from vaecomp_native.errors import CalibrationError
+from vaecomp_native.progress import Progress, silent
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What an operator sees and causes; it belongs to `LinearMap.matrix` [rows, n].
+
+    Args:
+        moment: float64 [n, n], the mean of x x^T over the positions of all batches (and the groups of
+            a convolution); x are the inputs, with a 1 behind them if there is a bias.
+        rows: float64 [rows], the mean over samples of the sum over positions of the squared gradients
+            of the outputs.
+    """
+
+    moment: Float64Array
+    rows: Float64Array
+
+
+def sensitivities(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    maps: Sequence[LinearMap],
+    *,
+    divergence: str = "kl",
+    temperature: float = 4.0,
+    seed: int = 0,
+    probes: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, Sensitivity]:
+    """The sensitivity of each of `maps`, by its name.
+
+    Gradients are those of `probes` random probes of each batch's output (see `Probes` for the
+    divergences and what a sample is). A map that never runs gets zeros, and zero rows if no gradient
+    reaches it. The module is left as it was. Raises CalibrationError as `run` does, without batches,
+    and if a map's statistics are not finite.
+    """
+    probe = Probes(divergence, temperature, seed, probes)
+    statistics = {linear_map: _Statistics(linear_map) for linear_map in maps}
+    shown: list[tuple[Float64Array, torch.Tensor]] = []
+
+    def collect(linear_map: LinearMap, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        squares = statistics[linear_map].add(inputs)
+        if outputs.requires_grad:
+            shown.append((squares, outputs))
+
+    samples = 0
+    with _differentiable(module), tapped(module, maps, collect):
+        for output in _outputs(module, batches, progress):
+            samples += probe.samples(output)
+            for gradients in probe.gradients(output, [outputs for _, outputs in shown]):
+                for (squares, _), gradient in zip(shown, gradients, strict=True):
+                    if gradient is not None:
+                        squares += gradient.double().square().sum(0).cpu().numpy()
+            shown.clear()
+    return {
+        linear_map.name: statistic.result(samples * probes)
+        for linear_map, statistic in statistics.items()
+    }
+
+
+def diagonal_sensitivity(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    names: Iterable[str],
+    *,
+    divergence: str = "kl",
+    temperature: float = 4.0,
+    seed: int = 0,
+    probes: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, Float64Array]:
+    """The diagonal of the Fisher information for tensors of the state dict, in their shapes.
+
+    That is the mean over probes and batches of the squared gradient of a batch, over the batch's number
+    of samples: in expectation the mean over samples, in the units of `Sensitivity`. A tensor that is
+    no parameter, or that no gradient reaches, gets zeros. The module is left as it was. Raises
+    CalibrationError as `run` does, without batches, and for gradients that are not finite.
+    """
+    probe = Probes(divergence, temperature, seed, probes)
+    state = module.state_dict()
+    squares = {name: np.zeros(tuple(state[name].shape)) for name in names}
+    if not squares:
+        return {}
+    known = dict(module.named_parameters(remove_duplicate=False))
+    wanted = [name for name in squares if name in known and known[name].is_floating_point()]
+    parameters = [known[name] for name in wanted]
+    samples = 0
+    with _differentiable(module), _requiring_gradients(parameters):
+        for output in _outputs(module, batches, progress):
+            samples += probe.samples(output)
+            for gradients in probe.gradients(output, parameters):
+                for name, gradient in zip(wanted, gradients, strict=True):
+                    if gradient is not None:
+                        squares[name] += gradient.double().square().cpu().numpy()
+    return {name: _finite(name, square / (samples * probes)) for name, square in squares.items()}
+
+
+class _Statistics:
+    """Sums for one map's sensitivity."""
+
+    def __init__(self, linear_map: LinearMap) -> None:
+        self._map = linear_map
+        self._moment = Moment(linear_map.columns, bias=bool(linear_map.biases))
+        self._squares = np.zeros((linear_map.groups, linear_map.rows // linear_map.groups))
+        self._calls = 0
+
+    def add(self, inputs: torch.Tensor) -> Float64Array:
+        """Take in inputs; gives where the squared gradients of their outputs are to be added up."""
+        self._moment.add(inputs)
+        squares: Float64Array = self._squares[self._calls % self._map.groups]
+        self._calls += 1
+        return squares
+
+    def result(self, gradients: int) -> Sensitivity:
+        """The statistics after `gradients` samples and probes."""
+        name = self._map.name
+        rows = self._squares.flatten() / gradients
+        return Sensitivity(_finite(name, self._moment.mean()), _finite(name, rows))
+
+
+def _outputs(
+    module: nn.Module, batches: Sequence[Batch], progress: Progress | None
+) -> Iterator[torch.Tensor]:
+    """The output of each batch; progress is reported when the work on it is done."""
+    if len(batches) == 0:
+        raise CalibrationError("there are no calibration batches: give at least one")
+    report = progress or silent
+    for number, batch in enumerate(batches):
+        yield run(module, batch, number=number)
+        report("calibration", number + 1, len(batches), {})
+
+
+@contextmanager
+def _differentiable(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode with gradients, whatever the caller has switched off."""
+    # cuDNN's recurrent kernels have no backward pass in evaluation mode.
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    kernels = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+    with evaluation(module), torch.inference_mode(False), torch.enable_grad(), kernels:
+        yield
+
+
+@contextmanager
+def _requiring_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    flags = [(parameter, parameter.requires_grad) for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def _finite(name: str, values: Float64Array) -> Float64Array:
+    if not np.isfinite(values).all():
+        raise CalibrationError(
+            f"the calibration statistics of {name} are not finite: check the batches' range"
+        )
+    array: Float64Array = np.asarray(values)  # NumPy makes scalars of arrays without axes.
+    return array

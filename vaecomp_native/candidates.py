@@ -1,0 +1,274 @@
+"""The codecs that `compress` chooses from: each makes a whole archive in memory."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy.typing as npt
+
+from vaecomp_native import _core
+from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.allocation.originals import kept_apart
+from vaecomp_native.archive import decode
+from vaecomp_native.codecs.exact import encode_exact, encode_lossless
+from vaecomp_native.codecs.residual import encode_matrices, encode_residual
+from vaecomp_native.codecs.sections import EncodedTensors, SectionKind, encode_raw
+from vaecomp_native.codecs.vae import encode_vae
+from vaecomp_native.errors import TrainingError, UnreachableError
+from vaecomp_native.jobs import Codec, Job
+from vaecomp_native.kernels import digest
+from vaecomp_native.quantisation.feedback import OutOfRangeError
+from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.state_dict import StateDict, is_delicate
+
+Array = npt.NDArray[Any]
+COARSE_DISTORTION = 0.25
+"""Of a decoder that a residual corrects: a finer one costs more than it saves."""
+SIZE_TOLERANCE = 0.01
+SIZE_ATTEMPTS = 6
+TENSOR_CODECS = {"latents": "latent", "residual": "residual", "lossless": "lossless", "raw": "raw"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An archive that a codec made, and how."""
+
+    codec: Codec
+    data: bytes
+    decoded: Mapping[str, Array]
+    history: Sequence[Mapping[str, float]] = ()
+    rate_weight: float | None = None
+    score_original: float | None = None
+    score: float | None = None
+    kept_exact: frozenset[str] = frozenset()
+    """Tensors whose values are too far apart for the fit's steps."""
+
+
+Maker = Callable[[Fit], Candidate]
+
+
+def encode_raw_archive(job: Job) -> Candidate:
+    """Everything as it is."""
+    return _candidate(job, "raw", [encode_raw(job.state.arrays)])
+
+
+def encode_lossless_archive(job: Job) -> Candidate:
+    """Everything bit for bit, entropy-coded."""
+    return _candidate(job, "lossless", [encode_lossless(job.state.arrays)])
+
+
+def encode_vae_archive(job: Job) -> Candidate:
+    """The latent codec."""
+    lossy = {name: array for name, array in job.floats.items() if not is_delicate(array)}
+    parts = [_encode_vae(job, lossy, **job.vae)] if lossy else []
+    return _candidate(job, "vae", [*parts, *_exact(job.others(lossy))])
+
+
+def encode_residual_archives(
+    job: Job, codecs: Sequence[Codec], original: float | None
+) -> tuple[list[Candidate], dict[Codec, str]]:
+    """Archives of "residual" or "vae+residual", or both, the first of `codecs` at the job's target.
+
+    The others share its rate weight; why one of them made none is the second result. `original` is the score before. Raises
+    UnreachableError, naming what can be reached, and what the first codec raises.
+    """
+    skipped: dict[Codec, str] = {}
+    with fitting(job.floats, job.quantiser, job.calibration, job.threads, job.progress) as fitter:
+        makers: dict[Codec, Maker] = {
+            "residual": functools.partial(_assemble_residual, job),
+            "vae+residual": _DecoderAndResidual(job, fitter),
+        }
+        first, *others = codecs
+        candidate, fit = _fitted(job, fitter, original, makers[first])
+        made = [candidate]
+        for codec in others:
+            try:
+                made.append(makers[codec](fit))
+            except TrainingError as error:
+                skipped[codec] = str(error)
+    return made, skipped
+
+
+def scored(job: Job, candidates: Sequence[Candidate], original: float | None) -> list[Candidate]:
+    """Candidates with the scores of what their archives decode to, if there is a score."""
+    if original is None or job.calibration is None:
+        return list(candidates)
+    result = []
+    with (
+        kept_apart(job.floats) as floats,
+        workbench(floats, replace(job.calibration, batches=())).restored() as bench,
+    ):
+        for candidate in candidates:
+            arrays = decode(candidate.data, threads=job.threads)
+            bench.replace({name: arrays[name] for name in floats})
+            score = call_evaluate(job.calibration)
+            result.append(replace(candidate, score_original=original, score=score))
+    return result
+
+
+def _fitted(job: Job, fitter: Fitter, original: float | None, make: Maker) -> tuple[Candidate, Fit]:
+    target = job.target
+    if target.file_bytes is not None:
+        return _of_size(target.file_bytes, fitter, make)
+    if target.max_loss is not None:
+        assert original is not None
+        fit = fitter.keeping_score(original - target.max_loss)
+    elif target.rate_weight is not None:
+        fit = fitter.at_rate_weight(target.rate_weight)
+    else:
+        assert target.weight_bits is not None
+        fit = fitter.at_bits(target.weight_bits * fitter.encoder.parameters)
+    return make(fit), fit
+
+
+def _of_size(goal: int, fitter: Fitter, make: Maker) -> tuple[Candidate, Fit]:
+    """The largest archive found that is no larger than `goal` bytes."""
+    asked = 8.0 * goal
+    best: tuple[Candidate, Fit] | None = None
+    sizes: list[int] = []
+    for _ in range(SIZE_ATTEMPTS):
+        fit = fitter.at_bits(asked)
+        candidate = make(fit)
+        size, ideal = len(candidate.data), fit.encoding.ideal_bits
+        sizes.append(size)
+        if size <= goal and (best is None or size > len(best[0].data)):
+            best = candidate, fit
+        del candidate, fit  # of a large model one is enough
+        if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
+            break
+        # What does not shrink with the symbols is paid first.
+        fixed = max(8.0 * size - ideal, 0.0)
+        wanted = max(8.0 * (1 - SIZE_TOLERANCE / 2) * goal - fixed, ideal / 16)
+        if size <= goal and math.isclose(wanted, asked, rel_tol=SIZE_TOLERANCE / 10):
+            break
+        # Not every size has a rate weight: ask for less until something smaller comes.
+        excess = 8.0 * (size - goal)
+        asked = wanted if excess <= 0 or wanted < asked else max(asked - 1.5 * excess, asked / 2)
+    if best is None:
+        raise UnreachableError(
+            f"no archive of {goal:,} bytes was found; the smallest tried has {min(sizes):,}: "
+            "ask for more bytes or bits_per_weight"
+        )
+    return best
+
+
+def _assemble_residual(job: Job, fit: Fit) -> Candidate:
+    matrices = fit.encoding.matrices
+    lossy = {name: array for name, array in job.state.arrays.items() if name in matrices}
+    parts = [encode_residual(lossy, matrices)] if lossy else []
+    return _of_fit(_candidate(job, "residual", [*parts, *_exact(job.others(lossy))]), fit)
+
+
+class _DecoderAndResidual:
+    """A small decoder's output as the base, and what it leaves quantised as the weights themselves were.
+
+    Vectors have no base: they take few bytes and need more precision than a decoder has.
+    """
+
+    def __init__(self, job: Job, fitter: Fitter) -> None:
+        self._job = job
+        self._fitter = fitter
+        self._bases: dict[tuple[str, ...], EncodedTensors] = {}
+
+    def __call__(self, fit: Fit) -> Candidate:
+        """The archive of a fit. Raises TrainingError."""
+        job, encoder = self._job, self._fitter.encoder
+        quantised = [name for name in job.state.names if name in fit.encoding.matrices]
+        vectors = {
+            name: encoder.arrays[name] for name in quantised if encoder.arrays[name].ndim < 2
+        }
+        based = {name: encoder.arrays[name] for name in quantised if name not in vectors}
+        vae = self._base(based) if based else EncodedTensors([], {})
+        rest = vectors | {name: array - vae.decoded[name] for name, array in based.items()}
+        matrices = self._quantise(rest, fit)
+        parts = [_on_base(vae, matrices)] if based else []
+        parts += [encode_residual(vectors, matrices)] if vectors else []
+        exact = _exact(job.others(rest))
+        return _of_fit(_candidate(job, "vae+residual", [*parts, *exact]), fit)
+
+    def _base(self, lossy: Mapping[str, Array]) -> EncodedTensors:
+        names = tuple(lossy)
+        if names not in self._bases:
+            options = {**self._job.vae, "decoder": "compact", "distortion": COARSE_DISTORTION}
+            self._bases[names] = _encode_vae(self._job, lossy, **options)
+        return self._bases[names]
+
+    def _quantise(self, rest: Mapping[str, Array], fit: Fit) -> dict[str, QuantisedMatrix]:
+        encoder = self._fitter.encoder
+        weight = fit.rate_weight * self._fitter.unit
+        matrices: dict[str, QuantisedMatrix] = {}
+        for operator in encoder.operators:
+            if operator.weights[0] not in rest:
+                continue
+            try:
+                matrices |= operator.quantise(
+                    operator.matrix(rest), weight, encoder.quantiser, self._job.threads
+                )
+            except OutOfRangeError:
+                raise TrainingError(
+                    f"the decoder leaves values of {operator.name} too far from zero: "
+                    "train it longer, or use codec='residual'"
+                ) from None
+        return matrices
+
+
+def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantisedMatrix]) -> EncodedTensors:
+    """The decoder's sections, and one with what is added to its output."""
+    decoded = {
+        name: base + matrices[name].values().reshape(base.shape)
+        for name, base in vae.decoded.items()
+    }
+    # The latents are the second section of the file, and the format counts from 1 here.
+    section = encode_matrices([matrices[name] for name in decoded], base=2)
+    return EncodedTensors([*vae.sections, ("residual", section)], decoded, vae.history)
+
+
+def _of_fit(candidate: Candidate, fit: Fit) -> Candidate:
+    unquantisable = fit.encoding.unquantisable
+    return replace(candidate, rate_weight=fit.rate_weight, kept_exact=unquantisable)
+
+
+def _encode_vae(job: Job, lossy: Mapping[str, Array], **options: Any) -> EncodedTensors:
+    return encode_vae(
+        lossy,
+        chunk_length=job.chunk_length,
+        progress=job.progress,
+        threads=job.threads,
+        **options,
+    )
+
+
+def _exact(arrays: Mapping[str, Array]) -> list[EncodedTensors]:
+    return [encode_exact(arrays)] if arrays else []
+
+
+def _candidate(job: Job, codec: Codec, parts: Sequence[EncodedTensors]) -> Candidate:
+    # Not a dict of all arrays: a part may compute each when asked for.
+    decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
+    history = [epoch for part in parts for epoch in part.history]
+    return Candidate(codec, _assemble(job.state, parts), decoded, history)
+
+
+def _assemble(state: StateDict, encoded: Sequence[EncodedTensors]) -> bytes:
+    """The file's bytes; tensors are listed in the state dict's order."""
+    sections: list[tuple[SectionKind, bytes]] = []
+    home: dict[str, tuple[int, EncodedTensors]] = {}
+    for part in encoded:
+        sections += part.sections
+        home |= dict.fromkeys(part.decoded, (len(sections) - 1, part))
+    order = {name: i for i, name in enumerate(state.names)}
+    rows: list[tuple[Any, ...]] = []
+    for name in state.names:
+        if name in state.aliases:
+            rows.append((name, "alias", order[state.aliases[name]]))
+            continue
+        section, part = home[name]
+        array = part.decoded[name]
+        codec = TENSOR_CODECS[sections[section][0]]
+        rows.append((name, codec, array.shape, array.dtype, section, digest(array)))
+    return _core.write_archive(sorted(state.metadata.items()), sections, rows)

@@ -1,0 +1,93 @@
+"""The page of the rate experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vaecomp_native.evaluation.nncodec import NONWEIGHT_QP
+from vaecomp_native.experiments.report import figures, render
+from vaecomp_native.zoo.networks import LAYERS
+
+if TYPE_CHECKING:
+    from vaecomp_native.experiments.rate import ChosenFile, RateResult
+
+OURS, THEIRS = "residual", "nncodec"
+"""The two codecs that are set against each other."""
+
+COLOURS: dict[str, str] = {
+    "residual": "#2f86c9",
+    "nncodec": "#d55e00",
+    "residual-uniform": "#8c8c8c",
+    "residual-ecsq": "#009e73",
+    "residual-ecsq-lloyd": "#cc79a7",
+    "residual-kmeans": "#e69f00",
+    "residual-vbq": "#8a6fd1",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network at one allowed loss: this package's file and nncodec's, where there is one."""
+
+    model: str
+    allowed_loss: float
+    ours: ChosenFile | None
+    theirs: ChosenFile | None
+
+    @property
+    def smaller(self) -> float | None:
+        """By how many percent this package's file is smaller; None without one of the two."""
+        if self.ours is None or self.theirs is None:
+            return None
+        return 100.0 * (1 - self.ours.bytes / self.theirs.bytes)
+
+
+def comparisons(results: Sequence[ChosenFile]) -> list[Comparison]:
+    """Network by network and loss by loss, in the results' order."""
+    found = {(row.model, row.allowed_loss, row.codec): row for row in results}
+    pairs = dict.fromkeys((row.model, row.allowed_loss) for row in results)
+    return [
+        Comparison(model, loss, found.get((model, loss, OURS)), found.get((model, loss, THEIRS)))
+        for model, loss in pairs
+    ]
+
+
+def render_rate(result: RateResult) -> str:
+    """The HTML page of the networks that are finished."""
+    losses = sorted({row.allowed_loss for row in result.results})
+    points = [point for model in result.models.values() for point in model.points]
+    return render(
+        "rate.html.j2",
+        result=result,
+        settings=result.settings,
+        machine=result.machine,
+        layers=LAYERS,
+        losses=losses,
+        codecs=list(dict.fromkeys(point.codec for point in points)),
+        qps=sorted({int(p.setting["qp"]) for p in points if p.codec == THEIRS}),
+        nonweight_qp=NONWEIGHT_QP,
+        comparisons=comparisons(result.results),
+        ratios={
+            (row.model, row.codec, row.allowed_loss): row.ratio_self_contained
+            for row in result.results
+        },
+        curves_figure=figures.rate_curves(
+            {name.upper(): _series(result, name) for name in result.models}, losses
+        ),
+    )
+
+
+def _series(result: RateResult, name: str) -> list[figures.RateSeries]:
+    points = result.models[name].points
+    return [
+        figures.RateSeries(
+            codec,
+            colour,
+            [(p.validation_loss, p.ratio_self_contained) for p in points if p.codec == codec],
+            bold=codec in (OURS, THEIRS),
+        )
+        for codec, colour in COLOURS.items()
+        if any(p.codec == codec for p in points)
+    ]

@@ -1,0 +1,215 @@
+"""What is asked of `compress` and `plan`, checked: the weights, the target, the calibration."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.allocation.fit import Calibration
+from vaecomp_native.allocation.operators import QUANTISERS
+from vaecomp_native.codecs.vae import DECODERS
+from vaecomp_native.errors import CalibrationError
+from vaecomp_native.progress import Progress
+from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
+from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite, read_state_dict
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaecomp_native.state_dict import Weights
+
+Array = npt.NDArray[Any]
+Codec = Literal["residual", "vae+residual", "lossless", "vae", "raw"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+Quantiser = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
+Divergence = Literal["kl", "mse"]
+DEFAULT_BITS_PER_WEIGHT = 5.0
+"""Without calibration most networks lose nothing that one can measure."""
+LARGEST_VALUE = 1e15
+"""Of a tensor that lossy codecs take on: squares of weights and of their reciprocals must fit in float32."""
+FLOAT16_LIMIT = 32_752.0
+"""Decoded values may be larger than the original ones, and must be finite."""
+COMMON_SHARE = 0.99
+"""The share of a tensor's values that its outliers are measured by."""
+OUTLIERS = ("outliers", "values out of range")
+"""What makes a float tensor unsuitable, and its owner will want to know."""
+KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a codec aims at; one of the four is given.
+
+    `weight_bits` are about the bits of each quantised weight; `file_bytes` bounds the whole file; `rate_weight` is what a bit must save, relative to
+    the cost of losing a weight; `max_loss` is what the score may fall by.
+    """
+
+    weight_bits: float | None = None
+    file_bytes: int | None = None
+    rate_weight: float | None = None
+    max_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `compress`, checked: what every codec needs."""
+
+    state: StateDict
+    target: Target
+    quantiser: str
+    calibration: Calibration | None
+    vae: Mapping[str, Any]
+    chunk_length: int
+    threads: int
+    progress: Progress
+
+    @cached_property
+    def unsuitable(self) -> dict[str, str]:
+        """Tensors that no lossy codec may change, and why."""
+        reasons = {name: _why_exact(array) for name, array in self.state.arrays.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    @property
+    def outliers(self) -> frozenset[str]:
+        """Float tensors that no lossy codec may change because of their values."""
+        return frozenset(name for name, why in self.unsuitable.items() if why in OUTLIERS)
+
+    @cached_property
+    def floats(self) -> dict[str, Array]:
+        """Tensors that a lossy codec may change."""
+        return self.others(self.unsuitable)
+
+    def others(self, names: Mapping[str, Any]) -> dict[str, Array]:
+        """Tensors that are not among `names`."""
+        return {name: array for name, array in self.state.arrays.items() if name not in names}
+
+
+def make_job(
+    weights: Weights,
+    *,
+    codec: str,
+    quantiser: str,
+    bits_per_weight: float | None,
+    target_bytes: int | None,
+    rate_weight: float | None,
+    max_loss: float | None,
+    calibration: Iterable[Any] | None,
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    divergence: str,
+    chunk_length: int,
+    vae: Mapping[str, Any],
+    threads: int,
+    progress: Progress,
+) -> Job:
+    """Check the arguments of `compress` and read the weights; raises what its documentation says."""
+    _check_choice("codec", codec, ("auto", *CODECS))
+    _check_choice("quantiser", quantiser, QUANTISERS)
+    _check_choice("divergence", divergence, get_args(Divergence))
+    _check_choice("decoder", vae["decoder"], DECODERS)
+    if chunk_length < 1:
+        raise ValueError(f"chunk_length is {chunk_length}; it must be at least 1")
+    state = read_state_dict(weights)
+    check_finite(state)
+    return Job(
+        state,
+        _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
+        quantiser,
+        _calibration(weights, calibration, evaluate, max_loss, divergence),
+        vae,
+        chunk_length,
+        threads,
+        progress,
+    )
+
+
+def _target(
+    bits_per_weight: float | None,
+    target_bytes: int | None,
+    rate_weight: float | None,
+    max_loss: float | None,
+    parameters: int,
+) -> Target:
+    given = {
+        "bits_per_weight": bits_per_weight,
+        "target_bytes": target_bytes,
+        "rate_weight": rate_weight,
+        "max_loss": max_loss,
+    }
+    named = {name: value for name, value in given.items() if value is not None}
+    if len(named) > 1:
+        raise ValueError(f"{' and '.join(named)} are given; give one of them")
+    for name, value in named.items():
+        in_range = value >= 0 if name == "max_loss" else value > 0
+        if not (in_range and math.isfinite(value)):
+            least = "at least 0" if name == "max_loss" else "above 0"
+            raise ValueError(f"{name} is {value}; it must be a finite number {least}")
+    if not named:
+        return Target(weight_bits=DEFAULT_BITS_PER_WEIGHT)
+    if bits_per_weight is not None:
+        target_bytes = math.floor(bits_per_weight * parameters / 8)
+    return Target(file_bytes=target_bytes, rate_weight=rate_weight, max_loss=max_loss)
+
+
+def _calibration(
+    weights: Weights,
+    batches: Iterable[Any] | None,
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    max_loss: float | None,
+    divergence: str,
+) -> Calibration | None:
+    if max_loss is not None and evaluate is None:
+        raise ValueError("max_loss needs evaluate, a function that scores the module")
+    if batches is None and evaluate is None:
+        return None
+    torch_module = sys.modules.get("torch")
+    if torch_module is None or not isinstance(weights, torch_module.nn.Module):
+        raise ValueError(
+            "calibration and evaluate run the model: give a torch module instead of weights alone"
+        )
+    if isinstance(batches, (torch_module.Tensor, Mapping)):
+        raise ValueError("calibration is one batch; give a list of batches")
+    listed = [] if batches is None else list(batches)
+    if batches is not None and not listed:
+        raise CalibrationError("there are no calibration batches: give at least one")
+    return Calibration(weights, listed, evaluate, divergence)
+
+
+def _why_exact(array: Array) -> str | None:
+    """Why no lossy codec can take a tensor on, if none can."""
+    if array.dtype.name not in LATENT_DTYPES:
+        return KINDS.get(array.dtype.kind) or str(array.dtype.name)
+    if array.size == 0:
+        return "empty"
+    values = array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+    largest = float(max(values.max(), -values.min()))
+    limit = FLOAT16_LIMIT if array.dtype == np.float16 else LARGEST_VALUE
+    if largest > limit or 0 < largest < 1 / LARGEST_VALUE:
+        return OUTLIERS[1]
+    return OUTLIERS[0] if _has_outliers(values.ravel(), largest) else None
+
+
+def _has_outliers(values: Array, largest: float) -> bool:
+    """Whether steps that reach the largest value would make the others zeros.
+
+    The others are all but the largest hundredth, at least one; where they are zeros anyway, nothing is lost.
+    """
+    count = min(math.ceil(COMMON_SHARE * values.size), values.size - 1)
+    mean = float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
+    # Nearly always this bound is enough, and nothing need be sorted.
+    at_least = mean - (1 - count / values.size) * largest**2
+    if count == 0 or (at_least > 0 and largest <= LARGEST_SYMBOL * math.sqrt(at_least)):
+        return False
+    others = np.partition(np.abs(values), count - 1)[:count].astype(np.float64)
+    return largest > LARGEST_SYMBOL * math.sqrt(float(np.square(others).mean())) > 0
+
+
+def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option} is {value!r}; choose one of {', '.join(choices)}")

@@ -1,0 +1,215 @@
+"""What `compress` would do with weights, before it does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from vaecomp_native.allocation.operators import by_themselves
+from vaecomp_native.codecs.vae import DecoderKind
+from vaecomp_native.compression import AUTO, EXACT, obstacles_to
+from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
+from vaecomp_native.progress import silent
+from vaecomp_native.state_dict import delicacy, is_delicate
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaecomp_native.state_dict import Weights
+
+Treatment = Literal["residual", "latent", "exact", "alias"]
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """What would become of a tensor.
+
+    `bytes` are those of its elements, 0 for an alias. `operator` names the tensors' group that is quantised together, and `calibrated` says
+    whether calibration measures what its errors cost; both are None where nothing is quantised. `reason` is why a tensor stays exact, or
+    the tensor that an alias shares its data with.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    treatment: Treatment
+    operator: str | None = None
+    calibrated: bool | None = None
+    reason: str | None = None
+
+    @property
+    def description(self) -> str:
+        """The treatment in words."""
+        if self.treatment == "alias":
+            return f"alias of {self.reason}"
+        if self.treatment == "exact":
+            return f"exact ({self.reason})"
+        if self.operator is None:
+            return self.treatment
+        measured = "calibrated" if self.calibrated else "data-free"
+        if self.operator == self.name:
+            return f"residual ({measured})"
+        return f"residual as part of operator {self.operator} ({measured})"
+
+
+@dataclass(frozen=True)
+class PlannedCodec:
+    """A codec that would be tried; `obstacle` says why it would not."""
+
+    codec: Codec
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `compress` would do.
+
+    `tensors` are in the archive's order, treated as by the residual codec if the codec is "auto". `codecs` are those that would be compared.
+    The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
+    """
+
+    tensors: Sequence[PlannedTensor]
+    codecs: Sequence[PlannedCodec]
+    quantiser: str
+    parameters: int
+    raw_bytes: int
+    target: Target
+
+    @property
+    def estimated_bytes(self) -> int | None:
+        """About the size of the file, where the target fixes it."""
+        codecs = {one.codec for one in self.codecs if one.obstacle is None}
+        if codecs == {"raw"}:
+            return self.raw_bytes
+        if not codecs & {"residual", "vae+residual"}:
+            return None
+        if self.target.weight_bits is None:
+            return self.target.file_bytes
+        exact = sum(one.bytes for one in self.tensors if one.treatment == "exact")
+        quantised = sum(math.prod(one.shape) for one in self.tensors if one.treatment == "residual")
+        return exact + math.ceil(self.target.weight_bits * quantised / 8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        tensors = [asdict(one) | {"description": one.description} for one in self.tensors]
+        return asdict(self) | {"tensors": tensors, "estimated_bytes": self.estimated_bytes}
+
+
+def plan(
+    weights: Weights,
+    *,
+    codec: Codec | Literal["auto"] = "auto",
+    quantiser: Quantiser = "feedback",
+    bits_per_weight: float | None = None,
+    target_bytes: int | None = None,
+    rate_weight: float | None = None,
+    max_loss: float | None = None,
+    calibration: Iterable[Any] | None = None,
+    evaluate: Callable[[torch.nn.Module], float] | None = None,
+    divergence: Divergence = "kl",
+    decoder: DecoderKind = "compact",
+    chunk_length: int = 2048,
+) -> Plan:
+    """What `compress` would do with the same arguments, without doing it.
+
+    Nothing is written, and no score is asked for. With `calibration` the module runs on the first batch, to find its linear
+    operators, and is left as it was. An iterator of batches is used up: give `plan` and `compress` a list.
+
+    Whether a tensor that calibration never uses is quantised without sensitivity, and whether a tensor is stored without loss because the
+    target's steps are too small for it, shows in `compress` only, which warns.
+
+    Raises:
+        WeightsError, CalibrationError, ValueError: as `compress` does.
+    """
+    job = make_job(
+        weights,
+        codec=codec,
+        quantiser=quantiser,
+        bits_per_weight=bits_per_weight,
+        target_bytes=target_bytes,
+        rate_weight=rate_weight,
+        max_loss=max_loss,
+        calibration=calibration,
+        evaluate=evaluate,
+        divergence=divergence,
+        chunk_length=chunk_length,
+        vae={"decoder": decoder},
+        threads=0,
+        progress=silent,
+    )
+    obstacles = obstacles_to(job, codec)
+    return Plan(
+        tensors=_tensors(job, codec),
+        codecs=[
+            PlannedCodec(one, obstacles.get(one)) for one in (AUTO if codec == "auto" else [codec])
+        ],
+        quantiser=quantiser,
+        parameters=job.state.parameters,
+        raw_bytes=sum(array.nbytes for array in job.state.arrays.values()),
+        target=job.target,
+    )
+
+
+def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
+    lossy = _lossy(job, codec)
+    planned: dict[str, PlannedTensor] = {}
+    for name in job.state.names:
+        if name in job.state.aliases:
+            owner = job.state.aliases[name]
+            array = job.state.arrays[owner]
+            fields: Mapping[str, Any] = {"treatment": "alias", "reason": owner, "bytes": 0}
+        else:
+            array = job.state.arrays[name]
+            fields = lossy.get(name) or {
+                "treatment": "exact",
+                "reason": _why_exact(job, codec, name),
+            }
+            fields = {"bytes": array.nbytes, **fields}
+        planned[name] = PlannedTensor(name, array.shape, array.dtype.name, **fields)
+    return list(planned.values())
+
+
+def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
+    """Fields of the tensors that are not kept exactly."""
+    if codec in EXACT:
+        return {}
+    if codec == "vae":
+        return {
+            name: {"treatment": "latent"}
+            for name, array in job.floats.items()
+            if not is_delicate(array)
+        }
+    operators, calibrated = _operators(job)
+    return {
+        name: {
+            "treatment": "residual",
+            "operator": operator,
+            "calibrated": name in calibrated,
+        }
+        for name, operator in operators.items()
+    }
+
+
+def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
+    """The operator of each tensor that is quantised, and the tensors whose sensitivity is measured."""
+    if job.calibration is None or not job.calibration.batches:
+        return {name: name for name in by_themselves(job.floats)}, frozenset()
+    from vaecomp_native.allocation.calibrated import usable_maps
+
+    module = job.calibration.module
+    maps = usable_maps(module, job.calibration.batches[0], job.floats)
+    operators = {name: one.name for one in maps for name in one.parameters}
+    alone = by_themselves(job.floats, operators)
+    parameters = dict(module.named_parameters(remove_duplicate=False)).keys()
+    return operators | {name: name for name in alone}, frozenset(operators) | {
+        name for name in alone if name in parameters
+    }
+
+
+def _why_exact(job: Job, codec: str, name: str) -> str:
+    if codec in EXACT:
+        return f"codec {codec}"
+    return job.unsuitable.get(name) or delicacy(job.state.arrays[name]) or "not quantised"

@@ -1,0 +1,1 @@
+"""How numbers become integer symbols and a step or a codebook."""

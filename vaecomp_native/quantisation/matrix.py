@@ -1,0 +1,95 @@
+"""A quantised matrix: integer symbols and what turns them back into numbers (format.md, Residual)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+LARGEST_SYMBOL = 2047
+"""A frequency table spans at most 4,096 symbols."""
+SLAB_ELEMENTS = 1 << 18
+ROOT_TWO = np.float32(1.4142135)
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """What symbols `first`, `first + 1`, ... mean: float32 [size], each a bfloat16 number."""
+
+    first: int
+    values: Float32Array
+
+
+@dataclass(frozen=True)
+class QuantisedMatrix:
+    """Symbols int16 or int32 [R, C] with a step or a codebook, and scales of rows and columns in half octaves.
+
+    Element (i, j) is level(q) * step * 2^((row_exponents[i] + column_exponents[j]) / 2), where level(q) is q itself or
+    the codebook's entry. `step` is a positive bfloat16 number; exponents are int8 [R] and [C], or None for zeros.
+    """
+
+    symbols: npt.NDArray[np.signedinteger[Any]]
+    step: float = 1.0
+    codebook: Codebook | None = None
+    row_exponents: npt.NDArray[np.int8] | None = None
+    column_exponents: npt.NDArray[np.int8] | None = None
+
+    def values(self) -> Float32Array:
+        """The numbers float32 [R, C], to the last bit what an archive decodes to."""
+        result = np.empty(self.symbols.shape, np.float32)
+        for rows in slabs(self.symbols.shape):
+            result[rows] = self._levels(self.symbols[rows]) * self._scales(rows)
+        return result
+
+    def columns(self, start: int, stop: int) -> QuantisedMatrix:
+        """Columns start to stop - 1."""
+        exponents = self.column_exponents
+        return replace(
+            self,
+            symbols=np.ascontiguousarray(self.symbols[:, start:stop]),
+            column_exponents=None if exponents is None else exponents[start:stop],
+        )
+
+    def _levels(self, symbols: npt.NDArray[Any]) -> Float32Array:
+        if self.codebook is None:
+            return symbols.astype(np.float32)
+        return self.codebook.values[symbols.astype(np.int64) - self.codebook.first]
+
+    def _scales(self, rows: slice) -> Float32Array:
+        exponents = np.zeros((1, 1), np.int32)
+        if self.row_exponents is not None:
+            exponents = exponents + self.row_exponents[rows, None]
+        if self.column_exponents is not None:
+            exponents = exponents + self.column_exponents
+        lowest = int(exponents.min(initial=0))
+        table = scales(self.step, np.arange(lowest, int(exponents.max(initial=0)) + 1))
+        found: Float32Array = table[exponents - lowest]
+        return found
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cuts the rows of a matrix of this shape so that temporary arrays stay small beside a large one."""
+    rows, columns = shape
+    step = max(1, SLAB_ELEMENTS // max(columns, 1))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
+
+
+def scales(step: float, exponents: npt.NDArray[Any]) -> Float32Array:
+    """`step` * 2^(exponents / 2) in float32: one rounding for the odd ones, the power of two exact."""
+    odd = np.where(exponents % 2 == 1, np.float32(step) * ROOT_TWO, np.float32(step))
+    scaled: Float32Array = np.ldexp(odd, exponents // 2)
+    return scaled
+
+
+def to_bfloat16(values: npt.ArrayLike) -> Float32Array:
+    """The nearest bfloat16 numbers (ties to even), as float32."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded: Float32Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(
+        np.float32
+    )
+    return rounded

@@ -1,0 +1,71 @@
+"""Quantisation column by column with error feedback (docs/quantisation.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Symbols = npt.NDArray[np.int32]
+
+
+def feedback_quantise(
+    values: Float32Array,
+    feedback: Float32Array | None,
+    curvature: Float32Array,
+    row_weights: Float32Array,
+    row_scales: Float32Array,
+    column_scales: Float32Array,
+    rate_weight: float,
+    bits: Float32Array,
+    first: int,
+    row_levels: npt.NDArray[np.uint8],
+    column_levels: npt.NDArray[np.uint8],
+) -> Symbols:
+    """Symbols int32 [R, C] of a matrix.
+
+    Args:
+        values: float32 [R, C].
+        feedback: float32 [C, C], of which row j says how much of column j's error the columns behind
+            it take over; None if columns are independent.
+        curvature: float32 [C], what an error costs in its column.
+        row_weights: float32 [R], the same for rows.
+        row_scales: float32 [R], whose products with ``column_scales`` are the elements' steps.
+        column_scales: float32 [C].
+        rate_weight: the cost of a bit.
+        bits: float32 [T, N], what symbols ``first``, ``first + 1``, ... cost under each table.
+        first: at most 0; ``bits`` has an entry for 0.
+        row_levels: uint8 [R], whose sums with ``column_levels`` are the elements' tables.
+        column_levels: uint8 [C].
+    """
+    rest = values.copy()  # what is left to quantise
+    symbols = np.empty(values.shape, np.int32)
+    tables = np.minimum(row_levels[:, None].astype(np.int64) + column_levels, len(bits) - 1)
+    price = np.float32(rate_weight) * bits
+    for j in range(values.shape[1]):
+        scale = row_scales * column_scales[j]
+        weight = row_weights * curvature[j] * scale * scale
+        symbols[:, j] = choose(rest[:, j] / scale, weight, price[tables[:, j]], first)
+        if feedback is not None:
+            error = rest[:, j] - symbols[:, j].astype(np.float32) * scale
+            rest[:, j + 1 :] -= error[:, None] * feedback[j, j + 1 :]
+    return symbols
+
+
+def choose(levels: Float32Array, weight: Float32Array, prices: Float32Array, first: int) -> Symbols:
+    """The nearest symbol [R], its neighbour towards zero, or zero: the first of the cheapest.
+
+    ``levels`` are values in steps, ``weight`` what the square of an error of one step costs, ``prices``
+    [R, N] what each symbol costs.
+    """
+    last = first + prices.shape[1] - 1
+    nearest = np.rint(np.clip(levels, np.float32(first), np.float32(last))).astype(np.int32)
+    candidates: npt.NDArray[Any] = np.stack(
+        [nearest, nearest - np.sign(nearest), np.zeros_like(nearest)], 1
+    )
+    errors = levels[:, None] - candidates.astype(np.float32)
+    costs = weight[:, None] * errors * errors
+    costs += np.take_along_axis(prices, candidates - first, 1)
+    return np.asarray(np.take_along_axis(candidates, costs.argmin(1)[:, None], 1)[:, 0])

@@ -84,9 +84,9 @@ Sample make_sample(std::optional<Change> change = {}) {
 
     const auto first_symbols = testing::random_integers<std::int32_t>(20, -3, 3, 4);
     const auto second_symbols = testing::random_integers<std::int32_t>(6, -1, 2, 5);
-    const std::vector<std::int16_t> first(first_symbols.begin(), first_symbols.end());
-    const std::vector<std::int16_t> second(second_symbols.begin(), second_symbols.end());
-    const std::vector<Symbols> symbols = {first, second};
+    const std::vector<std::int16_t> narrow(first_symbols.begin(), first_symbols.end());
+    const std::vector<std::int16_t> narrow_codes(second_symbols.begin(), second_symbols.end());
+    const std::vector<Symbols> symbols = {narrow, narrow_codes};
     sample.quantised = values_of(matrices()[0], first_symbols);
     sample.from_codebook = values_of(matrices()[1], second_symbols);
     auto residual = encode_residual(std::nullopt, matrices(), symbols);

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vaecomp_native.allocation.operators import Operator
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.entropy import total_bits
-from vaecomp_native.quantisation.feedback import Curvature, OutOfRangeError
+from vaecomp_native.quantisation.feedback import DAMPING, Curvature, OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Encoder:
     With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
     an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
     the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
+    `damping` is that of the inputs' second moments then.
     """
 
     operators: Sequence[Operator]
@@ -58,6 +59,7 @@ class Encoder:
     threads: int
     bench: Workbench | None = None
     maps: Mapping[str, LinearMap] | None = None
+    damping: float = DAMPING
 
     @property
     def parameters(self) -> int:
@@ -105,7 +107,7 @@ class Encoder:
         ridge = np.eye(len(now)) * max(RIDGE * float(np.diagonal(now).mean()), 1e-30)
         refitted = np.linalg.solve(now + ridge, (matrix @ (cross + ridge)).T).T
         strength = RECURRENT_STRENGTH if len(operator.weights) > 1 else 1.0
-        curvature = Curvature.of(now, bool(operator.biases))
+        curvature = Curvature.of(now, bool(operator.biases), self.damping)
         target = matrix + strength * (refitted - matrix)
         return dataclasses.replace(operator, curvature=curvature), target.astype(np.float32)
 

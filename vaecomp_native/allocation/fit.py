@@ -15,6 +15,7 @@ from vaecomp_native.allocation.operators import Operator, by_themselves, data_fr
 from vaecomp_native.allocation.originals import kept_apart
 from vaecomp_native.allocation.search import (
     FINEST_BITS,
+    best_encoding,
     equalise,
     largest_keeping,
     rate_weight_for_bits,
@@ -72,11 +73,6 @@ class Fitter:
         """The operators with the multipliers that were found last."""
         return self._encoder
 
-    @property
-    def scores(self) -> bool:
-        """Whether there is a score to ask for."""
-        return self._calibration is not None and self._calibration.evaluate is not None
-
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """The encoding at a relative rate weight."""
         self._equalise(rate_weight * self.unit)
@@ -108,12 +104,6 @@ class Fitter:
             )
         return self._encode(found)
 
-    def score(self, arrays: Mapping[str, Array]) -> float:
-        """The caller's score of the module with these tensors. Raises CalibrationError if it fails."""
-        assert self._encoder.bench is not None
-        self._encoder.bench.replace(arrays)
-        return self.score_now()
-
     def score_now(self) -> float:
         """The caller's score of the module as it is."""
         assert self._calibration is not None
@@ -136,9 +126,10 @@ class Fitter:
         return True
 
     def _encode(self, rate_weight: float) -> Fit:
-        encoding = self._encoder.encode(
-            rate_weight, correct=self._corrects, progress=self._progress
-        )
+        if self._corrects:
+            encoding = best_encoding(self._encoder, rate_weight, self._progress)
+        else:
+            encoding = self._encoder.encode(rate_weight, progress=self._progress)
         return Fit(encoding, rate_weight / self.unit)
 
     def _largest_keeping(

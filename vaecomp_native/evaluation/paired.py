@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-STANDARD_ERRORS = 2.0
+STANDARD_ERRORS = 1.645
+"""95 % of a normal distribution lie below so many standard deviations above its mean."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,7 @@ class PairedLoss:
     standard_error: float
 
     def within(self, allowed: float) -> bool:
-        """Whether the loss with two standard errors added is at most ``allowed`` points.
-
-        So about 39 of 40 files that are chosen keep within it on other samples.
-        """
+        """Whether the loss is at most ``allowed`` points with a confidence of 95 % (one-sided)."""
         return self.points + STANDARD_ERRORS * self.standard_error <= allowed
 
 

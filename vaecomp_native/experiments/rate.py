@@ -1,8 +1,8 @@
 """Size against accuracy on MNIST networks, beside ISO/IEC 15938-17 (nncodec).
 
 Each network is trained once and coded at many operating points of every codec. Curves and choices
-are made on validation digits: for each allowed loss, a codec's smallest file whose loss plus two
-standard errors of the paired difference stays within it. Only the files chosen so are then put
+are made on validation digits: for each allowed loss, a codec's smallest file whose loss stays within it
+with a confidence of 95 %, by the standard error of the paired difference. Only the files chosen so are then put
 before the test digits.
 """
 

@@ -64,13 +64,16 @@ class Curvature:
     mean: Float64Array | None = None
 
     @classmethod
-    def of(cls, moment: Float64Array, bias: bool) -> Curvature:
-        """Factorise a second moment [C, C], with `bias` [C + 1, C + 1]; columns with much energy go first."""
+    def of(cls, moment: Float64Array, bias: bool, damping: float = DAMPING) -> Curvature:
+        """Factorise a second moment [C, C], with `bias` [C + 1, C + 1]; columns with much energy go first.
+
+        `damping` of its mean diagonal is added to its diagonal.
+        """
         columns = len(moment) - bias
         energy = np.diagonal(moment)[:columns]
         order = np.append(np.argsort(-energy, kind="stable"), np.arange(columns, len(moment)))
-        damping = max(DAMPING * float(energy.mean()), 1e-30)
-        regular = moment[np.ix_(order, order)] + np.eye(len(moment)) * damping
+        added = max(damping * float(energy.mean()), 1e-30)
+        regular = moment[np.ix_(order, order)] + np.eye(len(moment)) * added
         # Upper triangular R with R R^T = moment; its inverse is the Cholesky factor of the moment's inverse.
         factor = np.linalg.cholesky(regular[::-1, ::-1])[::-1, ::-1]
         inverse = np.triu(np.linalg.inv(factor))

@@ -15,16 +15,22 @@ from vaecomp_native import reference
 from vaecomp_native.progress import silent
 
 
-@pytest.fixture(scope="module", params=["compact", "paper"])
+@pytest.fixture(scope="module", params=["residual", "compact", "paper"])
 def archive(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     tensors: list[npt.NDArray[np.float32]],
 ) -> tuple[str, bytes]:
-    """Decoder's name and an archive of random weights; training longer would not change the work."""
+    """Kind (the residual codec at 2 bits, or a decoder) and an archive of random weights.
+
+    Training longer would not change the work.
+    """
     path: Path = tmp_path_factory.mktemp("archives") / "lstm.vaec"
     weights = {str(i): tensor for i, tensor in enumerate(tensors)}
-    vc.compress(weights, path, decoder=request.param, epochs=1, progress=silent)
+    if request.param == "residual":
+        vc.compress(weights, path, codec="residual", bits_per_weight=2, progress=silent)
+    else:
+        vc.compress(weights, path, codec="vae", decoder=request.param, epochs=1, progress=silent)
     return request.param, path.read_bytes()
 
 
@@ -32,8 +38,8 @@ def archive(
 def test_decode_archive(
     benchmark: BenchmarkFixture, implementation: str, archive: tuple[str, bytes]
 ) -> None:
-    decoder, data = archive
-    benchmark.group = f"decode, {decoder} decoder"
+    kind, data = archive
+    benchmark.group = f"decode, {kind}"
 
     def native() -> Any:
         return vc.decode(data, threads=1)

@@ -105,7 +105,7 @@ def rate(
     """Draw size against accuracy on MNIST for every quantiser, beside ISO/IEC 15938-17 (nncodec).
 
     Writes DIR/report.html, DIR/rate.json and the files of every point, anew after each network.
-    nncodec comes with pip install "vaecomp_native[bench]".
+    nncodec comes with pip install "vaecomp_native[baselines]".
     """
     names = _split(models, RATE_MODELS)
     check_directory(out)

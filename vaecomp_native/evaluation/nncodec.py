@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-INSTALL = 'pip install "vaecomp_native[bench]"'
+INSTALL = 'pip install "vaecomp_native[baselines]"'
 
 NONWEIGHT_QP = -30
 """Step size of vectors (biases): 2^-7.5, fine enough for the accuracy of the classifiers here.

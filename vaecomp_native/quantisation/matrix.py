@@ -88,8 +88,8 @@ def scales(step: float, exponents: npt.NDArray[Any]) -> Float32Array:
 
 def to_bfloat16(values: npt.ArrayLike) -> Float32Array:
     """The nearest bfloat16 numbers (ties to even), as float32."""
-    bits = np.asarray(values, np.float32).view(np.uint32)
-    rounded: Float32Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(
-        np.float32
-    )
-    return rounded
+    array = np.asarray(values, np.float32)
+    bits = array.reshape(-1).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    result: Float32Array = rounded.view(np.float32).reshape(array.shape)
+    return result

@@ -25,8 +25,6 @@ ROUNDS = 5
 LEAST_ACTIVITY = 0.02
 """Mean magnitude of the symbols of the quietest table to start from."""
 SMOOTHING = 0.02
-TABLE_SYMBOL_BITS = 10
-"""About what a symbol's frequency takes in a table."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from vaecomp_native.allocation import originals as originals_module  # noqa: E402
+from vaecomp_native import scratch as scratch_module  # noqa: E402
 from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps  # noqa: E402
 from vaecomp_native.allocation.encoder import Encoder, Encoding, decoded  # noqa: E402
 from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
@@ -30,7 +29,6 @@ from vaecomp_native.allocation.operators import (  # noqa: E402
     cost_of_all,
     data_free_operator,
 )
-from vaecomp_native.allocation.originals import kept_apart  # noqa: E402
 from vaecomp_native.allocation.search import (  # noqa: E402
     OCTAVE_STEPS,
     equalise,
@@ -44,9 +42,10 @@ from vaecomp_native.calibration import Batch, LinearMap, find_linear_maps, outpu
 from vaecomp_native.errors import CalibrationError, UnreachableError  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
 from vaecomp_native.quantisation.feedback import Curvature, OutOfRangeError  # noqa: E402
+from vaecomp_native.scratch import Scratch  # noqa: E402
 from vaecomp_native.state_dict import read_state_dict  # noqa: E402
 
-from .samples import FLOAT_DTYPES, generators  # noqa: E402
+from .samples import generators  # noqa: E402
 
 Array = npt.NDArray[Any]
 
@@ -106,9 +105,9 @@ def calibrated_encoder(
 ) -> Encoder:
     arrays = arrays_of(module)
     maps = usable_maps(module, data[0], arrays)
-    operators = calibrated_operators(module, data, maps, arrays, divergence, silent)
+    operators = calibrated_operators(module, data, maps, arrays, divergence, Scratch(), silent)
     bench = Workbench(module, arrays, data, held_out, divergence)
-    bench.remember_inputs(maps)
+    bench.remember_inputs(maps, Scratch())
     return Encoder(operators, arrays, quantiser, 1, bench, {one.name: one for one in maps})
 
 
@@ -184,7 +183,7 @@ class TestWorkbench:
         module, data = deep(5), batches(3, 5)
         bench = Workbench(module, arrays_of(module), data, data, "mse")
         maps = find_linear_maps(module, data[0])
-        bench.remember_inputs(maps)
+        bench.remember_inputs(maps, Scratch())
         first, second = maps[0], maps[1]
         inputs = torch.cat(data)
         hidden = module[1](module[0](inputs)).detach()
@@ -228,7 +227,11 @@ class TestOperatorsOfLayers:
         data = [torch.randn(shape) for _ in range(3)]
         arrays = arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
-        return calibrated_operators(module, data, maps, arrays, "mse", silent), arrays, maps
+        return (
+            calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent),
+            arrays,
+            maps,
+        )
 
     def test_their_matrices_are_those_of_the_maps(self, name: str) -> None:
         operators, arrays, maps = self.operators(name)
@@ -265,7 +268,7 @@ class TestCalibratedOperators:
         data = [torch.arange(7).repeat(3)]
         arrays = arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
-        found = calibrated_operators(module, data, maps, arrays, "mse", silent)
+        found = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
         by_name = {operator.name: operator for operator in found}
         # Gains of one sign are delicate: nobody quantises them.
         assert set(by_name) == {"2", "0.weight", "1.bias"}
@@ -279,7 +282,7 @@ class TestCalibratedOperators:
         data, arrays = batches(), arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
         with pytest.warns(UserWarning, match=r"never uses unused"):
-            found = calibrated_operators(module, data, maps, arrays, "mse", silent)
+            found = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
         by_name = {operator.name: operator for operator in found}
         free = by_name["unused.weight"]
         assert not free.calibrated
@@ -300,7 +303,7 @@ class TestCalibratedOperators:
         arrays = {name: array for name, array in arrays.items() if array.any()}
         maps = usable_maps(module, data[0], arrays)
         with pytest.warns(UserWarning, match="never uses"):
-            operators = calibrated_operators(module, data, maps, arrays, "mse", silent)
+            operators = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
         encoding = Encoder(operators, arrays, "feedback", 1).encode(1e-3)
         for name, array in decoded(encoding.matrices, arrays).items():
             assert np.isfinite(array).all() and array.any(), name
@@ -579,63 +582,29 @@ class TestSearch:
         assert found is not None and 1e3 < found < 1e9 and best == 1.0
 
 
-class TestKeptApart:
-    def arrays(self) -> dict[str, Array]:
-        rng = np.random.default_rng(0)
-        shapes = [(3, 4), (5,), (2, 3, 2), (1, 1), (), (6, 2)]
-        return {
-            str(i): rng.standard_normal(shape).astype(dtype)
-            for i, (shape, dtype) in enumerate(zip(shapes, FLOAT_DTYPES, strict=True))
-        } | {"transposed": rng.standard_normal((4, 3)).T}
-
-    def check(self, kept: Mapping[str, Array], arrays: Mapping[str, Array]) -> None:
-        assert list(kept) == list(arrays)
-        for name, array in arrays.items():
-            assert kept[name].dtype == array.dtype and kept[name].shape == array.shape
-            assert kept[name].tobytes() == array.tobytes()
-            assert not np.shares_memory(kept[name], array)
-
-    def test_small_arrays_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        arrays = self.arrays()
-        with kept_apart(arrays) as kept:
-            self.check(kept, arrays)
-            assert not list(tmp_path.iterdir())
-
-    @pytest.mark.parametrize("fails", [False, True])
-    def test_large_arrays_go_to_a_file_that_is_removed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
-    ) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        arrays = self.arrays()
-        size = sum(array.nbytes for array in arrays.values())
-        monkeypatch.setattr(originals_module, "SPILL_BYTES", size - 1)
-        with pytest.raises(KeyError) if fails else nullcontext(), kept_apart(arrays) as kept:
-            self.check(kept, arrays)
-            assert all(isinstance(array, np.memmap) for array in kept.values())
-            assert list(tmp_path.iterdir())
-            if fails:
-                raise KeyError
-        assert not list(tmp_path.iterdir())
-
-    def test_modules_are_restored_from_the_file(
+class TestFit:
+    def test_modules_are_restored_from_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        monkeypatch.setattr(originals_module, "SPILL_BYTES", 0)
         module, data = deep(), batches()
+        in_memory = self.encode_and_restore(module, data)
+        monkeypatch.setattr(scratch_module, "ROOM", 0)
+        assert self.encode_and_restore(module, data) == in_memory
+        assert not list(tmp_path.iterdir())
+
+    def encode_and_restore(self, module: nn.Module, data: list[Batch]) -> dict[str, bytes]:
+        """The symbols of an encoding, for which the module was changed and put back."""
         before = arrays_of(module)
         # These share their memory with the module, as they do in `compress`.
         arrays = dict(read_state_dict(module).arrays)
-        with fitting(
-            arrays, "feedback", Calibration(module, data, None, "kl"), 1, silent
-        ) as fitter:
-            fitter.at_rate_weight(0.1)
+        calibration = Calibration(module, data, None, "kl")
+        with fitting(arrays, "feedback", calibration, 1, silent) as fitter:
+            fit = fitter.at_rate_weight(0.1)
             assert not same_bits(arrays_of(module), before)
-        assert same_bits(arrays_of(module), before) and not list(tmp_path.iterdir())
+        assert same_bits(arrays_of(module), before)
+        return {name: one.symbols.tobytes() for name, one in fit.encoding.matrices.items()}
 
-
-class TestFit:
     def calibration(
         self, evaluate: Callable[[nn.Module], float] | None = None
     ) -> tuple[nn.Module, Calibration]:
@@ -753,7 +722,7 @@ def test_a_curvature_is_shared_by_the_tensors_of_an_operator() -> None:
     data = [torch.randn(6, 5, 3)]
     arrays = arrays_of(module)
     maps = usable_maps(module, data[0], arrays)
-    (operator,) = calibrated_operators(module, data, maps, arrays, "mse", silent)
+    (operator,) = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
     assert operator.weights == ("cell.weight_ih_l0", "cell.weight_hh_l0")
     assert operator.widths == (3, 4) and len(operator.biases) == 2
     assert isinstance(operator.curvature, Curvature) and len(operator.curvature.order) == 7

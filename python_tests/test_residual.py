@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ def test_symbols_are_coded_as_the_reference_codes_them(
     row_levels = rng.integers(0, tables, shape[0]).astype(np.uint8)
     column_levels = rng.integers(0, tables, shape[1]).astype(np.uint8)
     contexts = (1 + np.add.outer(row_levels, column_levels, dtype=np.int64)).reshape(-1)
-    symbols = np.rint(rng.standard_normal(contexts.size) * contexts).astype(np.int32)
+    symbols = np.rint(rng.standard_normal(contexts.size) * contexts).astype(np.int16)
     made = Tables(frequency_tables(symbols, contexts))
     lanes = automatic_lanes(symbols.size, code_length(made, symbols, contexts))
     tensor = (symbols.reshape(shape), 1.0, 1, None, row_levels, None, column_levels, None)
@@ -76,13 +77,44 @@ def test_symbols_are_coded_as_the_reference_codes_them(
 
 
 def test_levels_beyond_the_last_table_use_it(isa: str) -> None:
-    symbols = np.arange(4, dtype=np.int32).reshape(2, 2)
+    symbols = np.arange(4, dtype=np.int8).reshape(2, 2)
     levels = np.array([200, 255], np.uint8)
     tensor = (symbols, 1.0, 255, None, levels, None, levels, None)
     section = _core.encode_residual(0, [tensor])
     assert_decodes_to(
         archive_of("residual", section, {"x": symbols.astype("f4")}), {"x": symbols.astype("f4")}
     )
+
+
+@given(rng=generators, tables=st.integers(1, 4))
+def test_levels_from_the_number_of_tables_on_share_the_last_one(
+    rng: np.random.Generator, tables: int
+) -> None:
+    levels = rng.integers(0, 7, 40).astype(np.uint8)
+    symbols = np.rint(rng.standard_normal((40, 9)) * (1 + levels[:, None])).astype(np.int8)
+
+    def encoded(levels: npt.NDArray[np.uint8], *most: int) -> bytes:
+        return _core.encode_residual(0, [(symbols, 1.0, 0, None, levels, None, None, None)], *most)[
+            -100:
+        ]
+
+    assert encoded(levels, tables) == encoded(np.minimum(levels, np.uint8(tables - 1)))
+
+
+@pytest.mark.parametrize("tables", [0, 257])
+def test_impossible_numbers_of_tables_are_refused(tables: int) -> None:
+    with pytest.raises(ValueError, match="1 to 256 tables"):
+        _core.encode_residual(0, [], tables)
+
+
+@given(rng=generators)
+def test_symbols_are_coded_alike_in_both_widths(rng: np.random.Generator) -> None:
+    symbols = rng.integers(-128, 128, (30, 40)).astype(np.int8)
+    sections = [
+        _core.encode_residual(0, [(form, 1.0, 0, None, None, None, None, None)])
+        for form in (symbols, symbols.astype(np.int16))
+    ]
+    assert sections[0] == sections[1]
 
 
 def test_values_may_overflow_and_nan_is_canonical(isa: str) -> None:
@@ -93,7 +125,7 @@ def test_values_may_overflow_and_nan_is_canonical(isa: str) -> None:
     )
     latents = _core.encode_float32_latents(0, 4, 0, np.full((1, 1), 2.0, np.float32))
     book = np.array([-3e38, 0.0, 3e38], np.float32).astype(ml_dtypes.bfloat16).astype(np.float32)
-    symbols = np.array([[0, 0, 2, 2]], np.int32)
+    symbols = np.array([[0, 0, 2, 2]], np.int8)
     residual = _core.encode_residual(2, [(symbols, 4.0, 0, None, None, None, None, (0, book))])
     expected = np.array([np.nan, -np.inf, np.inf, np.inf], np.float32)
     expected.view(np.uint32)[0] = 0x7FC00000
@@ -102,7 +134,7 @@ def test_values_may_overflow_and_nan_is_canonical(isa: str) -> None:
     assert_decodes_to(_core.write_archive([], parts, [row]), {"x": expected})
 
 
-SYMBOLS = np.array([[0, 1, 2], [3, -1, 0]], np.int32)
+SYMBOLS = np.array([[0, 1, 2], [3, -1, 0]], np.int16)
 EXPONENTS = np.zeros(2, np.int8)
 BAD_TENSORS: dict[str, tuple[Any, ...]] = {
     "bfloat16": (SYMBOLS, 0.1, 0, None, None, None, None, None),
@@ -114,7 +146,8 @@ BAD_TENSORS: dict[str, tuple[Any, ...]] = {
     "outside -64 to 64": (SYMBOLS, 1.0, 0, EXPONENTS + 65, None, None, None, None),
     "normal": (SYMBOLS, 2.0**-126, 0, EXPONENTS - 1, None, None, None, None),
     "in its codebook": (SYMBOLS, 1.0, 0, None, None, None, None, (-1, np.ones(4, np.float32))),
-    "must fit 16 bits": (SYMBOLS + 32_767, 1.0, 0, None, None, None, None, None),
+    "int8 or int16": (SYMBOLS.astype(np.int32), 1.0, 0, None, None, None, None, None),
+    "C-contiguous": (SYMBOLS.T, 1.0, 0, None, None, None, None, None),
     "span 4097 values": (SYMBOLS // 3 * 4096, 1.0, 0, None, None, None, None, None),
     "shape": (SYMBOLS[0], 1.0, 0, None, None, None, None, None),
     "tuple of 8": (SYMBOLS, 1.0, 0),

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
-from vaecomp_native.allocation.originals import kept_apart
 from vaecomp_native.archive import decode
 from vaecomp_native.codecs.exact import encode_exact, encode_lossless
 from vaecomp_native.codecs.residual import encode_matrices, encode_residual
@@ -24,6 +23,7 @@ from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.feedback import OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.scratch import Scratch
 from vaecomp_native.state_dict import StateDict, is_delicate
 
 Array = npt.NDArray[Any]
@@ -99,10 +99,9 @@ def scored(job: Job, candidates: Sequence[Candidate], original: float | None) ->
     if original is None or job.calibration is None:
         return list(candidates)
     result = []
-    with (
-        kept_apart(job.floats) as floats,
-        workbench(floats, replace(job.calibration, batches=())).restored() as bench,
-    ):
+    scratch = Scratch()
+    floats = {name: scratch.copy(array) for name, array in job.floats.items()}
+    with workbench(floats, replace(job.calibration, batches=())).restored() as bench:
         for candidate in candidates:
             arrays = decode(candidate.data, threads=job.threads)
             bench.replace({name: arrays[name] for name in floats})

@@ -68,21 +68,15 @@ std::optional<Codebook> codebook_of(const py::handle& object) {
     return Codebook{first, vector_of(values)};
 }
 
-// Symbols as int16: as they are, or from int32.
-Contiguous<std::int16_t> symbols_of(const py::handle& object) {
-    if (py::isinstance<Contiguous<std::int16_t>>(object)) return object.cast<Contiguous<std::int16_t>>();
-    const auto wide = object.cast<Contiguous<std::int32_t>>();
-    Contiguous<std::int16_t> narrow(std::vector<py::ssize_t>(wide.shape(), wide.shape() + wide.ndim()));
-    std::int16_t* to = narrow.mutable_data();
-    for (const std::int32_t symbol : span_of(wide)) {
-        require(symbol == static_cast<std::int16_t>(symbol), "symbols must fit 16 bits");
-        *to++ = static_cast<std::int16_t>(symbol);
-    }
-    return narrow;
+// Symbols as they are, int8 or int16.
+Symbols symbols_of(const py::array& array) {
+    if (py::isinstance<Contiguous<std::int8_t>>(array)) return span_of(Contiguous<std::int8_t>(array));
+    require(py::isinstance<Contiguous<std::int16_t>>(array), "symbols must be C-contiguous int8 or int16");
+    return span_of(Contiguous<std::int16_t>(array));
 }
 
 // (symbols, step, level, row_exponents, row_levels, column_exponents, column_levels, codebook), the last five or None.
-ResidualMatrix matrix_of(const py::tuple& tuple, const Contiguous<std::int16_t>& symbols) {
+ResidualMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
     require(symbols.ndim() == 2, "symbols must have shape [rows, columns]");
     ResidualMatrix matrix;
     matrix.shape = {static_cast<std::size_t>(symbols.shape(0)), static_cast<std::size_t>(symbols.shape(1))};
@@ -94,20 +88,20 @@ ResidualMatrix matrix_of(const py::tuple& tuple, const Contiguous<std::int16_t>&
     return matrix;
 }
 
-py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>& tensors) {
+py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>& tensors, std::size_t tables) {
+    require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
     std::vector<ResidualMatrix> matrices;
-    std::vector<Contiguous<std::int16_t>> arrays;
     std::vector<Symbols> symbols;
     for (const py::tuple& tensor : tensors) {
         require(tensor.size() == 8, "a residual tensor is a tuple of 8");
-        arrays.push_back(symbols_of(tensor[0]));
-        matrices.push_back(matrix_of(tensor, arrays.back()));
-        symbols.push_back(span_of(arrays.back()));
+        const auto array = tensor[0].cast<py::array>();
+        matrices.push_back(matrix_of(tensor, array));
+        symbols.push_back(symbols_of(array));
     }
     std::vector<std::uint8_t> section;
     {
         const py::gil_scoped_release release;
-        section = encode_residual(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols);
+        section = encode_residual(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols, tables);
     }
     return bytes_of(section);
 }
@@ -172,7 +166,7 @@ void register_writer(py::module_& module) {
                                                    span_of(latents)));
         },
         "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
-    module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a);
+    module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }

@@ -12,7 +12,7 @@ namespace vaecomp {
 namespace {
 
 constexpr std::uint8_t codebook_flag = 1 << axis_count;
-constexpr std::size_t most_tables = 256, most_level = 255, most_codebook = 4096;
+constexpr std::size_t most_level = 255, most_codebook = 4096;
 constexpr SymbolRange symbol_range{-32768, 32767};
 // By axis; the stream of all axes holds the values of both kinds.
 constexpr SymbolRange exponent_range{-64, 64}, level_range{0, 255}, axes_range{-64, 255};
@@ -152,22 +152,30 @@ std::vector<std::uint8_t> encode_axes(std::span<const ResidualMatrix> matrices) 
 // never all in one piece.
 struct Stretch {
     std::vector<std::int32_t> symbols;
-    std::vector<std::uint8_t> contexts;  // the table that each would have if there were one for every context
+    std::vector<std::uint8_t> contexts;
 };
 
-Stretch stretch_of(std::span<const ResidualMatrix> matrices, std::span<const Symbols> symbols, std::size_t begin,
-                   std::size_t end) {
+std::size_t count_of(const Symbols& symbols) {
+    return std::visit([](auto own) { return own.size(); }, symbols);
+}
+
+Stretch stretch_of(std::span<const ResidualMatrix> matrices, std::span<const Symbols> symbols, std::size_t tables,
+                   std::size_t begin, std::size_t end) {
     Stretch stretch;
     stretch.symbols.reserve(end - begin);
     stretch.contexts.resize(end - begin);
     std::size_t start = 0;
     for (std::size_t m = 0; m < matrices.size(); ++m) {
-        const std::size_t count = symbols[m].size();
+        const std::size_t count = count_of(symbols[m]);
         const std::size_t from = std::max(begin, start), to = std::min(end, start + count);
         if (from < to) {
-            const Symbols own = symbols[m].subspan(from - start, to - from);
-            stretch.symbols.insert(stretch.symbols.end(), own.begin(), own.end());
-            matrices[m].contexts(from - start, to - start, most_tables - 1, stretch.contexts.data() + (from - begin));
+            std::visit(
+                [&](auto all) {
+                    const auto own = all.subspan(from - start, to - from);
+                    stretch.symbols.insert(stretch.symbols.end(), own.begin(), own.end());
+                },
+                symbols[m]);
+            matrices[m].contexts(from - start, to - start, tables - 1, stretch.contexts.data() + (from - begin));
         }
         start += count;
     }
@@ -186,6 +194,14 @@ void check_readable(Bytes section, std::span<const ResidualMatrix> matrices) {
     }
 }
 
+bool holds(const Codebook& codebook, const Symbols& symbols) {
+    const auto is_held = [&](std::int64_t symbol) {
+        const std::int64_t at = symbol - codebook.first;
+        return at >= 0 && at < static_cast<std::int64_t>(codebook.values.size());
+    };
+    return std::visit([&](auto own) { return std::all_of(own.begin(), own.end(), is_held); }, symbols);
+}
+
 void check_matrices(std::span<const ResidualMatrix> matrices, std::span<const Symbols> symbols) {
     const auto require = [](bool condition, const char* message) {
         if (!condition) throw Error(ErrorCode::invalid_argument, message);
@@ -193,21 +209,14 @@ void check_matrices(std::span<const ResidualMatrix> matrices, std::span<const Sy
     require(matrices.size() == symbols.size(), "there must be symbols for each matrix");
     for (std::size_t m = 0; m < matrices.size(); ++m) {
         const ResidualMatrix& matrix = matrices[m];
-        const Symbols own = symbols[m];
-        require(own.size() == matrix.shape.count(), "the symbols must fill their matrix");
+        require(count_of(symbols[m]) == matrix.shape.count(), "the symbols must fill their matrix");
         for (std::size_t axis = 0; axis < axis_count; ++axis) {
             require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.shape.length(axis),
                     "exponents and levels must have one value for each row or column");
         }
         for (const std::int16_t level : matrix.axes[row_levels]) require(level >= 0, "levels must not be negative");
         for (const std::int16_t level : matrix.axes[column_levels]) require(level >= 0, "levels must not be negative");
-        require(!matrix.codebook ||
-                    std::all_of(own.begin(), own.end(),
-                                [&](std::int16_t symbol) {
-                                    const std::int64_t at = std::int64_t{symbol} - matrix.codebook->first;
-                                    return at >= 0 && at < static_cast<std::int64_t>(matrix.codebook->values.size());
-                                }),
-                "every symbol must be in its codebook");
+        require(!matrix.codebook || holds(*matrix.codebook, symbols[m]), "every symbol must be in its codebook");
     }
 }
 
@@ -253,7 +262,7 @@ ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> sh
 }
 
 std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                          std::span<const Symbols> symbols) {
+                                          std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
     ByteWriter writer;
     writer.varint(base ? *base + 1 : 0);
@@ -261,30 +270,30 @@ std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::
     writer.append(encode_axes(matrices));
 
     std::size_t count = 0;
-    for (const Symbols own : symbols) count += own.size();
+    for (const Symbols& own : symbols) count += count_of(own);
     std::vector<Histogram> histograms(1);
     for (std::size_t begin = 0; begin < count; begin += block_symbols) {
-        const Stretch stretch = stretch_of(matrices, symbols, begin, std::min(count, begin + block_symbols));
+        const Stretch stretch = stretch_of(matrices, symbols, tables, begin, std::min(count, begin + block_symbols));
         for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
             const std::size_t context = stretch.contexts[i];
             if (context >= histograms.size()) histograms.resize(context + 1);
             histograms[context].add(stretch.symbols[i]);
         }
     }
-    std::vector<EncodingTable> tables;
+    std::vector<EncodingTable> coding;
     std::uint64_t code = 0;
     writer.varint(histograms.size());
     for (const Histogram& histogram : histograms) {
         const FrequencyTable table = make_table(histogram);
         write_table(writer, table);
-        tables.emplace_back(table);
+        coding.emplace_back(table);
         code += code_length(table, histogram);
     }
     const std::size_t lanes = lanes_for(count, code);
     writer.fixed(static_cast<std::uint8_t>(lanes));
     write_blocks(writer, count, [&](std::size_t begin, std::size_t end) {
-        const Stretch stretch = stretch_of(matrices, symbols, begin, end);
-        const EncodingRun run{tables.data(), stretch.contexts.data(), end - begin};
+        const Stretch stretch = stretch_of(matrices, symbols, tables, begin, end);
+        const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
         return encode_block(stretch.symbols, {&run, 1}, lanes);
     });
     check_readable(writer.bytes(), matrices);

@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "core/bytes.hpp"
 #include "entropy/blocks.hpp"
 
 namespace vaecomp {
+
+inline constexpr std::size_t most_tables = 256;
 
 struct Codebook {
     std::int32_t first = 0;
@@ -68,10 +71,11 @@ std::optional<std::size_t> peek_base(Bytes section);
 ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> shapes, std::uint64_t most_symbols,
                               std::size_t threads);
 
-using Symbols = std::span<const std::int16_t>;
+using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
 
-// `symbols` are those of each matrix, row by row.
+// `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
+// least 1.
 std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                          std::span<const Symbols> symbols);
+                                          std::span<const Symbols> symbols, std::size_t tables = most_tables);
 
 }  // namespace vaecomp

@@ -30,6 +30,7 @@ from vaecomp_native.calibration import (
 )
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantisation.feedback import Curvature
+from vaecomp_native.scratch import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -51,18 +52,26 @@ def calibrated_operators(
     maps: Sequence[LinearMap],
     arrays: Mapping[str, Array],
     divergence: str,
+    scratch: Scratch,
     progress: Progress,
 ) -> list[Operator]:
-    """An operator for each map and one for each tensor of `arrays` that is in none.
+    """An operator for each map and one for each tensor of `arrays` that is in none; `scratch` holds what is large of them.
 
     Warns about tensors that the batches never use: they are quantised as if as sensitive as the others are on average.
     """
-    measured = sensitivities(module, batches, maps, divergence=divergence, progress=progress)
-    operators = [_operator_of(linear_map, measured[linear_map.name]) for linear_map in maps]
+    measured = sensitivities(
+        module, batches, maps, divergence=divergence, scratch=scratch, progress=progress
+    )
+    # A moment is let go when it is factorised.
+    operators = [
+        _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in maps
+    ]
     mapped = {name for linear_map in maps for name in linear_map.parameters}
     others = by_themselves(arrays, mapped)
     diagonals = (
-        diagonal_sensitivity(module, batches, others, divergence=divergence, progress=progress)
+        diagonal_sensitivity(
+            module, batches, others, divergence=divergence, scratch=scratch, progress=progress
+        )
         if others
         else {}
     )
@@ -73,14 +82,14 @@ def calibrated_operators(
     return _with_fallbacks(operators, arrays, parameters)
 
 
-def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity) -> Operator:
+def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scratch) -> Operator:
     widths = tuple(int(np.prod(shape)) // linear_map.rows for shape in linear_map.shapes)
     return Operator(
         linear_map.name,
         linear_map.weights,
         linear_map.biases,
         widths,
-        Curvature.of(sensitivity.moment, bool(linear_map.biases)),
+        Curvature.of(sensitivity.moment, bool(linear_map.biases)).kept_in(scratch),
         sensitivity.rows,
         calibrated=True,
     )

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from vaecomp_native.allocation.encoder import Encoder, Encoding
 from vaecomp_native.allocation.operators import Operator, by_themselves, data_free_operator
-from vaecomp_native.allocation.originals import kept_apart
 from vaecomp_native.allocation.search import (
     FINEST_BITS,
     best_encoding,
@@ -23,6 +22,7 @@ from vaecomp_native.allocation.search import (
 )
 from vaecomp_native.errors import CalibrationError, UnreachableError
 from vaecomp_native.progress import Progress
+from vaecomp_native.scratch import Scratch
 
 if TYPE_CHECKING:
     import torch
@@ -161,12 +161,13 @@ def fitting(
         operators = _data_free(arrays)
         yield Fitter(Encoder(operators, arrays, quantiser, threads), None, progress)
         return
-    with kept_apart(arrays) as originals, workbench(originals, calibration).restored() as bench:
-        yield Fitter(
-            _calibrated_encoder(originals, quantiser, calibration, bench, threads, progress),
-            calibration,
-            progress,
+    scratch = Scratch()
+    originals = {name: scratch.copy(array) for name, array in arrays.items()}
+    with workbench(originals, calibration).restored() as bench:
+        encoder = _calibrated_encoder(
+            originals, quantiser, calibration, bench, threads, scratch, progress
         )
+        yield Fitter(encoder, calibration, progress)
 
 
 def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbench:
@@ -193,6 +194,7 @@ def _calibrated_encoder(
     calibration: Calibration,
     bench: Workbench,
     threads: int,
+    scratch: Scratch,
     progress: Progress,
 ) -> Encoder:
     from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
@@ -203,10 +205,10 @@ def _calibrated_encoder(
     fitted, _ = _split(calibration.batches)
     maps = usable_maps(calibration.module, fitted[0], arrays)
     operators = calibrated_operators(
-        calibration.module, fitted, maps, arrays, calibration.divergence, progress
+        calibration.module, fitted, maps, arrays, calibration.divergence, scratch, progress
     )
     if quantiser == "feedback":
-        bench.remember_inputs(maps)
+        bench.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
     return Encoder(operators, arrays, quantiser, threads, bench, by_name)
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from vaecomp_native.calibration import Batch, LinearMap, capture, outputs, tapped
+from vaecomp_native.scratch import Scratch
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -93,8 +94,8 @@ class Workbench:
         )
         return float(change)
 
-    def remember_inputs(self, maps: Sequence[LinearMap]) -> None:
-        """Capture the inputs of maps while the module has its original weights."""
+    def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
+        """Capture the inputs of maps, into `scratch`, while the module has its original weights."""
         positions = Counter[str]()
         with tapped(self.module, maps, lambda one, x, _: positions.update({one.name: len(x)})):
             outputs(self.module, self._fitting[:1])
@@ -105,7 +106,8 @@ class Workbench:
             self._enough[linear_map.name] = -(-wanted // max(positions[linear_map.name], 1))
             room -= 4 * CAPTURED_ROWS * linear_map.columns
             if room > 0:
-                self._inputs[linear_map.name] = self._capture(linear_map)
+                inputs = scratch.copy(self._capture(linear_map).numpy())
+                self._inputs[linear_map.name] = torch.from_numpy(inputs)
 
     def moments(self, linear_map: LinearMap) -> tuple[Float64Array, Float64Array] | None:
         """Second moments of a map's inputs now, and of the original inputs (rows) with those now.

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vaecomp_native.scratch import Scratch
+
 SLICE = 1024
 """Positions whose products are summed in float32, before the sums are added up in float64."""
 
@@ -13,10 +15,11 @@ SLICE = 1024
 class Moment:
     """E[x x^T] of rows x float32 [columns], with a 1 behind each of them if there is a bias."""
 
-    def __init__(self, columns: int, *, bias: bool) -> None:
+    def __init__(self, columns: int, *, bias: bool, scratch: Scratch) -> None:
         self._columns = columns
         self._size = columns + bias
         self._rows = torch.empty(0)
+        self._scratch = scratch
         self._sum = torch.empty(0)
         self._filled = 0
         self._count = 0
@@ -25,7 +28,8 @@ class Moment:
         """Take in inputs float32 [M, columns]."""
         if self._count == 0:
             self._rows = inputs.new_ones(SLICE, self._size)
-            self._sum = inputs.new_zeros(self._size, self._size, dtype=torch.float64)
+            self._sum = torch.from_numpy(self._scratch.empty((self._size, self._size), np.float64))
+            self._sum.zero_()
         self._count += len(inputs)
         while len(inputs) > 0:
             part = inputs[: SLICE - self._filled]
@@ -36,15 +40,17 @@ class Moment:
                 self._flush()
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """The moment float64 [n, n] of all rows so far; zeros if there are none."""
+        """The moment float64 [n, n] of all rows, made in place of their sum; zeros if there are none."""
         if self._count == 0:
             return np.zeros((self._size, self._size))
         self._flush()
-        mean = self._sum / self._count
-        moment: npt.NDArray[np.float64] = ((mean + mean.T) / 2).cpu().numpy()
+        moment: npt.NDArray[np.float64] = self._sum.numpy()
+        moment /= self._count
+        moment += moment.T.copy()
+        moment /= 2
         return moment
 
     def _flush(self) -> None:
         rows = self._rows[: self._filled]
-        self._sum += rows.T @ rows
+        self._sum += (rows.T @ rows).cpu()
         self._filled = 0

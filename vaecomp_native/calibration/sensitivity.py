@@ -23,6 +23,8 @@ from vaecomp_native.calibration.running import Batch, evaluation, run
 from vaecomp_native.calibration.tapping import tapped
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.progress import Progress, silent
+from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
+from vaecomp_native.scratch import Scratch
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -51,17 +53,19 @@ def sensitivities(
     temperature: float = 4.0,
     seed: int = 0,
     probes: int = 2,
+    scratch: Scratch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Sensitivity]:
     """The sensitivity of each of `maps`, by its name.
 
     Gradients are those of `probes` random probes of each batch's output (see `Probes` for the
     divergences and what a sample is). A map that never runs gets zeros, and zero rows if no gradient
-    reaches it. The module is left as it was. Raises CalibrationError as `run` does, without batches,
+    reaches it. Moments lie in `scratch`. The module is left as it was. Raises CalibrationError as `run` does, without batches,
     and if a map's statistics are not finite.
     """
     probe = Probes(divergence, temperature, seed, probes)
-    statistics = {linear_map: _Statistics(linear_map) for linear_map in maps}
+    room = scratch or Scratch()
+    statistics = {linear_map: _Statistics(linear_map, room) for linear_map in maps}
     shown: list[tuple[Float64Array, torch.Tensor]] = []
 
     def collect(linear_map: LinearMap, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
@@ -93,20 +97,24 @@ def diagonal_sensitivity(
     temperature: float = 4.0,
     seed: int = 0,
     probes: int = 2,
+    scratch: Scratch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Float64Array]:
     """The diagonal of the Fisher information for tensors of the state dict, in their shapes.
 
     That is the mean over probes and batches of the squared gradient of a batch, over the batch's number
     of samples: in expectation the mean over samples, in the units of `Sensitivity`. A tensor that is
-    no parameter, or that no gradient reaches, gets zeros. The module is left as it was. Raises
+    no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The module is left as it was. Raises
     CalibrationError as `run` does, without batches, and for gradients that are not finite.
     """
     probe = Probes(divergence, temperature, seed, probes)
     state = module.state_dict()
-    squares = {name: np.zeros(tuple(state[name].shape)) for name in names}
+    room = scratch or Scratch()
+    squares = {name: room.empty(tuple(state[name].shape), np.float64) for name in names}
     if not squares:
         return {}
+    for square in squares.values():
+        square[...] = 0
     known = dict(module.named_parameters(remove_duplicate=False))
     wanted = [name for name in squares if name in known and known[name].is_floating_point()]
     parameters = [known[name] for name in wanted]
@@ -117,16 +125,19 @@ def diagonal_sensitivity(
             for gradients in probe.gradients(output, parameters):
                 for name, gradient in zip(wanted, gradients, strict=True):
                     if gradient is not None:
-                        squares[name] += gradient.double().square().cpu().numpy()
-    return {name: _finite(name, square / (samples * probes)) for name, square in squares.items()}
+                        _add_squares(squares[name], gradient)
+    for name, square in squares.items():
+        square /= samples * probes
+        _check_finite(name, square)
+    return squares
 
 
 class _Statistics:
     """Sums for one map's sensitivity."""
 
-    def __init__(self, linear_map: LinearMap) -> None:
+    def __init__(self, linear_map: LinearMap, scratch: Scratch) -> None:
         self._map = linear_map
-        self._moment = Moment(linear_map.columns, bias=bool(linear_map.biases))
+        self._moment = Moment(linear_map.columns, bias=bool(linear_map.biases), scratch=scratch)
         self._squares = np.zeros((linear_map.groups, linear_map.rows // linear_map.groups))
         self._calls = 0
 
@@ -139,9 +150,10 @@ class _Statistics:
 
     def result(self, gradients: int) -> Sensitivity:
         """The statistics after `gradients` samples and probes."""
-        name = self._map.name
-        rows = self._squares.flatten() / gradients
-        return Sensitivity(_finite(name, self._moment.mean()), _finite(name, rows))
+        sensitivity = Sensitivity(self._moment.mean(), self._squares.flatten() / gradients)
+        _check_finite(self._map.name, sensitivity.moment)
+        _check_finite(self._map.name, sensitivity.rows)
+        return sensitivity
 
 
 def _outputs(
@@ -178,10 +190,16 @@ def _requiring_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
-def _finite(name: str, values: Float64Array) -> Float64Array:
+def _add_squares(total: Float64Array, gradient: torch.Tensor) -> None:
+    """Part by part: a gradient may be as large as most of the model."""
+    flat = total.reshape(-1)
+    for start, part in enumerate(torch.split(gradient.reshape(-1), SLAB_ELEMENTS)):
+        first = start * SLAB_ELEMENTS
+        flat[first : first + len(part)] += part.double().square().cpu().numpy()
+
+
+def _check_finite(name: str, values: Float64Array) -> None:
     if not np.isfinite(values).all():
         raise CalibrationError(
             f"the calibration statistics of {name} are not finite: check the batches' range"
         )
-    array: Float64Array = np.asarray(values)  # NumPy makes scalars of arrays without axes.
-    return array

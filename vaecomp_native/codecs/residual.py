@@ -63,7 +63,7 @@ def encode_matrices(matrices: Sequence[QuantisedMatrix], base: int = 0) -> bytes
 def _encode(matrices: Sequence[QuantisedMatrix], tables: int, base: int) -> bytes:
     contexts = fit_contexts([matrix.symbols for matrix in matrices], tables)
     rows = [_row(matrix, context) for matrix, context in zip(matrices, contexts, strict=True)]
-    return _core.encode_residual(base, rows)
+    return _core.encode_residual(base, rows, tables)
 
 
 def _row(matrix: QuantisedMatrix, context: ContextLevels) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ QUANTISERS: dict[str, Quantiser] = {
 
 CODECS: tuple[str, ...] = (*QUANTISERS, "lossless", "nncodec")
 
-RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-7, 4))
+RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-8, 4))
 """Operating points of the residual codec; four times the weight is about one bit a weight less."""
 
 QPS: tuple[int, ...] = tuple(range(-38, -9))

@@ -45,7 +45,7 @@ FINE_CODECS = ("residual", "nncodec")
 """Codecs that are compared at all their operating points; the others get fewer, to save time."""
 
 FINE_WEIGHTS: tuple[float, ...] = tuple(
-    sorted((*RATE_WEIGHTS, *(2**0.5 * weight for weight in RATE_WEIGHTS[:-1])))
+    sorted(2**quarter * weight for weight in RATE_WEIGHTS for quarter in (0, 0.25, 0.5, 0.75))
 )
 COARSE_WEIGHTS: tuple[float, ...] = RATE_WEIGHTS[::2]
 """Rate weights for the residual codec with its default quantiser, and with the others."""

@@ -44,7 +44,7 @@ class _Fit:
 
 
 def fit_contexts(matrices: Sequence[Symbols], tables: int) -> list[ContextLevels]:
-    """Fit levels 0 .. tables - 1 for matrices int32 [R, C] that share their tables."""
+    """Fit levels 0 .. tables - 1 for matrices of integers [R, C] that share their tables."""
     fits = [
         _Fit(symbols, np.zeros(len(symbols), np.uint8), np.zeros(symbols.shape[1], np.uint8))
         for symbols in matrices

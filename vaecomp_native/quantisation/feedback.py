@@ -7,7 +7,7 @@ al. 2022, arXiv 2210.17323); each decision weighs distortion against the bits of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from vaecomp_native.quantisation.matrix import (
     to_bfloat16,
 )
 from vaecomp_native.quantisation.uniform import round_to_step, usable_step
+from vaecomp_native.scratch import Scratch
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -73,20 +74,26 @@ class Curvature:
         energy = np.diagonal(moment)[:columns]
         order = np.append(np.argsort(-energy, kind="stable"), np.arange(columns, len(moment)))
         added = max(damping * float(energy.mean()), 1e-30)
-        regular = moment[np.ix_(order, order)] + np.eye(len(moment)) * added
+        regular = moment[np.ix_(order, order)]
+        regular[np.diag_indices_from(regular)] += added
         # Upper triangular R with R R^T = moment; its inverse is the Cholesky factor of the moment's inverse.
         factor = np.linalg.cholesky(regular[::-1, ::-1])[::-1, ::-1]
-        inverse = np.triu(np.linalg.inv(factor))
-        share = (inverse / np.diagonal(inverse)[:, None])[:columns, :columns]
+        share = np.linalg.inv(factor)[:columns, :columns]
+        share /= np.diagonal(share)[:, None].copy()
         diagonal = np.square(np.diagonal(factor))[:columns]
         mean = moment[:columns, -1] / max(float(moment[-1, -1]), 1e-30) if bias else None
         return cls(
             order[:columns],
             np.diagonal(regular)[:columns].copy(),
             diagonal.astype(np.float32),
-            np.ascontiguousarray(share, np.float32),
+            np.triu(share.astype(np.float32)),
             mean,
         )
+
+    def kept_in(self, scratch: Scratch) -> Curvature:
+        """The same with its largest part in `scratch`."""
+        feedback = None if self.feedback is None else scratch.copy(self.feedback)
+        return replace(self, feedback=feedback)
 
     @classmethod
     def flat(cls, columns: int) -> Curvature:

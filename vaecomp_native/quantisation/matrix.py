@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +26,11 @@ class Codebook:
 
 @dataclass(frozen=True)
 class QuantisedMatrix:
-    """Symbols int16 or int32 [R, C] with a step or a codebook, and scales of rows and columns in half octaves.
+    """Symbols [R, C] with a step or a codebook, and scales of rows and columns in half octaves.
 
     Element (i, j) is level(q) * step * 2^((row_exponents[i] + column_exponents[j]) / 2), where level(q) is q itself or
-    the codebook's entry. `step` is a positive bfloat16 number; exponents are int8 [R] and [C], or None for zeros.
+    the codebook's entry. `step` is a positive bfloat16 number; exponents are int8 [R] and [C], or None for zeros. Symbols are kept as int8
+    where they fit, else as int16. Raises ValueError if they do not fit that.
     """
 
     symbols: npt.NDArray[np.signedinteger[Any]]
@@ -37,6 +38,9 @@ class QuantisedMatrix:
     codebook: Codebook | None = None
     row_exponents: npt.NDArray[np.int8] | None = None
     column_exponents: npt.NDArray[np.int8] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "symbols", _narrowed(self.symbols))
 
     def values(self) -> Float32Array:
         """The numbers float32 [R, C], to the last bit what an archive decodes to."""
@@ -50,7 +54,7 @@ class QuantisedMatrix:
         exponents = self.column_exponents
         return replace(
             self,
-            symbols=np.ascontiguousarray(self.symbols[:, start:stop]),
+            symbols=self.symbols[:, start:stop],
             column_exponents=None if exponents is None else exponents[start:stop],
         )
 
@@ -69,6 +73,18 @@ class QuantisedMatrix:
         table = scales(self.step, np.arange(lowest, int(exponents.max(initial=0)) + 1))
         found: Float32Array = table[exponents - lowest]
         return found
+
+
+def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
+    """Symbols as int8 or int16, C-contiguous: beside a large model they count."""
+    largest = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0)))
+    if largest > np.iinfo(np.int16).max:
+        raise ValueError(f"a symbol is {largest}; symbols must fit 16 bits")
+    return np.ascontiguousarray(symbols, np.int8 if largest <= np.iinfo(np.int8).max else np.int16)
+
+
+Quantiser = Callable[[Float32Array, npt.NDArray[Any], float], QuantisedMatrix]
+"""From values float32 [R, C], their importance and what a bit must save to a quantised matrix."""
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -28,6 +28,11 @@ RATE_EXAMPLES = (
     "vaecomp experiment rate --models lenet5 --out results/",
     "vaecomp experiment rate --models fnn,cnn --json > rate.json",
 )
+QUANTISER_EXAMPLES = (
+    "vaecomp experiment quantisers --data mnist/",
+    "vaecomp experiment quantisers --models fnn,rnn --out results/",
+    "vaecomp experiment quantisers --models rnn --json > quantisers.json",
+)
 
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
@@ -130,6 +135,47 @@ def rate(
         print_json(result.to_dict())
     else:
         tables.print_rate(result, out / "report.html")
+
+
+@app.command(
+    epilog=examples(*QUANTISER_EXAMPLES), short_help="Variational Bayesian quantisation on trial."
+)
+def quantisers(
+    data: DataOption = None,
+    models: ModelsOption = PAPER_MODELS,
+    out: OutOption = Path("vaecomp-quantisers"),
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare variational Bayesian quantisation with uniform quantisation and entropy coding.
+
+    On latents of autoencoders of the networks' weights, and on the weights. Writes DIR/report.html and
+    DIR/quantisers.json, anew after each data set.
+    """
+    names = _split(models, PAPER_MODELS)
+    check_directory(out)
+    with interruptible(f"the data sets that were finished are in {out}"):
+        import torch
+
+        from vaecomp_native.experiments import quantisers as experiment
+        from vaecomp_native.zoo.mnist import load
+
+        if threads:
+            torch.set_num_threads(threads)
+        with progress.console() as bar:
+            result = experiment.run(
+                load(data, seed=seed),
+                out,
+                models=names,
+                seed=seed,
+                progress=bar,
+                notice=print_notice,
+            )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        tables.print_quantisers(result, out / "report.html")
 
 
 def _split(models: str, known: str) -> list[str]:

@@ -20,6 +20,7 @@ from vaecomp_native.evaluation.accounting import break_even_models
 if TYPE_CHECKING:
     from vaecomp_native.experiments.demo import DemoResult
     from vaecomp_native.experiments.paper import PaperResult
+    from vaecomp_native.experiments.quantisers import QuantiserResult
     from vaecomp_native.experiments.rate import RateResult
 
 PIPE_WIDTH = 200
@@ -190,6 +191,24 @@ def print_rate(result: RateResult, report: Path) -> None:
                     _milliseconds(row.decode_seconds),
                 )
         table.add_section()
+    _print_with_report(table, report)
+
+
+def print_quantisers(result: QuantiserResult, report: Path) -> None:
+    """Percent fewer bits than uniform quantisation at the same posterior distortion."""
+    rows = [
+        (data_set.name, saving)
+        for data_set in result.data_sets
+        for saving in data_set.savings
+        if (saving.error, saving.rate) == ("distortion", "bits")
+    ]
+    table = _table("data set, quantiser", *(f"at\n{bits} bits" for bits in rows[0][1].percent_fewer))
+    for name, saving in rows:
+        cells = saving.percent_fewer.values()
+        table.add_row(
+            f"{name}, {saving.quantiser}",
+            *("-" if percent is None else f"{round(percent):+d} %" for percent in cells),
+        )
     _print_with_report(table, report)
 
 

@@ -1,20 +1,24 @@
-"""Quantisers beside each other: bits and distortion of the same numbers."""
+"""Quantisers beside each other: bits and distortion of the same numbers with the same posteriors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.quantisation.ecsq import entropy_constrained_lloyd, entropy_constrained_uniform
-from vaecomp_native.quantisation.entropy import distortion, total_bits
+from vaecomp_native.quantisation.entropy import entropy_bits, total_bits
 from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix
+from vaecomp_native.quantisation.matrix import (
+    Float32Array,
+    QuantisedMatrix,
+    Quantiser,
+    to_bfloat16,
+)
 from vaecomp_native.quantisation.uniform import uniform
-from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
-
-Quantiser = Callable[[Float32Array, npt.NDArray[Any], float], QuantisedMatrix]
+from vaecomp_native.quantisation.vbq import quantise_latents, variational_bayesian_quantisation
 
 QUANTISERS: dict[str, Quantiser] = {
     "uniform": uniform,
@@ -24,47 +28,148 @@ QUANTISERS: dict[str, Quantiser] = {
     "vbq": variational_bayesian_quantisation,
 }
 
+PARAMETER_BITS = 16
+"""Of a step, of which each matrix has one, and of the scale of a channel."""
 
-class QuantiserPoint(TypedDict):
-    """One quantiser at one rate weight."""
+
+@dataclass(frozen=True)
+class Posterior:
+    """Numbers with a normal posterior each, in blocks [N, L] whose L columns are channels.
+
+    ``means`` and ``variances`` are float32 and finite, the variances positive. Latents are one block
+    [chunks, latents]; the weights of a network are a block [weights, 1] for each tensor.
+    """
+
+    means: tuple[Float32Array, ...]
+    variances: tuple[Float32Array, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return sum(block.size for block in self.means)
+
+    def distortion(self, decoded: Sequence[Float32Array]) -> float:
+        """Mean of error^2 / (2 variance) over all numbers, in nats a number.
+
+        So much less likely than the mean is a decoded number under its posterior. It is the
+        distortion of variational Bayesian quantisation (arXiv 2002.08158).
+        """
+        blocks = zip(self.means, self.variances, decoded, strict=True)
+        errors = (((m.astype(np.float64) - d) ** 2 / v).sum() for m, v, d in blocks)
+        return float(sum(errors)) / (2 * self.size)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A posterior's numbers after one quantiser.
+
+    ``tables`` names one of `TABLES`. ``bits`` a number are those of the symbols and of all that decodes
+    them, ``symbol_bits`` the ideal code length of the symbols alone. ``decoded`` has the blocks of
+    the posterior.
+    """
 
     quantiser: str
+    tables: str
     rate_weight: float
-    bits_per_weight: float
+    bits: float
+    symbol_bits: float
     distortion: float
+    decoded: tuple[Float32Array, ...]
+
+    @property
+    def objectives(self) -> tuple[float, float]:
+        """Distortion and the price of the bits, of all of them and of the symbols alone."""
+        price = self.rate_weight / 2
+        return self.distortion + price * self.bits, self.distortion + price * self.symbol_bits
 
 
-def compare_quantisers(
-    values: Float32Array, importance: npt.NDArray[Any], rate_weights: Iterable[float]
-) -> list[QuantiserPoint]:
-    """Quantise the same values by every quantiser at every rate weight.
+def codings(posterior: Posterior, quantiser: str, rate_weight: float) -> tuple[Coding, Coding]:
+    """Code the numbers with every form of tables, and keep what is best.
 
     Args:
-        values: float32 [R, C], finite, at least one.
-        importance: not negative, finite, broadcasts to [R, C].
-        rate_weights: importance * error^2 that is worth one bit.
+        posterior: what is coded.
+        quantiser: one of `QUANTISERS`.
+        rate_weight: error^2 / variance that is worth one bit; twice the published lambda.
 
     Returns:
-        For each quantiser and rate weight the bits per weight (entropy of the symbols, and what the
-        frequency table and the codebook take) and the distortion, mean importance * error^2.
+        The coding with the least objective, and the one, often the same, that would have it if
+        tables, codebooks and scales cost nothing.
     """
-    return [
-        _point(name, quantiser(values, importance, rate_weight), values, importance, rate_weight)
-        for rate_weight in rate_weights
-        for name, quantiser in QUANTISERS.items()
+    found = [_code(posterior, quantiser, tables, rate_weight) for tables in TABLES]
+    return (
+        min(found, key=lambda coding: coding.objectives[0]),
+        min(found, key=lambda coding: coding.objectives[1]),
+    )
+
+
+def _code(posterior: Posterior, quantiser: str, tables: str, rate_weight: float) -> Coding:
+    matrices, scales, decoded = TABLES[tables](posterior, QUANTISERS[quantiser], rate_weight)
+    side_bits = PARAMETER_BITS * (len(matrices) + scales)
+    counts = [np.unique(matrix.symbols, return_counts=True)[1] for matrix in matrices]
+    return Coding(
+        quantiser=quantiser,
+        tables=tables,
+        rate_weight=rate_weight,
+        bits=(sum(map(total_bits, matrices)) + side_bits) / posterior.size,
+        symbol_bits=sum(map(entropy_bits, counts)) / posterior.size,
+        distortion=posterior.distortion(decoded),
+        decoded=decoded,
+    )
+
+
+Coded = tuple[list[QuantisedMatrix], int, tuple[Float32Array, ...]]
+"""Quantised matrices, how many scales of channels there are, and the blocks decoded."""
+
+
+def _together(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+    ones = [np.ones(block.shape[1], np.float32) for block in posterior.means]
+    matrix, decoded = _one_matrix(posterior, quantiser, rate_weight, ones)
+    return [matrix], 0, decoded
+
+
+def _scaled(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+    scales = [_deviations(block) for block in posterior.means]
+    matrix, decoded = _one_matrix(posterior, quantiser, rate_weight, scales)
+    return [matrix], sum(scale.size for scale in scales), decoded
+
+
+def _apart(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+    blocks = [
+        quantise_latents(means, variances, rate_weight, quantiser)
+        for means, variances in zip(posterior.means, posterior.variances, strict=True)
     ]
+    decoded = tuple(np.hstack([channel.values() for channel in block]) for block in blocks)
+    return [channel for block in blocks for channel in block], 0, decoded
 
 
-def _point(
-    name: str,
-    matrix: QuantisedMatrix,
-    values: Float32Array,
-    importance: npt.NDArray[Any],
-    rate_weight: float,
-) -> QuantiserPoint:
-    return {
-        "quantiser": name,
-        "rate_weight": rate_weight,
-        "bits_per_weight": total_bits(matrix) / values.size,
-        "distortion": distortion(matrix, values, importance) / values.size,
-    }
+TABLES: dict[str, Callable[[Posterior, Quantiser, float], Coded]] = {
+    "one": _together,
+    "one, channels scaled": _scaled,
+    "one a channel": _apart,
+}
+"""Forms of step, codebook and frequency table: one of them for all numbers; one, with channels
+divided by their standard deviation; one for each channel."""
+
+
+def _one_matrix(
+    posterior: Posterior, quantiser: Quantiser, rate_weight: float, scales: list[Float32Array]
+) -> tuple[QuantisedMatrix, tuple[Float32Array, ...]]:
+    """Quantise all blocks, divided by the scales float32 [L] of their channels, as one row."""
+    blocks = list(zip(posterior.means, posterior.variances, scales, strict=True))
+    means = np.concatenate([(m / scale).ravel() for m, _, scale in blocks])
+    precisions = np.concatenate(
+        [(np.square(scale, dtype=float) / v).ravel() for _, v, scale in blocks]
+    )
+    matrix = quantiser(means[None], precisions[None], rate_weight)
+    ends = np.cumsum([m.size for m in posterior.means])[:-1]
+    parts = np.split(matrix.values()[0], ends)
+    decoded = (
+        part.reshape(m.shape) * scale for part, (m, _, scale) in zip(parts, blocks, strict=True)
+    )
+    return matrix, tuple(decoded)
+
+
+def _deviations(block: npt.NDArray[np.float32]) -> Float32Array:
+    """Standard deviations of the channels as bfloat16 numbers, 1 where there is none."""
+    deviations = to_bfloat16(block.std(0, dtype=np.float64))
+    return np.where(deviations > 0, deviations, np.float32(1))

@@ -19,7 +19,7 @@ from vaecomp_native.quantisation.codebooks import (
     nearest_codewords,
     weighted_means,
 )
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix
+from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, Quantiser
 
 LONGEST_NAME = 11
 """Bits. They make 4,095 points, and a codebook holds 4,096."""
@@ -55,7 +55,10 @@ def variational_bayesian_quantisation(
 
 
 def quantise_latents(
-    means: Float32Array, variances: Float32Array, rate_weight: float
+    means: Float32Array,
+    variances: Float32Array,
+    rate_weight: float,
+    quantiser: Quantiser = variational_bayesian_quantisation,
 ) -> list[QuantisedMatrix]:
     """Quantise a variational autoencoder's latents, each channel with its own prior and codebook.
 
@@ -63,12 +66,13 @@ def quantise_latents(
         means: posterior means, float32 [N, L].
         variances: posterior variances, float32 [N, L], positive.
         rate_weight: twice the published lambda.
+        quantiser: another one gets the same freedom: a step or a codebook for each channel.
 
     Returns:
         A matrix [N, 1] for each of the L channels.
     """
     return [
-        variational_bayesian_quantisation(mean[:, None], precision[:, None], rate_weight)
+        quantiser(mean[:, None], precision[:, None], rate_weight)
         for mean, precision in zip(means.T, 1 / variances.T.astype(np.float64), strict=True)
     ]
 

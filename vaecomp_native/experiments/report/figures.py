@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
+from vaecomp_native.evaluation.savings import frontier
 from vaecomp_native.zoo.training import EpochRecord
 
 PARTS: dict[str, str] = {
@@ -139,20 +140,14 @@ def classifier_curve(curve: Sequence[EpochRecord]) -> Markup:
 
 def vae_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
     """Loss of the VAEs epoch by epoch, one panel each: training variants and validation ones."""
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(8.4, 0.2 + 2.3 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, (label, curve) in zip(panels, curves.items(), strict=False):
+        figure, panels = _panels(list(curves), height=2.3, margin=0.2)
+        for axes, curve in zip(panels, curves.values(), strict=True):
             for colour, (key, text) in zip(SERIES, VAE_LOSSES.items(), strict=False):
                 epochs = [row["epoch"] for row in curve]
                 axes.plot(epochs, [row[key] for row in curve], color=colour, label=text)
             axes.set_yscale("log")
-            axes.set_title(label, loc="left")
             _epoch_axis(axes)
-        for axes in panels[len(curves) :]:
-            axes.set_axis_off()
         panels[0].legend()
         return _svg(figure, "Training curves of the variational autoencoders")
 
@@ -188,7 +183,7 @@ def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
 
 @dataclass(frozen=True)
 class RateSeries:
-    """Files of one codec as (loss in points, ratio) pairs; ``bold`` ones stand out."""
+    """What one codec reaches, as (x, y) pairs; ``bold`` series stand out."""
 
     label: str
     colour: str
@@ -202,40 +197,58 @@ def rate_curves(panels: Mapping[str, Sequence[RateSeries]], allowed: Sequence[fl
     A line joins the files that no smaller file of the codec beats. Dotted lines mark the
     ``allowed`` losses; half a point beyond zero and beyond the last of them the picture ends.
     """
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
     limit = max(allowed) + 0.5
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(8.4, 0.6 + 2.9 * rows), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, (label, series) in zip(grid, panels.items(), strict=False):
+        figure, grid = _panels(list(panels), height=2.9, margin=0.6)
+        for axes, series in zip(grid, panels.values(), strict=True):
             for one in series:
-                _rate_series(axes, one, limit)
+                shown = [(loss, ratio) for loss, ratio in one.points if loss <= limit]
+                best = frontier((-ratio, loss) for loss, ratio in shown)
+                _draw_series(axes, one, shown, [(loss, -ratio) for ratio, loss in best])
             for loss in allowed:
                 axes.axvline(loss, color="#808080", linewidth=0.8, linestyle=":")
-            axes.set_title(label, loc="left")
             _ratio_axis(axes)
             axes.set_xlim(-0.5, limit)
             axes.xaxis.set_major_locator(MultipleLocator(0.5))
             axes.set_xlabel("loss of accuracy on validation digits (points)")
             axes.set_ylabel("self-contained ratio")
-        for axes in grid[len(panels) :]:
-            axes.set_axis_off()
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        _legend_below(figure, grid[0])
         return _svg(figure, "Ratio against loss of accuracy, one panel a network")
 
 
-def _rate_series(axes: Axes, series: RateSeries, limit: float) -> None:
-    shown = sorted((ratio, loss) for loss, ratio in series.points if loss <= limit)
-    best: list[tuple[float, float]] = []
-    for ratio, loss in reversed(shown):
-        if not best or loss < best[-1][1]:
-            best.append((ratio, loss))
+def error_curves(
+    panels: Mapping[str, Sequence[RateSeries]], errors: Mapping[str, str], most_bits: float
+) -> Markup:
+    """Errors, logarithmic, against bits a number up to ``most_bits``, one panel a data set.
+
+    A line joins the points that no other one of the quantiser with as few bits beats. ``errors`` says what
+    the error of each panel is.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, grid = _panels(list(panels), height=2.9, margin=0.6)
+        for axes, (label, series) in zip(grid, panels.items(), strict=True):
+            for one in series:
+                best = frontier(point for point in one.points if point[0] <= most_bits)
+                _draw_series(axes, one, [], best)
+            axes.set_yscale("log")
+            axes.set_xlim(0, most_bits)
+            axes.grid()
+            axes.set_xlabel("bits a number")
+            axes.set_ylabel(errors[label])
+        _legend_below(figure, grid[0])
+        return _svg(figure, "Errors against bits, one panel a data set")
+
+
+def _draw_series(
+    axes: Axes,
+    series: RateSeries,
+    dots: Sequence[tuple[float, float]],
+    line: Sequence[tuple[float, float]],
+) -> None:
     layer = 3 if series.bold else 2
     axes.scatter(
-        [loss for _, loss in shown],
-        [ratio for ratio, _ in shown],
+        [x for x, _ in dots],
+        [y for _, y in dots],
         color=series.colour,
         s=9 if series.bold else 5,
         alpha=0.45,
@@ -243,8 +256,8 @@ def _rate_series(axes: Axes, series: RateSeries, limit: float) -> None:
         zorder=layer,
     )
     axes.plot(
-        [loss for _, loss in best],
-        [ratio for ratio, _ in best],
+        [x for x, _ in line],
+        [y for _, y in line],
         color=series.colour,
         linewidth=2.0 if series.bold else 0.9,
         label=series.label,
@@ -264,6 +277,25 @@ def _ratio_axis(axes: Axes) -> None:
 def _figure(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8.4, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _panels(titles: Sequence[str], height: float, margin: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, two beside each other."""
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(8.4, margin + height * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, loc="left")
+    for axes in grid[len(titles) :]:
+        axes.set_axis_off()
+    return figure, grid[: len(titles)]
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels: that of a panel with all series."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
 
 
 def _epoch_axis(axes: Axes) -> None:

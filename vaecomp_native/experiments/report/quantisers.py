@@ -1,0 +1,73 @@
+"""The page of the experiment with quantisers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaecomp_native.experiments.report import figures, render
+from vaecomp_native.experiments.report.rate import COLOURS
+
+if TYPE_CHECKING:
+    from vaecomp_native.experiments.quantisers import DataSet, QuantiserResult, Saving
+
+SUBJECT = "vbq"
+MOST_BITS = 5.0
+"""Where the pictures end."""
+MEASURES: dict[tuple[str, str], str] = {
+    ("distortion", "bits"): "posterior distortion",
+    ("distortion", "symbol_bits"): "posterior distortion, symbols only",
+    ("effect", "bits"): "effect",
+    ("effect", "symbol_bits"): "effect, symbols only",
+}
+"""What a saving is measured by: its error and its rate."""
+
+
+def render_quantisers(result: QuantiserResult) -> str:
+    """The HTML page of the data sets that are finished."""
+    sets = {data.name: data for data in result.data_sets}
+    return render(
+        "quantisers.html.j2",
+        result=result,
+        settings=result.settings,
+        machine=result.machine,
+        measures=MEASURES,
+        savings={name: saving_table(data, SUBJECT) for name, data in sets.items()},
+        others={
+            name: {
+                saving.quantiser: saving
+                for saving in data.savings
+                if (saving.error, saving.rate) == ("distortion", "bits")
+            }
+            for name, data in sets.items()
+        },
+        distortion_figure=figures.error_curves(
+            {name: _series(data, "distortion") for name, data in sets.items()},
+            dict.fromkeys(sets, "posterior distortion, nats a number"),
+            MOST_BITS,
+        ),
+        effect_figure=figures.error_curves(
+            {name: _series(data, "effect") for name, data in sets.items()},
+            {name: data.effect_name for name, data in sets.items()},
+            MOST_BITS,
+        ),
+    )
+
+
+def saving_table(data: DataSet, quantiser: str) -> dict[str, Saving]:
+    """A quantiser's savings on a data set, by what they are measured by."""
+    found = {(s.error, s.rate): s for s in data.savings if s.quantiser == quantiser}
+    return {text: found[measure] for measure, text in MEASURES.items()}
+
+
+def _series(data: DataSet, error: str) -> list[figures.RateSeries]:
+    """A curve for each quantiser, as (bits, error) pairs."""
+    counted = [point for point in data.points if point.best_by in ("bits", "both")]
+    return [
+        figures.RateSeries(
+            name,
+            COLOURS[f"residual-{name}"],
+            [(p.bits, getattr(p, error)) for p in counted if p.quantiser == name],
+            bold=name in (SUBJECT, "uniform"),
+        )
+        for name in dict.fromkeys(point.quantiser for point in data.points)
+    ]

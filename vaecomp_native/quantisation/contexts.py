@@ -107,13 +107,14 @@ def _table_counts(fit: _Fit, tables: int, first: int, last: int) -> Float64Array
 def _histograms(
     fit: _Fit, axis: int, first: int, size: int
 ) -> Iterator[tuple[slice, npt.NDArray[np.uint32]]]:
-    """Counts [rows, levels of columns, size] of slabs of rows; for axis 1 [columns, levels of rows, size], slab by slab."""
-    groups = int((fit.columns, fit.rows)[axis].max(initial=0)) + 1
-    for rows in slabs(fit.symbols.shape):
-        symbols = fit.symbols[rows].astype(np.int32)
-        others = fit.columns if axis == 0 else fit.rows[rows]
-        counts = _core.symbol_histograms(symbols, others, axis == 1, groups, first, size)
-        yield (rows if axis == 0 else slice(None)), counts
+    """Counts [rows, levels of columns, size] of some rows at a time; for axis 1 [columns, levels of rows, size]."""
+    others = (fit.columns, fit.rows)[axis]
+    groups = int(others.max(initial=0)) + 1
+    # Neither the symbols nor their counts may be large beside a large model.
+    for part in slabs((fit.symbols.shape[axis], max(len(others), groups * size))):
+        symbols = fit.symbols[part] if axis == 0 else fit.symbols[:, part]
+        wide = np.ascontiguousarray(symbols, np.int32)
+        yield part, _core.symbol_histograms(wide, others, axis == 1, groups, first, size)
 
 
 def _normalised(counts: Float64Array) -> Float64Array:

@@ -53,6 +53,57 @@ def test_every_kind_of_source_is_read(sample: Sample, tmp_path: Path) -> None:
         assert_same(vc.decode(file), sample.arrays)
 
 
+def test_files_can_be_mapped(sample: Sample, tmp_path: Path) -> None:
+    path = tmp_path / "model.vaec"
+    path.write_bytes(sample.data)
+    assert_same(vc.decode(path, mmap=True), sample.arrays)
+    with vc.open(path, mmap=True) as archive:
+        path.unlink()
+        assert archive["head"].tobytes() == sample.arrays["head"].tobytes()
+    empty = tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(vc.ArchiveError):
+        vc.decode(empty, mmap=True)
+
+
+class TestOut:
+    def test_tensors_are_written_to_the_arrays_given(self, sample: Sample, isa: str) -> None:
+        out = {name: np.empty_like(sample.arrays[name]) for name in ("head", "tied")}
+        found = vc.decode(sample.data, out=out)
+        assert_same(found, sample.arrays)
+        assert found["head"] is out["head"]
+        assert found["tied"] is out["tied"] and found["encoder.weight"] is out["tied"]
+
+    def test_arrays_of_tensors_that_are_not_wanted_stay_as_they_are(self, sample: Sample) -> None:
+        out = {"head": np.zeros_like(sample.arrays["head"])}
+        assert list(vc.decode(sample.data, names=["tied"], out=out)) == ["tied"]
+        assert not out["head"].any()
+
+    def test_parts_of_larger_arrays_are_written(self, sample: Sample) -> None:
+        weight = sample.arrays["encoder.weight"]
+        block = np.zeros((3, *weight.shape), weight.dtype)
+        vc.decode(sample.data, out={"encoder.weight": block[1]})
+        assert block[1].tobytes() == weight.tobytes()
+        assert not block[0].any() and not block[2].any()
+
+    def test_what_does_not_fit_is_refused(self, sample: Sample) -> None:
+        weight = sample.arrays["encoder.weight"]
+        frozen = weight.copy()
+        frozen.flags.writeable = False
+        for array, message in (
+            (np.empty(3, weight.dtype), r"out has .* \[3\] for 'encoder.weight', which is"),
+            (np.empty(weight.shape, np.int64), "out has int64"),
+            (np.empty(weight.shape[::-1], weight.dtype).T, "C-contiguous and writable"),
+            (frozen, "C-contiguous and writable"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                vc.decode(sample.data, out={"encoder.weight": array})
+        with pytest.raises(KeyError, match="absent"):
+            vc.decode(sample.data, out={"absent": weight.copy()})
+        with pytest.raises(ValueError, match="'tied' is tied"):
+            vc.decode(sample.data, out={"encoder.weight": weight.copy(), "tied": weight.copy()})
+
+
 def test_open_decodes_one_tensor_at_a_time(sample: Sample) -> None:
     with vc.open(sample.data) as archive:
         assert list(archive.keys()) == list(sample.arrays)

@@ -145,6 +145,31 @@ def test_flatten_chunk_fills_the_given_array(isa: str) -> None:
     assert out.tolist() == [[0, 1, 2, 3], [4, 7, 7, 7], [7, 7, 7, 0]]
 
 
+def test_unchunk_fills_the_given_arrays(isa: str) -> None:
+    values = np.arange(6, dtype=np.float32)
+    specs = [((2, 2), np.dtype(np.float32)), ((1,), np.dtype(np.float16))]
+    out: list[npt.NDArray[Any]] = [np.full(shape, np.nan, dtype) for shape, dtype in specs]
+    arrays = kernels.unchunk(values[None], specs, out=out)
+    assert all(array is given for array, given in zip(arrays, out, strict=True))
+    assert [array.tolist() for array in out] == [[[0, 1], [2, 3]], [4]]
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        [],
+        [np.empty(4, np.float32)],
+        [np.empty((2, 2), np.float16)],
+        [np.empty((2, 4), np.float32)[:, ::2]],
+        [np.frombuffer(bytes(16), np.float32).reshape(2, 2)],
+    ],
+    ids=["too few", "another shape", "another dtype", "not contiguous", "read-only"],
+)
+def test_unchunk_refuses_arrays_that_do_not_fit(out: list[npt.NDArray[Any]]) -> None:
+    with pytest.raises(ValueError, match=r"out|writ"):
+        kernels.unchunk(np.ones((1, 4), np.float32), [((2, 2), np.dtype(np.float32))], out=out)
+
+
 def test_nothing_gives_no_chunks(isa: str) -> None:
     chunks, padding = kernels.flatten_chunk([], 5)
     assert chunks.shape == (0, 5)

@@ -137,6 +137,17 @@ def test_relu_maps_nan_and_negative_zero_to_zero(isa: str) -> None:
     assert single.view(np.uint32)[0, 1] == 0x7FC00000
 
 
+def test_outputs_go_to_the_given_array(isa: str) -> None:
+    rng = np.random.default_rng(5)
+    decoder = native(random_layers(rng, [7, 3, 9]))
+    latents = rng.standard_normal((4, 7)).astype(np.float32)
+    out = np.full((4, 9), np.nan, np.float32)
+    assert np.shares_memory(decoder.forward(latents, out=out), out)
+    assert out.tobytes() == decoder.forward(latents).tobytes()
+    with pytest.raises(ValueError, match="out must have shape"):
+        decoder.forward(latents, out=out[:, :8].copy())
+
+
 def test_unusable_layers_are_refused() -> None:
     weight, bias = np.ones((2, 3), np.float32), np.zeros(2, np.float32)
     latents = np.zeros((4, 3), np.float32)

@@ -148,6 +148,17 @@ def test_accumulators_are_rounded_to_nearest_even_floats(isa: str) -> None:
     assert outputs[0].tolist() == [2**24, 2**24 + 4, -(2**24), 2**30, 2**30 + 256]
 
 
+def test_outputs_go_to_the_given_array(isa: str) -> None:
+    rng = np.random.default_rng(5)
+    decoder = native(random_layers(rng, [7, 3, 9]))
+    latents = int8_values(rng, 4, 7)
+    out = np.full((4, 9), np.nan, np.float32)
+    assert np.shares_memory(decoder.forward(latents, out=out), out)
+    assert out.tobytes() == decoder.forward(latents).tobytes()
+    with pytest.raises(ValueError, match="out must have shape"):
+        decoder.forward(latents, out=out[:, :8].copy())
+
+
 def test_unusable_layers_are_refused() -> None:
     weight, bias = np.ones((2, 3), np.int8), np.zeros(2, np.int32)
     scale, multiplier, shift = np.ones(2, np.float32), np.ones(2, np.int32), np.ones(2, np.uint8)

@@ -63,6 +63,9 @@ def test_native_equals_reference(
     assert variants.dtype == np.float32
     assert variants.shape == (count, n)
     assert variants.tobytes() == reference.noise_variants(base, count, **noise, **first).tobytes()
+    out = np.empty_like(variants)
+    given = kernels.noise_variants(base, count, **noise, **first, out=out, threads=threads)
+    assert given is out and out.tobytes() == variants.tobytes()
 
 
 def test_many_variants_equal_the_reference(isa: str) -> None:
@@ -177,6 +180,15 @@ def test_chosen_positions_are_independent_between_variants() -> None:
 
 
 def test_unusable_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"out must have shape \[2, 3\]"):
+        kernels.noise_variants(
+            np.zeros(3, np.float32),
+            2,
+            probability=0.5,
+            sigma=1.0,
+            seed=0,
+            out=np.zeros((3, 2), np.float32),
+        )
     base = np.zeros(4, np.float32)
     for probability in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="probability"):

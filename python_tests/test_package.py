@@ -31,6 +31,25 @@ print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - standa
     assert run_python(code).stdout.strip() == "[]"
 
 
+def test_what_only_writers_need_is_imported_when_it_is_used() -> None:
+    code = """
+import sys
+import vaecomp_native
+print("vaecomp_native.compression" in sys.modules)
+print(vaecomp_native.compress.__module__, vaecomp_native.plan(  # twice: the first use imports
+    {}).__class__.__name__, vaecomp_native.plan.__module__)
+"""
+    found = run_python(code).stdout.split()
+    assert found[0] == "False"
+    assert found[1:] == ["vaecomp_native.compression", "Plan", "vaecomp_native.planning"]
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="'vaecomp_native' has no attribute 'compres'"):
+        _ = vaecomp_native.compres  # type: ignore[attr-defined]
+    assert dir(vaecomp_native) == sorted(vaecomp_native.__all__)
+
+
 def test_public_names_are_there_and_documented() -> None:
     public = vaecomp_native.__all__
     assert len(public) == len(set(public))

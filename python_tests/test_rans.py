@@ -57,6 +57,32 @@ def assert_coded_alike(symbols: Symbols, segments: list[int], lanes: int) -> Non
     assert reference.decode_symbols(stream).tobytes() == symbols.tobytes()
 
 
+@pytest.mark.parametrize("lanes", [16, 32])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 15, 17, 29, 31, 32, 33, 256, 257])
+def test_alphabets_of_every_size_decode_on_every_path(isa: str, size: int, lanes: int) -> None:
+    """Small ones are searched in registers, up to 256 symbols lie beside their frequencies."""
+    rng = np.random.default_rng(size)
+    # Frequent symbols, rare ones and such that are seen once.
+    shares = np.maximum(rng.random(size) ** 6, 1e-4)
+    symbols = rng.choice(size, 5000, p=shares / shares.sum())
+    symbols[rng.choice(5000, size, replace=False)] = np.arange(size)
+    symbols = (symbols - size // 3).astype(np.int32)
+    stream = kernels.encode_symbols(symbols, [3000, 2000], lanes=lanes)
+    assert kernels.decode_symbols(stream).tobytes() == symbols.tobytes()
+    assert reference.decode_symbols(stream).tobytes() == symbols.tobytes()
+
+
+def test_symbols_are_written_to_the_array_given() -> None:
+    symbols = np.arange(100, dtype=np.int32) % 7
+    stream = kernels.encode_symbols(symbols, [100])
+    out = np.zeros(100, np.int32)
+    assert kernels.decode_symbols(stream, out=out) is out
+    assert out.tobytes() == symbols.tobytes()
+    for bad in (np.zeros(99, np.int32), np.zeros(100, np.int64), np.zeros(200, np.int32)[::2]):
+        with pytest.raises(ValueError, match="output array"):
+            kernels.decode_symbols(stream, out=bad)
+
+
 @given(sample=segmented_symbols(), lanes=st.sampled_from([0, *LANES]))
 def test_native_equals_reference(isa: str, sample: tuple[Symbols, list[int]], lanes: int) -> None:
     assert_coded_alike(*sample, lanes)

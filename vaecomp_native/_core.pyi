@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ _ResidualTensor = tuple[
     _UInt8 | None,
     tuple[int, _Float32] | None,
 ]
-_Buffer = bytes | bytearray | memoryview
+_Buffer = bytes | bytearray | memoryview | mmap
 
 def available_isas() -> list[str]: ...
 def isa() -> str: ...
@@ -32,7 +33,10 @@ def flatten_chunk(
     tensors: Sequence[_Array], chunk_length: int, out: _Float32 | None = None, threads: int = 0
 ) -> tuple[_Float32, int]: ...
 def unchunk(
-    chunks: _Float32, specs: Sequence[tuple[Sequence[int], np.dtype[Any]]], threads: int = 0
+    chunks: _Float32,
+    specs: Sequence[tuple[Sequence[int], np.dtype[Any]]],
+    out: Sequence[_Array] | None = None,
+    threads: int = 0,
 ) -> list[_Array]: ...
 def noise_variants(
     base: _Float32,
@@ -42,12 +46,13 @@ def noise_variants(
     seed: int,
     first_variant: int = 0,
     first_index: int = 0,
+    out: _Float32 | None = None,
     threads: int = 0,
 ) -> _Float32: ...
 def crc32c(data: _Buffer) -> int: ...
 def digest(array: _Array, threads: int = 0) -> int: ...
 def encode_symbols(symbols: _Int32, segments: Sequence[int], lanes: int = 0) -> bytes: ...
-def decode_symbols(data: _Buffer, threads: int = 0) -> _Int32: ...
+def decode_symbols(data: _Buffer, threads: int = 0, out: _Int32 | None = None) -> _Int32: ...
 def encode_integer_decoder(
     layers: Sequence[tuple[_Array, ...]], segments: Sequence[Sequence[int]]
 ) -> bytes: ...
@@ -90,11 +95,15 @@ def write_archive(
 
 class IntegerDecoder:
     def __init__(self, layers: Sequence[tuple[_Array, ...]]) -> None: ...
-    def forward(self, latents: _Int8, threads: int = 0) -> _Float32: ...
+    def forward(
+        self, latents: _Int8, out: _Float32 | None = None, threads: int = 0
+    ) -> _Float32: ...
 
 class Float32Decoder:
     def __init__(self, layers: Sequence[tuple[_Array, ...]]) -> None: ...
-    def forward(self, latents: _Float32, threads: int = 0) -> _Float32: ...
+    def forward(
+        self, latents: _Float32, out: _Float32 | None = None, threads: int = 0
+    ) -> _Float32: ...
 
 class ArchiveReader:
     def __init__(self, data: _Buffer) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap as memory_maps
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -78,9 +79,11 @@ class Archive(Mapping[str, Array]):
     Use `open` to get one. Safe to read from several threads.
     """
 
-    def __init__(self, source: Source, *, threads: int = 0, verify: bool = True) -> None:
+    def __init__(
+        self, source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False
+    ) -> None:
         """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
-        self._open_reader: _core.ArchiveReader | None = _core.ArchiveReader(_read(source))
+        self._open_reader: _core.ArchiveReader | None = _core.ArchiveReader(_bytes(source, mmap))
         self._threads = threads
         self._verify = verify
         self._rows = self._reader.tensors()
@@ -123,24 +126,41 @@ class Archive(Mapping[str, Array]):
         """Let go of the archive's bytes; arrays decoded before stay valid, reading more is a ValueError."""
         self._open_reader = None
 
-    def decode(self, names: Sequence[str] | None = None) -> dict[str, Array]:
-        """Decode the named tensors, or all, into new arrays; tied weights share one array.
+    def decode(
+        self, names: Sequence[str] | None = None, *, out: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
+        """Decode the named tensors, or all.
 
-        Raises KeyError for a name that is not there and ArchiveError if bytes or decoded values do not match
-        their checksums.
+        Tensors are written to the arrays of `out` where it has their names, and to new arrays elsewhere; tied weights share one
+        array. Arrays of `out` have the tensor's shape and dtype, are C-contiguous and writable; after an error their contents are
+        undefined.
+
+        Raises KeyError for a name that is not there, ValueError for an array that does not fit or two for tied weights, and
+        ArchiveError if bytes or decoded values do not match their checksums.
         """
+        given = out or {}
         wanted = list(self._index) if names is None else list(names)
-        unknown = [name for name in wanted if name not in self._index]
+        unknown = [name for name in (*wanted, *given) if name not in self._index]
         if unknown:
             raise KeyError(f"the archive has no tensor '{unknown[0]}'")
         outputs: dict[int, Array] = {}
-        for name in wanted:
+        for name, array in given.items():
+            self._check_output(name, array)
             owner = self._owner(self._index[name])
+            if outputs.setdefault(owner, array) is not array:
+                raise ValueError(f"'{name}' is tied to a tensor with another array in out")
+        owners = {name: self._owner(self._index[name]) for name in wanted}
+        for owner in owners.values():
             if owner not in outputs:
                 _, shape, dtype, *_ = self._rows[owner]
                 outputs[owner] = np.empty(shape, dtype)
-        self._reader.decode(list(outputs.items()), self._verify, self._threads)
-        return {name: outputs[self._owner(self._index[name])] for name in wanted}
+        used = set(owners.values())
+        self._reader.decode(
+            [(owner, array) for owner, array in outputs.items() if owner in used],
+            self._verify,
+            self._threads,
+        )
+        return {name: outputs[owner] for name, owner in owners.items()}
 
     def verify(self) -> None:
         """Check every section and decode every tensor against its digest. Raises ArchiveError."""
@@ -165,6 +185,15 @@ class Archive(Mapping[str, Array]):
             metadata=self._reader.metadata(),
         )
 
+    def _check_output(self, name: str, array: Array) -> None:
+        _, shape, dtype, *_ = self._rows[self._owner(self._index[name])]
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"out has {array.dtype} {list(array.shape)} for '{name}', which is {dtype} {list(shape)}"
+            )
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"out's array for '{name}' must be C-contiguous and writable")
+
     def _owner(self, index: int) -> int:
         target = self._rows[index][4]
         return index if target is None else target
@@ -175,28 +204,40 @@ class Archive(Mapping[str, Array]):
         return TensorInfo(name, shape, dtype.name, codec, alias_of)
 
 
-def open(source: Source, *, threads: int = 0, verify: bool = True) -> Archive:
+def open(source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False) -> Archive:
     """Open an archive to read tensors one at a time.
 
     `source` is a path, bytes, a memoryview or a binary file object (read to its end). With `verify`, every decoded
-    tensor is compared with its digest. Raises ArchiveError, UnsupportedVersionError or OSError.
+    tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: what is not asked for is never read, and
+    reading overlaps with decoding; nobody may cut the file short while it is open. Raises ArchiveError, UnsupportedVersionError
+    or OSError.
 
     >>> with vaecomp_native.open("model.vaec") as archive:
     ...     weight = archive["fc.weight"]
     """
-    return Archive(source, threads=threads, verify=verify)
+    return Archive(source, threads=threads, verify=verify, mmap=mmap)
 
 
 def decode(
-    source: Source, *, names: Sequence[str] | None = None, threads: int = 0, verify: bool = True
+    source: Source,
+    *,
+    names: Sequence[str] | None = None,
+    out: Mapping[str, Array] | None = None,
+    threads: int = 0,
+    verify: bool = True,
+    mmap: bool = False,
 ) -> dict[str, Array]:
     """Decode an archive, or the tensors named, to a dict of NumPy arrays in the archive's order.
 
-    `source` as for `open`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
-    result is the same on every machine. Raises ArchiveError, KeyError for an unknown name, OSError.
+    `source` and `mmap` as for `open`, `out` as for `Archive.decode`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
+    result is the same on every machine. Raises ArchiveError, KeyError for an unknown name, ValueError for arrays that do not
+    fit, OSError.
+
+    >>> arrays = vaecomp_native.decode("model.vaec")
+    >>> vaecomp_native.decode("model-2.vaec", out=arrays)  # into the same memory
     """
-    with Archive(source, threads=threads, verify=verify) as archive:
-        return archive.decode(names)
+    with Archive(source, threads=threads, verify=verify, mmap=mmap) as archive:
+        return archive.decode(names, out=out)
 
 
 def verify(source: Source, *, threads: int = 0) -> ArchiveInfo:
@@ -206,9 +247,16 @@ def verify(source: Source, *, threads: int = 0) -> ArchiveInfo:
         return archive.info
 
 
-def _read(source: Source) -> bytes | bytearray | memoryview:
+def _bytes(source: Source, mmap: bool) -> bytes | bytearray | memoryview | memory_maps.mmap:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return Path(source).read_bytes()
+        return _mapped(Path(source)) if mmap else Path(source).read_bytes()
     return source.read()
+
+
+def _mapped(path: Path) -> bytes | memory_maps.mmap:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return b""  # which cannot be mapped
+        return memory_maps.mmap(file.fileno(), 0, access=memory_maps.ACCESS_READ)

@@ -82,9 +82,14 @@ class IntegerDecoder(_Decoder[IntegerLayer]):
     def _native(self) -> _core.IntegerDecoder:
         return _core.IntegerDecoder([layer.arrays() for layer in self.layers])
 
-    def forward(self, latents: Int8Array, *, threads: int = 0) -> Float32Array:
-        """Decode int8 latents `[K, L]` to float32 `[K, C]`. Raises ValueError for another shape."""
-        return self._native.forward(latents, threads)
+    def forward(
+        self, latents: Int8Array, *, out: Float32Array | None = None, threads: int = 0
+    ) -> Float32Array:
+        """Decode int8 latents `[K, L]` to float32 `[K, C]`: a new array, or `out`, C-contiguous and apart from the latents.
+
+        Raises ValueError for another shape of either.
+        """
+        return self._native.forward(latents, out, threads)
 
 
 class Float32Decoder(_Decoder[Float32Layer]):
@@ -94,6 +99,11 @@ class Float32Decoder(_Decoder[Float32Layer]):
     def _native(self) -> _core.Float32Decoder:
         return _core.Float32Decoder([(layer.weight, layer.bias) for layer in self.layers])
 
-    def forward(self, latents: Float32Array, *, threads: int = 0) -> Float32Array:
-        """Decode float32 latents `[K, L]` to float32 `[K, C]`. Raises ValueError for another shape."""
-        return self._native.forward(latents, threads)
+    def forward(
+        self, latents: Float32Array, *, out: Float32Array | None = None, threads: int = 0
+    ) -> Float32Array:
+        """Decode float32 latents `[K, L]` to float32 `[K, C]`: a new array, or `out`, C-contiguous and apart from the latents.
+
+        Raises ValueError for another shape of either.
+        """
+        return self._native.forward(latents, out, threads)

@@ -65,13 +65,15 @@ def unchunk(
     chunks: Float32Array,
     specs: Sequence[tuple[tuple[int, ...], npt.DTypeLike]],
     *,
+    out: Sequence[Array] | None = None,
     threads: int = 0,
 ) -> list[Array]:
-    """Undo `flatten_chunk`: cut chunks, float32 `[K, C]`, into new arrays of the given shapes and dtypes.
+    """Undo `flatten_chunk`: cut chunks, float32 `[K, C]`, into arrays of the given shapes and dtypes.
 
-    Raises ValueError if the chunks hold too few elements or a dtype is no real float.
+    The arrays are new, or those of `out`, C-contiguous and with the shapes and dtypes of `specs`. Raises ValueError if the
+    chunks hold too few elements, a dtype is no real float or `out` does not fit.
     """
-    return _core.unchunk(chunks, [(tuple(s), np.dtype(d)) for s, d in specs], threads)
+    return _core.unchunk(chunks, [(tuple(s), np.dtype(d)) for s, d in specs], out, threads)
 
 
 def noise_variants(
@@ -83,18 +85,19 @@ def noise_variants(
     seed: int,
     first_variant: int = 0,
     first_index: int = 0,
+    out: Float32Array | None = None,
     threads: int = 0,
 ) -> Float32Array:
     """Variants of a parameter vector with Gaussian noise at random positions (kernels.md, 2).
 
-    `base` is float32 `[n]`; the result is float32 `[count, n]`. Each position is noisy with the given
+    `base` is float32 `[n]`; the result is float32 `[count, n]`, written to `out` if it is given. Each position is noisy with the given
     probability, its deviation has standard deviation `sigma` (in units of the weights). Element (v, i) depends
     on (seed, first_variant + v, first_index + i) alone (Philox4x32-10, Salmon et al. 2011), so that parts can be made
-    apart. Raises ValueError for a probability outside 0 to 1, a sigma that is not finite or above 2^120, and variants or
-    indices beyond 2^64.
+    apart. Raises ValueError for a probability outside 0 to 1, a sigma that is not finite or above 2^120, variants or
+    indices beyond 2^64, and an `out` that is not C-contiguous float32 of that shape.
     """
     return _core.noise_variants(
-        base, count, probability, sigma, seed, first_variant, first_index, threads
+        base, count, probability, sigma, seed, first_variant, first_index, out, threads
     )
 
 
@@ -107,9 +110,12 @@ def encode_symbols(symbols: Int32Array, segments: Sequence[int], *, lanes: int =
     return _core.encode_symbols(symbols, segments, lanes)
 
 
-def decode_symbols(data: Buffer, *, threads: int = 0) -> Int32Array:
-    """Decode a symbol stream to int32 `[n]`. Raises ArchiveError for bytes that are none."""
-    return _core.decode_symbols(data, threads)
+def decode_symbols(data: Buffer, *, out: Int32Array | None = None, threads: int = 0) -> Int32Array:
+    """Decode a symbol stream to int32 `[n]`, into `out` if it is given.
+
+    Raises ArchiveError for bytes that are none, and ValueError for an `out` that is not contiguous int32 of that size.
+    """
+    return _core.decode_symbols(data, threads, out)
 
 
 def crc32c(data: Buffer) -> int:

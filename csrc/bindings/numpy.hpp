@@ -115,14 +115,6 @@ std::vector<T> vector_of(const Contiguous<T>& array) {
     return {array.data(), array.data() + array.size()};
 }
 
-// A NumPy array that owns the vector's memory.
-template <typename T>
-py::array_t<T> array_of(std::vector<T> values) {
-    auto* owned = new std::vector<T>(std::move(values));
-    const py::capsule owner(owned, [](void* pointer) { delete static_cast<std::vector<T>*>(pointer); });
-    return py::array_t<T>(static_cast<py::ssize_t>(owned->size()), owned->data(), owner);
-}
-
 inline py::bytes bytes_of(const std::vector<std::uint8_t>& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

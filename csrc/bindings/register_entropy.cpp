@@ -18,26 +18,27 @@ py::bytes encode(const Contiguous<std::int32_t>& symbols, const std::vector<std:
     return bytes_of(stream);
 }
 
-py::array_t<std::int32_t> decode(const py::buffer& data, std::size_t threads) {
+py::array decode(const py::buffer& data, std::size_t threads, const std::optional<py::array>& given) {
     const Buffer buffer(data);
-    std::vector<std::int32_t> symbols;
+    ByteReader reader(buffer.bytes(), 0, "symbol stream");
+    constexpr SymbolRange any{std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()};
+    const SymbolStream stream(reader, any, most_expansion * buffer.bytes().size());
+    reader.expect_end("end");
+    py::array symbols = given ? *given : py::array_t<std::int32_t>(static_cast<py::ssize_t>(stream.count()));
+    auto* first = reinterpret_cast<std::int32_t*>(writable(symbols, DType::i32, stream.count()));
+    const std::span<std::int32_t> out{first, stream.count()};
     {
         const py::gil_scoped_release release;
-        ByteReader reader(buffer.bytes(), 0, "symbol stream");
-        constexpr SymbolRange any{std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()};
-        const SymbolStream stream(reader, any, most_expansion * buffer.bytes().size());
-        reader.expect_end("end");
-        symbols.resize(stream.count());
-        stream.decode<std::int32_t>(symbols, threads);
+        stream.decode(out, threads);
     }
-    return array_of(std::move(symbols));
+    return symbols;
 }
 
 }  // namespace
 
 void register_entropy(py::module_& module) {
     module.def("encode_symbols", &encode, "symbols"_a, "segments"_a, "lanes"_a = 0);
-    module.def("decode_symbols", &decode, "data"_a, "threads"_a = 0);
+    module.def("decode_symbols", &decode, "data"_a, "threads"_a = 0, "out"_a = py::none());
 }
 
 }  // namespace vaecomp::bindings

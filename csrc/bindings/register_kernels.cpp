@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "bindings/decoders.hpp"
 #include "bindings/register.hpp"
 #include "core/cpu.hpp"
@@ -10,8 +12,16 @@ namespace {
 using namespace pybind11::literals;
 using FloatArray = Contiguous<float>;
 
-py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk_length, std::optional<FloatArray> out,
-                        std::size_t threads) {
+// The caller's array, if it has this shape, or a new one.
+FloatArray matrix(const std::optional<FloatArray>& out, std::size_t rows, std::size_t columns) {
+    if (!out) return FloatArray({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
+    require(out->ndim() == 2 && shape_of(*out) == std::vector{rows, columns},
+            "out must have shape [" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
+    return *out;
+}
+
+py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk_length,
+                        const std::optional<FloatArray>& out, std::size_t threads) {
     require(chunk_length >= 1, "chunk_length must be at least 1");
     std::vector<TensorView> views;
     std::size_t count = 0;
@@ -20,11 +30,7 @@ py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk
         count += views.back().count();
     }
     const std::size_t chunks = (count + chunk_length - 1) / chunk_length;
-    FloatArray result =
-        out ? *out : FloatArray({static_cast<py::ssize_t>(chunks), static_cast<py::ssize_t>(chunk_length)});
-    require(result.ndim() == 2 && static_cast<std::size_t>(result.shape(0)) == chunks &&
-                static_cast<std::size_t>(result.shape(1)) == chunk_length,
-            "out must have shape [" + std::to_string(chunks) + ", " + std::to_string(chunk_length) + "]");
+    FloatArray result = matrix(out, chunks, chunk_length);
     float* to = result.mutable_data();
     {
         const py::gil_scoped_release release;
@@ -35,16 +41,18 @@ py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk
 
 std::vector<py::array> unchunk(const FloatArray& chunks,
                                const std::vector<std::pair<std::vector<py::ssize_t>, py::dtype>>& specs,
-                               std::size_t threads) {
+                               const std::optional<std::vector<py::array>>& out, std::size_t threads) {
+    require(!out || out->size() == specs.size(), "out must have one array for each spec");
     std::vector<py::array> arrays;
     std::vector<TensorTarget> targets;
     std::size_t count = 0;
     for (const auto& [shape, dtype] : specs) {
         const DType code = dtype_of(dtype);
         require(is_real_float(code), "unchunk makes real float dtypes only");
-        py::array array(numpy_dtype(code), shape);
-        targets.push_back(
-            {static_cast<std::uint8_t*>(array.mutable_data()), static_cast<std::size_t>(array.size()), code});
+        py::array array = out ? (*out)[arrays.size()] : py::array(numpy_dtype(code), shape);
+        require(std::ranges::equal(shape_of(array), shape), "an array of out has another shape than its spec");
+        const auto elements = static_cast<std::size_t>(array.size());
+        targets.push_back({writable(array, code, elements), elements, code});
         count += targets.back().count;
         arrays.push_back(std::move(array));
     }
@@ -56,9 +64,10 @@ std::vector<py::array> unchunk(const FloatArray& chunks,
 }
 
 FloatArray noise(const FloatArray& base, std::size_t count, double probability, double sigma, std::uint64_t seed,
-                 std::uint64_t first_variant, std::uint64_t first_index, std::size_t threads) {
+                 std::uint64_t first_variant, std::uint64_t first_index, const std::optional<FloatArray>& out,
+                 std::size_t threads) {
     require(base.ndim() == 1, "base must be one-dimensional");
-    FloatArray result({static_cast<py::ssize_t>(count), base.size()});
+    FloatArray result = matrix(out, count, static_cast<std::size_t>(base.size()));
     float* to = result.mutable_data();
     const std::span<const float> from = span_of(base);
     const py::gil_scoped_release release;
@@ -68,11 +77,11 @@ FloatArray noise(const FloatArray& base, std::size_t count, double probability, 
 
 template <typename Decoder>
 FloatArray run_decoder(const Decoder& decoder, const Contiguous<typename Decoder::Latent>& latents,
-                       std::size_t threads) {
+                       const std::optional<FloatArray>& out, std::size_t threads) {
     require(latents.ndim() == 2 && static_cast<std::size_t>(latents.shape(1)) == decoder.latent(),
             "latents must have shape [chunks, " + std::to_string(decoder.latent()) + "]");
     const auto rows = static_cast<std::size_t>(latents.shape(0));
-    FloatArray values({latents.shape(0), static_cast<py::ssize_t>(decoder.chunk_length())});
+    FloatArray values = matrix(out, rows, decoder.chunk_length());
     float* to = values.mutable_data();
     const auto* from = latents.data();
     const py::gil_scoped_release release;
@@ -87,7 +96,7 @@ std::uint64_t digest(const py::array& array, std::size_t threads) {
     const void* data = array.data();
     const auto count = static_cast<std::size_t>(array.size());
     const py::gil_scoped_release release;
-    return tensor_digest(data, count, dtype, threads);
+    return tensor_digest({data, count, dtype}, threads);
 }
 
 }  // namespace
@@ -104,18 +113,20 @@ void register_kernels(py::module_& module) {
 
     module.def("flatten_chunk", &flatten_chunk, "tensors"_a, "chunk_length"_a, py::arg("out").noconvert() = py::none(),
                "threads"_a = 0);
-    module.def("unchunk", &unchunk, "chunks"_a, "specs"_a, "threads"_a = 0);
+    module.def("unchunk", &unchunk, "chunks"_a, "specs"_a, "out"_a = py::none(), "threads"_a = 0);
     module.def("noise_variants", &noise, "base"_a, "count"_a, "probability"_a, "sigma"_a, "seed"_a,
-               "first_variant"_a = 0, "first_index"_a = 0, "threads"_a = 0);
+               "first_variant"_a = 0, "first_index"_a = 0, py::arg("out").noconvert() = py::none(), "threads"_a = 0);
 
     py::class_<IntegerDecoder>(module, "IntegerDecoder")
         .def(py::init([](const std::vector<py::tuple>& layers) { return IntegerDecoder(integer_layers(layers)); }),
              "layers"_a)
-        .def("forward", &run_decoder<IntegerDecoder>, "latents"_a, "threads"_a = 0);
+        .def("forward", &run_decoder<IntegerDecoder>, "latents"_a, py::arg("out").noconvert() = py::none(),
+             "threads"_a = 0);
     py::class_<Float32Decoder>(module, "Float32Decoder")
         .def(py::init([](const std::vector<py::tuple>& layers) { return Float32Decoder(float32_layers(layers)); }),
              "layers"_a)
-        .def("forward", &run_decoder<Float32Decoder>, "latents"_a, "threads"_a = 0);
+        .def("forward", &run_decoder<Float32Decoder>, "latents"_a, py::arg("out").noconvert() = py::none(),
+             "threads"_a = 0);
 
     module.def(
         "crc32c",

@@ -6,6 +6,10 @@
 
 #include "core/error.hpp"
 
+#if defined(__AARCH64EL__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace vaecomp {
 namespace {
 
@@ -21,6 +25,35 @@ bool has_avx2() {
 #endif
 }
 
+bool has_avx512() {
+#if defined(__x86_64__) && defined(__GNUC__)
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
+bool has_avx512vnni() {
+#if defined(__x86_64__) && defined(__GNUC__)
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
+#if defined(__AARCH64EL__) && defined(__linux__)
+bool has_neon() { return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0 && (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0; }
+bool has_neondot() { return has_neon() && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__AARCH64EL__) && defined(__APPLE__)
+// Every processor that macOS has run on.
+bool has_neon() { return true; }
+bool has_neondot() { return true; }
+#else
+bool has_neon() { return false; }
+bool has_neondot() { return false; }
+#endif
+
 Isa parse_isa(std::string_view wanted, std::string_view source) {
     std::string choices;
     for (const Isa isa : available_isas()) {
@@ -33,11 +66,25 @@ Isa parse_isa(std::string_view wanted, std::string_view source) {
 
 }  // namespace
 
-std::string_view name(Isa isa) { return isa == Isa::avx2 ? "avx2" : "scalar"; }
+std::string_view name(Isa isa) {
+    switch (isa) {
+        case Isa::avx2: return "avx2";
+        case Isa::avx512: return "avx512";
+        case Isa::avx512vnni: return "avx512vnni";
+        case Isa::neon: return "neon";
+        case Isa::neondot: return "neondot";
+        case Isa::scalar: break;
+    }
+    return "scalar";
+}
 
 std::vector<Isa> available_isas() {
     std::vector<Isa> isas{Isa::scalar};
     if (has_avx2()) isas.push_back(Isa::avx2);
+    if (has_avx512()) isas.push_back(Isa::avx512);
+    if (has_avx512vnni()) isas.push_back(Isa::avx512vnni);
+    if (has_neon()) isas.push_back(Isa::neon);
+    if (has_neondot()) isas.push_back(Isa::neondot);
     return isas;
 }
 

@@ -49,26 +49,47 @@ std::uint64_t xxh64(Bytes bytes) {
     return hash ^ (hash >> 32);
 }
 
-std::uint64_t tensor_digest(const void* data, std::size_t count, DType dtype, std::size_t threads) {
-    const auto* first = static_cast<const std::uint8_t*>(data);
-    const std::size_t size = count * info(dtype).size;
-    const std::size_t leaves = (size + digest_leaf_bytes - 1) / digest_leaf_bytes;
+namespace {
+
+// The hash of one leaf of a tensor.
+std::uint64_t leaf_hash(const DigestSource& tensor, std::size_t leaf) {
+    const std::size_t at = leaf * digest_leaf_bytes, item = info(tensor.dtype).swap_size;
+    const Bytes bytes{static_cast<const std::uint8_t*>(tensor.data), tensor.count * info(tensor.dtype).size};
+    const Bytes own = bytes.subspan(at, std::min(digest_leaf_bytes, bytes.size() - at));
+    if (host_is_little_endian || item == 1) return xxh64(own);
+    std::vector<std::uint8_t> little(own.size());
+    swap_items(own.data(), little.data(), own.size() / item, item);
+    return xxh64(little);
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads) {
+    std::vector<std::size_t> ends;  // in the leaves of all tensors
+    std::size_t leaves = 0;
+    for (const DigestSource& tensor : tensors) {
+        leaves += (tensor.count * info(tensor.dtype).size + digest_leaf_bytes - 1) / digest_leaf_bytes;
+        ends.push_back(leaves);
+    }
     std::vector<std::uint8_t> hashes(leaves * 8);
     parallel_ranges(leaves, 16, threads, [&](std::size_t begin, std::size_t end) {
         for (std::size_t leaf = begin; leaf < end; ++leaf) {
-            const std::size_t at = leaf * digest_leaf_bytes;
-            const std::size_t length = std::min(digest_leaf_bytes, size - at);
-            const std::size_t item = info(dtype).swap_size;
-            if (host_is_little_endian || item == 1) {
-                store_le(hashes.data() + leaf * 8, xxh64({first + at, length}));
-            } else {
-                std::vector<std::uint8_t> little(length);
-                swap_items(first + at, little.data(), length / item, item);
-                store_le(hashes.data() + leaf * 8, xxh64(little));
-            }
+            const auto t = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), leaf) - ends.begin());
+            const std::size_t first = t == 0 ? 0 : ends[t - 1];
+            store_le(hashes.data() + leaf * 8, leaf_hash(tensors[t], leaf - first));
         }
     });
-    return xxh64(hashes);
+    std::vector<std::uint64_t> digests;
+    std::size_t first = 0;
+    for (const std::size_t end : ends) {
+        digests.push_back(xxh64(Bytes(hashes).subspan(first * 8, (end - first) * 8)));
+        first = end;
+    }
+    return digests;
+}
+
+std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads) {
+    return tensor_digests({&tensor, 1}, threads).front();
 }
 
 }  // namespace vaecomp

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "core/bytes.hpp"
 #include "core/dtype.hpp"
@@ -13,7 +15,15 @@ inline constexpr std::size_t digest_leaf_bytes = 65536;
 
 std::uint64_t xxh64(Bytes bytes);
 
-// Digest of `count` elements in host byte order; the hash is that of their little-endian bytes.
-std::uint64_t tensor_digest(const void* data, std::size_t count, DType dtype, std::size_t threads);
+// `count` elements in host byte order.
+struct DigestSource {
+    const void* data;
+    std::size_t count;
+    DType dtype;
+};
+
+// A digest for each tensor; the hashes are those of little-endian bytes.
+std::vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads);
+std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads);
 
 }  // namespace vaecomp

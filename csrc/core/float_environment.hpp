@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cfenv>
+#include <cstdint>
 
 #if defined(__SSE__) || defined(__x86_64__)
 #include <xmmintrin.h>
@@ -17,6 +18,9 @@ class FloatEnvironment {
 #if defined(__SSE__) || defined(__x86_64__)
         // All exceptions masked, nearest even, neither flush-to-zero nor denormals-are-zero.
         _mm_setcsr(0x1f80);
+#elif defined(__aarch64__)
+        // Likewise; NaNs keep their payload, and half precision has infinities.
+        asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{0}) : "memory");
 #endif
     }
     ~FloatEnvironment() { std::fesetenv(&saved_); }

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <mutex>
+#include <functional>
 #include <thread>
-#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
 #include "core/float_environment.hpp"
+#include "core/thread_pool.hpp"
 
 namespace vaecomp {
 
@@ -26,32 +26,24 @@ std::size_t available_cores() {
 }
 
 void parallel_for(std::size_t tasks, std::size_t threads, const std::function<void(std::size_t)>& task) {
-    const std::size_t workers = std::min(tasks, threads == 0 ? available_cores() : threads);
-    if (workers <= 1) {
-        const FloatEnvironment environment;
-        for (std::size_t i = 0; i < tasks; ++i) task(i);
-        return;
-    }
     std::atomic<std::size_t> next{0};
+    std::atomic<bool> failed{false};
     std::exception_ptr failure;
-    std::mutex failure_mutex;
-    const auto work = [&] {
-        const FloatEnvironment environment;
-        for (std::size_t i; (i = next.fetch_add(1)) < tasks;) {
-            try {
-                task(i);
-            } catch (...) {
-                const std::scoped_lock lock(failure_mutex);
-                if (!failure) failure = std::current_exception();
-                next.store(tasks);
-            }
+    const auto step = [&] {
+        const std::size_t i = next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= tasks) return false;
+        try {
+            task(i);
+        } catch (...) {
+            if (!failed.exchange(true)) failure = std::current_exception();
+            next.store(tasks, std::memory_order_relaxed);
         }
+        return true;
     };
     {
-        std::vector<std::jthread> pool;
-        pool.reserve(workers - 1);
-        for (std::size_t i = 1; i < workers; ++i) pool.emplace_back(work);
-        work();
+        const FloatEnvironment environment;
+        const std::size_t sharers = tasks <= 1 ? 1 : std::min(tasks, threads == 0 ? available_cores() : threads);
+        ThreadPool::of_process().run(sharers - 1, std::cref(step));
     }
     if (failure) std::rethrow_exception(failure);
 }

@@ -9,6 +9,7 @@
 #include "core/digest.hpp"
 #include "core/endian.hpp"
 #include "core/parallel.hpp"
+#include "kernels/crc32c/checksum.hpp"
 
 namespace vaecomp {
 namespace {
@@ -52,22 +53,22 @@ std::vector<std::size_t> Archive::owners() const {
     return owners;
 }
 
-Bytes Archive::checked_section(std::size_t section) const {
+Bytes Archive::checked_section(std::size_t section, std::size_t threads) const {
     const Section& entry = index_.sections[section];
     if (entry.external) {
         throw Error(ErrorCode::missing_section,
                     "section " + std::to_string(section) + " lies in another file: sha256 " + hex(entry.hash));
     }
     const Bytes bytes = index_.bytes_of(entry, file_);
-    if (kernels().crc32c(bytes.data(), bytes.size()) != entry.crc) {
+    if (checksum(bytes, threads) != entry.crc) {
         throw Error(ErrorCode::checksum, "section " + std::to_string(section) + " at offset " +
                                              std::to_string(entry.offset) + ": checksum does not match");
     }
     return bytes;
 }
 
-ByteReader Archive::section_reader(std::size_t section) const {
-    return {checked_section(section), index_.sections[section].offset, "section " + std::to_string(section)};
+ByteReader Archive::section_reader(std::size_t section, std::size_t threads) const {
+    return {checked_section(section, threads), index_.sections[section].offset, "section " + std::to_string(section)};
 }
 
 void Archive::reject(std::size_t section, const char* field, const std::string& problem) const {
@@ -83,12 +84,12 @@ const ResidualSection& Archive::residual(std::size_t section, std::size_t thread
     return residuals_.get(section, [&] { return load_residual(section, threads); });
 }
 
-const Archive::LosslessSection& Archive::lossless(std::size_t section) const {
-    return lossless_.get(section, [&] { return load_lossless(section); });
+const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size_t threads) const {
+    return lossless_.get(section, [&] { return load_lossless(section, threads); });
 }
 
 LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const {
-    ByteReader reader = section_reader(section);
+    ByteReader reader = section_reader(section, threads);
     const LatentsHeader header = read_latents_header(reader);
     std::size_t elements = 0;
     for (const std::size_t t : index_.sections[owners_[section]].tensors) elements += index_.tensors[t].count();
@@ -109,20 +110,20 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
     };
     const SectionKind kind = index_.sections[header.decoder].kind;
     if (kind == SectionKind::integer_decoder) {
-        auto decoder = read_integer_decoder(section_reader(header.decoder), most_symbols(), threads);
+        auto decoder = read_integer_decoder(section_reader(header.decoder, threads), most_symbols(), threads);
         Int8Latents latents = read_int8_latents(reader, header, most_symbols(), threads);
         return finish(std::move(decoder.decoder), std::move(latents.values), decoder.table_bytes, latents.table_bytes);
     }
     if (kind != SectionKind::float32_decoder) reject(section, "decoder section", "is no decoder");
     std::vector<float> latents = read_float32_latents(reader, header);
-    return finish(read_float32_decoder(section_reader(header.decoder)), std::move(latents), 0, 0);
+    return finish(read_float32_decoder(section_reader(header.decoder, threads)), std::move(latents), 0, 0);
 }
 
 ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
     std::vector<MatrixShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
-    ResidualSection result = read_residual(section_reader(section), shapes, most_symbols(), threads);
+    ResidualSection result = read_residual(section_reader(section, threads), shapes, most_symbols(), threads);
     if (result.base &&
         (*result.base >= owners_.size() || owners_[*result.base] != section || *result.base == section)) {
         reject(section, "base section", "is no latents section of this section alone");
@@ -130,12 +131,12 @@ ResidualSection Archive::load_residual(std::size_t section, std::size_t threads)
     return result;
 }
 
-Archive::LosslessSection Archive::load_lossless(std::size_t section) const {
+Archive::LosslessSection Archive::load_lossless(std::size_t section, std::size_t threads) const {
     std::vector<PlanesShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors) {
         shapes.push_back({index_.tensors[t].count(), index_.tensors[t].dtype});
     }
-    return read_lossless(section_reader(section), shapes);
+    return read_lossless(section_reader(section, threads), shapes);
 }
 
 std::vector<std::size_t> Archive::starts(std::size_t section) const {
@@ -191,7 +192,7 @@ void Archive::decode_residual_section(std::size_t section, std::span<const Tenso
 
 void Archive::decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets,
                                       std::size_t threads) const {
-    const LosslessSection& content = lossless(section);
+    const LosslessSection& content = lossless(section, threads);
     for (std::size_t i = 0; i < targets.size(); ++i) {
         if (targets[i].data == nullptr) continue;
         try {
@@ -209,7 +210,7 @@ void Archive::decode_section(std::size_t section, std::span<std::uint8_t* const>
         targets.push_back({data[t], index_.tensors[t].count(), index_.tensors[t].dtype});
     }
     switch (index_.sections[section].kind) {
-        case SectionKind::raw: static_cast<void>(checked_section(section)); break;
+        case SectionKind::raw: static_cast<void>(checked_section(section, threads)); break;
         case SectionKind::latents: group(section, threads).decode(targets, starts(section), threads); break;
         case SectionKind::residual: decode_residual_section(section, targets, threads); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
@@ -218,8 +219,16 @@ void Archive::decode_section(std::size_t section, std::span<std::uint8_t* const>
     }
 }
 
-void Archive::check_digest(const Tensor& tensor, const std::uint8_t* data, std::size_t threads) const {
-    if (tensor_digest(data, tensor.count(), tensor.dtype, threads) != tensor.digest) {
+void Archive::check_digests(std::span<const Destination> destinations, std::size_t threads) const {
+    std::vector<DigestSource> sources;
+    for (const Destination& destination : destinations) {
+        const Tensor& tensor = index_.tensors[destination.tensor];
+        sources.push_back({destination.data, tensor.count(), tensor.dtype});
+    }
+    const std::vector<std::uint64_t> digests = tensor_digests(sources, threads);
+    for (std::size_t i = 0; i < digests.size(); ++i) {
+        const Tensor& tensor = index_.tensors[destinations[i].tensor];
+        if (digests[i] == tensor.digest) continue;
         throw Error(ErrorCode::checksum, "index: digest of tensor '" + tensor.name + "' at offset " +
                                              std::to_string(tensor.digest_offset) +
                                              ": does not match the decoded values");
@@ -241,20 +250,22 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors[destination.tensor];
         if (tensor.codec == Codec::raw) decode_raw(tensor, destination.data);
-        if (options.verify) check_digest(tensor, destination.data, options.threads);
     }
+    if (options.verify) check_digests(destinations, options.threads);
 }
 
 void Archive::check_contents(std::size_t section, std::size_t threads) const {
     switch (index_.sections[section].kind) {
-        case SectionKind::raw: static_cast<void>(checked_section(section)); break;
+        case SectionKind::raw: static_cast<void>(checked_section(section, threads)); break;
         case SectionKind::latents: static_cast<void>(group(section, threads)); break;
         case SectionKind::integer_decoder:
-            static_cast<void>(read_integer_decoder(section_reader(section), most_symbols(), threads));
+            static_cast<void>(read_integer_decoder(section_reader(section, threads), most_symbols(), threads));
             break;
-        case SectionKind::float32_decoder: static_cast<void>(read_float32_decoder(section_reader(section))); break;
+        case SectionKind::float32_decoder:
+            static_cast<void>(read_float32_decoder(section_reader(section, threads)));
+            break;
         case SectionKind::residual: static_cast<void>(residual(section, threads)); break;
-        case SectionKind::lossless: static_cast<void>(lossless(section)); break;
+        case SectionKind::lossless: static_cast<void>(lossless(section, threads)); break;
     }
 }
 

@@ -71,18 +71,18 @@ class Archive {
     using LosslessSection = std::vector<std::vector<Plane>>;
 
     // A section's bytes, after comparing them with their checksum.
-    [[nodiscard]] Bytes checked_section(std::size_t section) const;
-    [[nodiscard]] ByteReader section_reader(std::size_t section) const;
+    [[nodiscard]] Bytes checked_section(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] ByteReader section_reader(std::size_t section, std::size_t threads) const;
     void check_contents(std::size_t section, std::size_t threads) const;
     // What the file's size allows a stream of symbols to number.
     [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.file_bytes; }
 
     [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] const LosslessSection& lossless(std::size_t section) const;
+    [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
     [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] ResidualSection load_residual(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] LosslessSection load_lossless(std::size_t section) const;
+    [[nodiscard]] LosslessSection load_lossless(std::size_t section, std::size_t threads) const;
     [[noreturn]] void reject(std::size_t section, const char* field, const std::string& problem) const;
 
     [[nodiscard]] std::vector<std::size_t> owners() const;
@@ -92,7 +92,7 @@ class Archive {
     void decode_raw(const Tensor& tensor, std::uint8_t* data) const;
     void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
-    void check_digest(const Tensor& tensor, const std::uint8_t* data, std::size_t threads) const;
+    void check_digests(std::span<const Destination> destinations, std::size_t threads) const;
 
     Bytes file_;
     Index index_;

@@ -1,6 +1,7 @@
 #include "decode/parts.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "core/parallel.hpp"
@@ -70,33 +71,62 @@ void LatentGroup::decode(std::span<const TensorTarget> targets, std::span<const 
     });
 }
 
-void decode_residual(const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t threads) {
-    const DecodingTables tables(section.tables);
-    const std::size_t last_table = section.tables.size() - 1;
-    const std::vector<std::size_t> blocks = wanted_parts(targets, starts, block_symbols, section.blocks.size());
-    parallel_for(blocks.size(), threads, [&](std::size_t b) {
-        const std::size_t begin = section.blocks.begin(blocks[b]), end = section.blocks.end(blocks[b]);
-        std::vector<std::uint8_t> contexts(end - begin);
-        if (last_table > 0) {
-            for_each_tensor(targets, starts, begin, end,
-                            [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                                section.matrices[t].contexts(first, first + count, last_table, contexts.data() + at);
-                            });
-        }
-        const DecodingRun run{tables.view(), last_table > 0 ? contexts.data() : nullptr, end - begin};
-        std::vector<std::int32_t> symbols(end - begin);
-        section.blocks.decode(blocks[b], {&run, 1}, symbols);
+namespace {
 
-        std::vector<float> values(end - begin);
+// Decodes the elements of one section, piece by piece.
+struct ResidualDecoder {
+    const ResidualSection& section;
+    std::span<const BaseValues> bases;
+    std::span<const TensorTarget> targets;
+    std::span<const std::size_t> starts;
+    DecodingTables tables{section.tables};
+    std::size_t last_table = section.tables.size() - 1;
+
+    void decode_block(std::size_t block) const {
+        section.blocks.read(block, [&](BlockReader& reader) {
+            const std::size_t end = section.blocks.end(block);
+            for (std::size_t begin = section.blocks.begin(block); begin < end; begin += piece_symbols) {
+                decode_piece(reader, begin, std::min(end, begin + piece_symbols));
+            }
+        });
+    }
+
+  private:
+    void decode_piece(BlockReader& reader, std::size_t begin, std::size_t end) const {
+        std::array<std::int32_t, piece_symbols> symbols;
+        const auto piece = std::span(symbols).first(end - begin);
+        read_symbols(reader, begin, piece);
         for_each_tensor(targets, starts, begin, end,
                         [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                            if (targets[t].data == nullptr) return;
-                            section.matrices[t].values(first, std::span(symbols).subspan(at, count), &values[at]);
-                            if (!bases[t].empty()) add(bases[t].data() + first, count, &values[at]);
+                            if (targets[t].data != nullptr) write_values(t, first, piece.subspan(at, count));
                         });
-        scatter(values, begin, targets, starts);
-    });
+    }
+
+    void read_symbols(BlockReader& reader, std::size_t begin, std::span<std::int32_t> symbols) const {
+        if (last_table == 0) return reader.read(tables.view(), nullptr, symbols);
+        std::array<std::uint8_t, piece_symbols> contexts;
+        for_each_tensor(targets, starts, begin, begin + symbols.size(),
+                        [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
+                            section.matrices[t].contexts(first, first + count, last_table, contexts.data() + at);
+                        });
+        reader.read(tables.view(), contexts.data(), symbols);
+    }
+
+    void write_values(std::size_t t, std::size_t first, std::span<const std::int32_t> symbols) const {
+        std::array<float, piece_symbols> values;
+        section.matrices[t].values(first, symbols, values.data());
+        if (!bases[t].empty()) add(bases[t].data() + first, symbols.size(), values.data());
+        write(targets[t], first, std::span(values).first(symbols.size()));
+    }
+};
+
+}  // namespace
+
+void decode_residual(const ResidualSection& section, std::span<const BaseValues> bases,
+                     std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t threads) {
+    const ResidualDecoder decoder{section, bases, targets, starts};
+    const std::vector<std::size_t> blocks = wanted_parts(targets, starts, block_symbols, section.blocks.size());
+    parallel_for(blocks.size(), threads, [&](std::size_t b) { decoder.decode_block(blocks[b]); });
 }
 
 }  // namespace vaecomp

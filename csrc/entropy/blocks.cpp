@@ -55,14 +55,16 @@ Blocks::Blocks(ByteReader& reader, std::size_t count, std::size_t lanes) : count
     }
 }
 
-void Blocks::decode(std::size_t block, std::span<const DecodingRun> runs, std::span<std::int32_t> out) const {
+void Blocks::read(std::size_t block, const std::function<void(BlockReader& reader)>& use) const {
     const auto& [bytes, crc, offset] = blocks_[block];
     const std::string at = "block at offset " + std::to_string(offset) + ": ";
     if (kernels().crc32c(bytes.data(), bytes.size()) != crc) {
         throw Error(ErrorCode::checksum, at + "checksum does not match");
     }
     try {
-        decode_block(bytes, runs, lanes_, out);
+        BlockReader reader(bytes, lanes_);
+        use(reader);
+        reader.expect_end();
     } catch (const Error& error) {
         throw Error(error.code(), at + error.what());
     }

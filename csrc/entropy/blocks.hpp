@@ -13,6 +13,8 @@
 namespace vaecomp {
 
 inline constexpr std::size_t block_symbols = 65536;
+// Symbols that are decoded before they are used: they stay in the first- or second-level cache.
+inline constexpr std::size_t piece_symbols = 4096;
 
 // The encoder's choice for `count` symbols whose codes take `length` 1/256 bits together.
 std::size_t lanes_for(std::size_t count, std::uint64_t length);
@@ -27,7 +29,9 @@ std::vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::siz
         if (from < to) {
             Run part = run;
             part.length = to - from;
-            if (part.contexts != nullptr) part.contexts += from - at;
+            if constexpr (requires { part.contexts; }) {
+                if (part.contexts != nullptr) part.contexts += from - at;
+            }
             parts.push_back(part);
         }
         at += run.length;
@@ -58,8 +62,8 @@ class Blocks {
     // Of all blocks, without their directory.
     [[nodiscard]] std::size_t payload_bytes() const { return payload_bytes_; }
 
-    // Checks a block's checksum and decodes it; the runs are those of this block.
-    void decode(std::size_t block, std::span<const DecodingRun> runs, std::span<std::int32_t> out) const;
+    // Checks a block's checksum and has it read, to its end.
+    void read(std::size_t block, const std::function<void(BlockReader& reader)>& use) const;
 
   private:
     struct Block {

@@ -20,12 +20,17 @@ class DecodingTables {
 
     // From table `first` on.
     [[nodiscard]] RansTables view(std::size_t first = 0) const {
-        return {steps_.data() + first * table_total, symbols_.data() + first * table_total};
+        const std::size_t slot = first * table_total;
+        const RansAlphabet& alphabet = alphabets_[first];
+        return {slots_.data() + slot, symbols_.empty() ? nullptr : symbols_.data() + slot, least_,
+                alphabet.count > RansAlphabet::most ? nullptr : &alphabet};
     }
 
   private:
-    std::vector<std::uint32_t> steps_;
-    std::vector<std::int32_t> symbols_;
+    std::vector<std::uint32_t> slots_;
+    std::vector<std::int32_t> symbols_;  // empty if the slots hold them
+    std::int32_t least_ = 0;
+    std::vector<RansAlphabet> alphabets_;
 };
 
 // A table laid out for encoding.
@@ -46,16 +51,23 @@ struct EncodingRun {
     const std::uint8_t* contexts;
     std::size_t length;
 };
-struct DecodingRun {
-    RansTables tables;
-    const std::uint8_t* contexts;
-    std::size_t length;
-};
 
 std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
                                        std::size_t lanes);
 
-// Throws malformed (without a field: the caller knows it) if the bytes are not exactly those of `out.size()` symbols.
-void decode_block(Bytes bytes, std::span<const DecodingRun> runs, std::size_t lanes, std::span<std::int32_t> out);
+// Decodes a block piece by piece. Everything throws malformed, without a field: the caller knows it.
+class BlockReader {
+  public:
+    BlockReader(Bytes bytes, std::size_t lanes);
+
+    // The next symbols; their tables are those of `contexts`, or all the first one if that is null.
+    void read(const RansTables& tables, const std::uint8_t* contexts, std::span<std::int32_t> out);
+    // After the last symbol nothing may be left.
+    void expect_end() const;
+
+  private:
+    std::size_t lanes_, symbols_ = 0;
+    RansState state_{};
+};
 
 }  // namespace vaecomp

@@ -1,5 +1,6 @@
 #include "entropy/symbol_stream.hpp"
 
+#include <array>
 #include <bit>
 #include <string>
 
@@ -16,6 +17,11 @@ bool partition(std::span<const std::size_t> lengths, std::size_t count) {
     }
     return count == 0;
 }
+
+struct DecodingRun {
+    RansTables tables;
+    std::size_t length;
+};
 
 }  // namespace
 
@@ -72,15 +78,39 @@ SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t 
     table_bytes_ = before - reader.remaining() - blocks_.payload_bytes();
 }
 
-void SymbolStream::decode(std::size_t threads, const Sink& sink) const {
+// Calls take(block, tables, begin, count), which has to read `count` symbols, for piece after piece of every block.
+template <typename Take>
+void SymbolStream::for_each_piece(std::size_t threads, const Take& take) const {
     const DecodingTables tables(tables_);
     std::vector<DecodingRun> runs;
-    for (std::size_t s = 0; s < segments_.size(); ++s) runs.push_back({tables.view(s), nullptr, segments_[s]});
+    for (std::size_t s = 0; s < segments_.size(); ++s) runs.push_back({tables.view(s), segments_[s]});
     parallel_for(blocks_.size(), threads, [&](std::size_t b) {
-        const std::size_t begin = blocks_.begin(b), end = blocks_.end(b);
-        std::vector<std::int32_t> symbols(end - begin);
-        blocks_.decode(b, cut_runs<DecodingRun>(runs, begin, end), symbols);
-        sink(begin, symbols);
+        std::size_t begin = blocks_.begin(b);
+        blocks_.read(b, [&](BlockReader& block) {
+            for (const auto& [run_tables, length] : cut_runs<DecodingRun>(runs, begin, blocks_.end(b))) {
+                for (std::size_t left = length; left > 0;) {
+                    const std::size_t count = std::min(left, piece_symbols);
+                    take(block, run_tables, begin, count);
+                    begin += count;
+                    left -= count;
+                }
+            }
+        });
+    });
+}
+
+void SymbolStream::decode(std::size_t threads, const Sink& sink) const {
+    for_each_piece(threads, [&](BlockReader& block, const RansTables& tables, std::size_t begin, std::size_t count) {
+        std::array<std::int32_t, piece_symbols> symbols;
+        const auto piece = std::span(symbols).first(count);
+        block.read(tables, nullptr, piece);
+        sink(begin, piece);
+    });
+}
+
+void SymbolStream::decode(std::span<std::int32_t> out, std::size_t threads) const {
+    for_each_piece(threads, [&](BlockReader& block, const RansTables& tables, std::size_t begin, std::size_t count) {
+        block.read(tables, nullptr, out.subspan(begin, count));
     });
 }
 

@@ -27,10 +27,14 @@ class SymbolStream {
     // Bytes of everything but the blocks: what entropy tables cost.
     [[nodiscard]] std::size_t table_bytes() const { return table_bytes_; }
 
-    // What takes the symbols from `begin` on; called for block after block, from several threads at once.
+    // What takes the symbols from `begin` on; called for piece after piece, from several threads at once.
     using Sink = std::function<void(std::size_t begin, std::span<const std::int32_t> symbols)>;
     void decode(std::size_t threads, const Sink& sink) const;
 
+    // All of them, at once in their place.
+    void decode(std::span<std::int32_t> out, std::size_t threads) const;
+
+    // All of them in a type that holds them.
     template <typename Symbol>
     void decode(std::span<Symbol> out, std::size_t threads) const {
         decode(threads, [out](std::size_t begin, std::span<const std::int32_t> symbols) {
@@ -39,6 +43,9 @@ class SymbolStream {
     }
 
   private:
+    template <typename Take>
+    void for_each_piece(std::size_t threads, const Take& take) const;
+
     std::size_t count_ = 0, table_bytes_ = 0;
     std::vector<std::size_t> segments_;  // their lengths
     std::vector<FrequencyTable> tables_;

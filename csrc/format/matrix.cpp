@@ -4,6 +4,7 @@
 
 #include "core/float_environment.hpp"
 #include "format/residual.hpp"
+#include "kernels/kernels.hpp"
 
 namespace vaecomp {
 namespace {
@@ -43,15 +44,18 @@ MatrixShape matrix_shape(std::span<const std::size_t> shape) {
 
 void ResidualMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
     for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
-        const std::size_t base =
-            level + (axes[row_levels].empty() ? 0 : static_cast<std::size_t>(axes[row_levels][row]));
-        const auto table = [&](std::size_t context) { return static_cast<std::uint8_t>(std::min(last, context)); };
+        const int base = static_cast<int>(level) + (axes[row_levels].empty() ? 0 : axes[row_levels][row]);
+        // Three levels of at most 255 add up to an int16, which vectors compare.
+        const auto table = [&](int context) {
+            return static_cast<std::uint8_t>(
+                std::min(static_cast<std::int16_t>(last), static_cast<std::int16_t>(context)));
+        };
         if (axes[column_levels].empty()) {
             std::fill_n(out + at, length, table(base));
             return;
         }
         const std::int16_t* levels = axes[column_levels].data() + column;
-        for (std::size_t j = 0; j < length; ++j) out[at + j] = table(base + static_cast<std::size_t>(levels[j]));
+        for (std::size_t j = 0; j < length; ++j) out[at + j] = table(base + levels[j]);
     });
 }
 
@@ -66,30 +70,29 @@ void ResidualMatrix::make_scales() {
     }
 }
 
-void ResidualMatrix::levels(std::span<const std::int32_t> symbols, float* out) const {
-    if (!codebook) {
-        for (std::size_t i = 0; i < symbols.size(); ++i) out[i] = static_cast<float>(symbols[i]);
-        return;
-    }
-    for (std::size_t i = 0; i < symbols.size(); ++i) {
-        const auto at = static_cast<std::uint32_t>(symbols[i] - codebook->first);  // symbols are within int16
-        if (at >= codebook->values.size()) throw Error(ErrorCode::malformed, "a symbol is not in the codebook");
-        out[i] = codebook->values[at];
-    }
-}
-
 void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
-    const std::vector<std::int16_t>&rows = axes[row_exponents], &columns = axes[column_exponents];
-    levels(symbols, out);
+    const std::vector<std::int16_t>&row_axis = axes[row_exponents], &column_axis = axes[column_exponents];
+    const Scales table{scales.data(), scales.size()};
     for_each_row(shape, begin, begin + symbols.size(),
                  [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
-                     const float* row_scales = scales.data() + ((rows.empty() ? 0 : rows[row]) - least_exponent);
-                     if (columns.empty()) {
-                         for (std::size_t j = 0; j < length; ++j) out[at + j] *= *row_scales;
+                     const std::int32_t exponent = (row_axis.empty() ? 0 : row_axis[row]) - least_exponent;
+                     const std::int16_t* columns = column_axis.empty() ? nullptr : column_axis.data() + column;
+                     if (codebook) {
+                         from_codebook(symbols.subspan(at, length), exponent, columns, out + at);
                      } else {
-                         for (std::size_t j = 0; j < length; ++j) out[at + j] *= row_scales[columns[column + j]];
+                         kernels().dequantise(symbols.data() + at, table, exponent, columns, length, out + at);
                      }
                  });
+}
+
+void ResidualMatrix::from_codebook(std::span<const std::int32_t> symbols, std::int32_t row, const std::int16_t* columns,
+                                   float* out) const {
+    for (std::size_t j = 0; j < symbols.size(); ++j) {
+        const auto at = static_cast<std::uint32_t>(symbols[j] - codebook->first);  // symbols are within int16
+        if (at >= codebook->values.size()) throw Error(ErrorCode::malformed, "a symbol is not in the codebook");
+        const std::int32_t exponent = row + (columns == nullptr ? 0 : columns[j]);
+        out[j] = codebook->values[at] * scales[static_cast<std::size_t>(exponent)];
+    }
 }
 
 }  // namespace vaecomp

@@ -54,7 +54,9 @@ struct ResidualMatrix {
     void values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const;
 
   private:
-    void levels(std::span<const std::int32_t> symbols, float* out) const;
+    // The values of one row's elements, whose exponents are row + columns[j].
+    void from_codebook(std::span<const std::int32_t> symbols, std::int32_t row, const std::int16_t* columns,
+                       float* out) const;
 };
 
 struct ResidualSection {

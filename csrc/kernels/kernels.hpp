@@ -7,6 +7,7 @@
 #include "core/cpu.hpp"
 #include "kernels/chunk/convert.hpp"
 #include "kernels/crc32c/crc32c.hpp"
+#include "kernels/dequantise/dequantise.hpp"
 #include "kernels/linear_f32/linear_f32.hpp"
 #include "kernels/linear_i8/linear_i8.hpp"
 #include "kernels/noise/noise.hpp"
@@ -20,12 +21,14 @@ struct Kernels {
     std::array<ToFloat32*, convertible.size()> to_float32;
     std::array<FromFloat32*, convertible.size()> from_float32;
     NoiseRun* noise_run;
-    PackedLayout linear_i8_layout;
+    LinearI8Layout linear_i8_layout;
     LinearI8* linear_i8;
     Requantize* requantize;
     ScaleOutput* scale_output;
+    PackedLayout linear_f32_layout;
     LinearF32* linear_f32;
     RansDecode* rans_decode;
+    Dequantise* dequantise;
 };
 
 // Those of active_isa().

@@ -123,25 +123,25 @@ Sample make_sample(std::optional<Change> change = {}) {
                                               {SectionKind::residual, added_section},
                                               {SectionKind::lossless, lossless}};
     const std::vector<Tensor> tensors = {
-        {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest(sample.values.data(), first, DType::f32, 1)},
-        {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest(half.data(), flat - first, DType::f16, 1)},
-        {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest(sample.raw.data(), 4, DType::i16, 1)},
-        {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest(nullptr, 0, DType::f64, 1)},
+        {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest({sample.values.data(), first, DType::f32}, 1)},
+        {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest({half.data(), flat - first, DType::f16}, 1)},
+        {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest({sample.raw.data(), 4, DType::i16}, 1)},
+        {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest({nullptr, 0, DType::f64}, 1)},
         {"quantised",
          Codec::residual,
          DType::f32,
          {4, 5},
          3,
-         tensor_digest(sample.quantised.data(), 20, DType::f32, 1)},
+         tensor_digest({sample.quantised.data(), 20, DType::f32}, 1)},
         {"quantised.codebook",
          Codec::residual,
          DType::f32,
          {6},
          3,
-         tensor_digest(sample.from_codebook.data(), 6, DType::f32, 1)},
-        {"sum", Codec::residual, DType::f32, {4, 5}, 5, tensor_digest(sample.sum.data(), 20, DType::f32, 1)},
-        {"planes", Codec::lossless, DType::f32, {7}, 6, tensor_digest(sample.planes.data(), 7, DType::f32, 1)},
-        {"planes.many", Codec::lossless, DType::f32, {600}, 6, tensor_digest(many.data(), 600, DType::f32, 1)},
+         tensor_digest({sample.from_codebook.data(), 6, DType::f32}, 1)},
+        {"sum", Codec::residual, DType::f32, {4, 5}, 5, tensor_digest({sample.sum.data(), 20, DType::f32}, 1)},
+        {"planes", Codec::lossless, DType::f32, {7}, 6, tensor_digest({sample.planes.data(), 7, DType::f32}, 1)},
+        {"planes.many", Codec::lossless, DType::f32, {600}, 6, tensor_digest({many.data(), 600, DType::f32}, 1)},
         {"tied", Codec::alias, DType::f32, {}, 0, 0},
     };
     const std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
@@ -304,7 +304,7 @@ TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
     const std::vector<std::uint8_t> byte = {1};
     const std::vector<NewSection> sections = {{SectionKind::raw, byte}};
     const std::string name(65000, 'n');
-    std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest(byte.data(), 1, DType::u8, 1)}};
+    std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest({byte.data(), 1, DType::u8}, 1)}};
     while (tensors.size() <= 1032) {
         tensors.push_back({name + std::to_string(tensors.size()), Codec::alias, DType::u8, {}, 0, 0});
     }

@@ -1,9 +1,14 @@
 #include "kernels/kernels.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <cfenv>
 #include <cstring>
+#include <limits>
 
 #include "core/endian.hpp"
+#include "core/float_environment.hpp"
 #include "kernels/chunk/chunk.hpp"
 #include "kernels/decoder/decoder.hpp"
 #include "kernels/noise/noise_variants.hpp"
@@ -22,8 +27,52 @@ void expect_equal_on_every_isa(Make make) {
     for_every_isa([&](Isa) {
         const auto found = make();
         ASSERT_EQ(found.size(), expected.size());
-        EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(found[0])), 0);
+        ASSERT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(found[0])), 0);
     });
+}
+
+// Vectors and what is left over, beginning anywhere.
+constexpr std::size_t most_counts = 70;
+
+struct LayerShape {
+    std::size_t rows, out, in;
+};
+
+// Every count of rows to 50 and of outputs to 130, and inputs to 600, which is more than the kernels take at a time.
+std::vector<LayerShape> layer_shapes() {
+    std::vector<LayerShape> shapes;
+    for (std::size_t i = 0; i < 130; ++i) shapes.push_back({1 + i % 50, 1 + i, 1 + i * i * 13 % 600});
+    for (const std::size_t in : {1u, 2u, 3u, 4u, 5u, 7u, 511u, 512u, 513u, 514u, 599u, 600u}) {
+        for (const std::size_t rows : {1u, 6u, 24u, 25u}) shapes.push_back({rows, 17, in});
+    }
+    return shapes;
+}
+
+std::vector<float> floats_of(const std::vector<std::uint32_t>& bits) {
+    std::vector<float> values(bits.size());
+    std::memcpy(values.data(), bits.data(), bits.size() * sizeof(float));
+    return values;
+}
+
+// Each float's upper half, with lower halves at and beside the ties of the narrower formats.
+std::vector<float> floats_around_ties() {
+    std::vector<std::uint32_t> bits;
+    for (std::uint32_t upper = 0; upper < 65536; ++upper) {
+        for (const std::uint32_t lower : {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x2fffu, 0x3000u, 0x3001u,
+                                          0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+            bits.push_back(upper << 16 | lower);
+        }
+    }
+    return floats_of(bits);
+}
+
+// Normal numbers, among them signed zeros, subnormals, huge numbers, infinities and NaNs.
+std::vector<float> floats_with_specials(std::size_t count, unsigned seed) {
+    constexpr std::array<std::uint32_t, 10> specials = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x7f7fffff,
+                                                        0x7f800000, 0xff800000, 0x7fc00001, 0xff812345, 0x7f800001};
+    std::vector<float> values = testing::random_floats(count, seed);
+    for (std::size_t i = seed % 7; i < count; i += 7) values[i] = std::bit_cast<float>(specials[i % specials.size()]);
+    return values;
 }
 
 TEST(Convert, EveryHalfWidensAlike) {
@@ -73,6 +122,61 @@ TEST(Convert, RandomFloat32BitsNarrowAlike) {
     }
 }
 
+TEST(Convert, EveryFloat32AroundATieNarrowsAlike) {
+    const std::vector<float> values = floats_around_ties();
+    for (const DType dtype : convertible) {
+        expect_equal_on_every_isa([&] {
+            std::vector<std::uint8_t> narrow(values.size() * info(dtype).size);
+            kernels().from_float32[convertible_index(dtype)](values.data(), narrow.data(), values.size());
+            return narrow;
+        });
+    }
+}
+
+TEST(Convert, Float64WidensAndRoundsAlike) {
+    std::mt19937_64 generator(4);
+    std::vector<std::uint64_t> bits;
+    for (int i = 0; i < 20000; ++i) bits.push_back(generator());
+    // Ties of float32 and what is beside them, normal, subnormal and overflowing; infinities and NaNs.
+    for (const std::uint64_t exponent : {0x369u, 0x36au, 0x37fu, 0x380u, 0x381u, 0x3ffu, 0x47eu, 0x47fu, 0x7ffu}) {
+        for (const std::uint64_t upper : {0x0u, 0x1u, 0x2u, 0x3fffffu, 0x400000u, 0x7ffffeu, 0x7fffffu}) {
+            for (const std::uint64_t lower : {0x0u, 0x1u, 0xfffffffu, 0x10000000u, 0x10000001u, 0x1fffffffu}) {
+                bits.push_back(exponent << 52 | upper << 29 | lower);
+                bits.push_back(bits.back() | std::uint64_t{1} << 63);
+            }
+        }
+    }
+    expect_equal_on_every_isa([&] {
+        std::vector<float> values(bits.size());
+        kernels().to_float32[convertible_index(DType::f64)](reinterpret_cast<const std::uint8_t*>(bits.data()),
+                                                            values.data(), bits.size());
+        return values;
+    });
+}
+
+TEST(Convert, EveryCountAndAlignmentIsAlike) {
+    const auto bytes = testing::random_integers<std::uint8_t>(most_counts * 8 + 1, 0, 255, 5);
+    const std::vector<float> values = floats_with_specials(most_counts, 6);
+    for (const DType dtype : convertible) {
+        const std::size_t index = convertible_index(dtype), size = info(dtype).size;
+        for (std::size_t count = 0; count <= most_counts; ++count) {
+            for (const std::size_t offset : {0u, 1u}) {
+                // What lies behind the end stays as it is.
+                expect_equal_on_every_isa([&] {
+                    std::vector<float> wide(most_counts + 1, 7.0f);
+                    kernels().to_float32[index](bytes.data() + offset, wide.data(), count);
+                    return wide;
+                });
+                expect_equal_on_every_isa([&] {
+                    std::vector<std::uint8_t> narrow(most_counts * size + 2, 7);
+                    kernels().from_float32[index](values.data(), narrow.data() + offset, count);
+                    return narrow;
+                });
+            }
+        }
+    }
+}
+
 TEST(Flatten, ReadsStridesAndPads) {
     const std::vector<float> values = {1, 2, 3, 4, 5, 6};
     // A [2, 3] array seen transposed, and a reversed vector.
@@ -97,6 +201,300 @@ TEST(Noise, IsAlikeOnEveryIsaAndInEverySlice) {
         const std::vector<float> whole = make(0, base.size(), far), part = make(137, 500, far + 137);
         EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + 137));
     }
+}
+
+TEST(Noise, EveryThresholdAndPlaceIsAlike) {
+    const std::vector<float> base = testing::random_floats(300, 8);
+    constexpr std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+    for (const std::uint32_t threshold : {0u, 1u, 2u, 0x40000000u, 0x7fffffffu, 0x80000000u}) {
+        const NoiseParameters parameters{0x123456789abcdef0, threshold,
+                                         static_cast<float>(1.0 / std::max(threshold, 1u)), 0.7f};
+        for (const std::size_t count : {0u, 1u, 3u, 4u, 15u, 16u, 17u, 63u, 64u, 65u, 67u, 130u, 299u}) {
+            for (const std::uint64_t first :
+                 {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{3}, 0x3fffffff5u - count, last - count + 1}) {
+                expect_equal_on_every_isa([&] {
+                    std::vector<float> out(base.size() + 1, 7.0f);
+                    kernels().noise_run(parameters, last - 5, first, base.data(), out.data(), count);
+                    return out;
+                });
+            }
+        }
+    }
+}
+
+TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
+    // So many positions that a small threshold selects some: at a large one the noise next to it rounds to nothing.
+    const std::vector<float> base(200000);
+    const auto noise_below = [&](std::uint32_t threshold) {
+        std::vector<float> out(base.size());
+        kernels().noise_run({1, threshold, 1.0f / static_cast<float>(threshold), 1.0f}, 2, 0, base.data(), out.data(),
+                            out.size());
+        return out;
+    };
+    std::uint32_t quiet = 1, noisy = 65536;
+    const std::vector<float> some = noise_below(noisy);
+    const auto found = std::find_if(some.begin(), some.end(), [](float value) { return value != 0.0f; });
+    ASSERT_NE(found, some.end());
+    const auto position = static_cast<std::size_t>(found - some.begin());
+    while (noisy - quiet > 1) {
+        const std::uint32_t middle = quiet + (noisy - quiet) / 2;
+        (noise_below(middle)[position] == 0.0f ? quiet : noisy) = middle;
+    }
+    for (const std::uint32_t threshold : {quiet, noisy}) {
+        expect_equal_on_every_isa([&] { return noise_below(threshold); });
+    }
+}
+
+TEST(Crc32c, EveryLengthAndAlignmentIsAlike) {
+    const auto bytes = testing::random_integers<std::uint8_t>(most_counts + 8, 0, 255, 9);
+    for (std::size_t count = 0; count <= most_counts; ++count) {
+        for (std::size_t offset = 0; offset < 8; ++offset) {
+            expect_equal_on_every_isa(
+                [&] { return std::vector<std::uint32_t>{kernels().crc32c(bytes.data() + offset, count)}; });
+        }
+    }
+}
+
+// Slots of `tables` tables, each of symbols with random frequencies, as DecodingTables lays them out.
+std::vector<std::uint32_t> random_slots(std::size_t tables, unsigned seed) {
+    std::vector<std::uint32_t> slots;
+    std::mt19937 generator(seed);
+    for (std::size_t t = 0; t < tables; ++t) {
+        std::uint32_t left = rans::table_total;
+        for (std::uint32_t symbol = 0; left > 0; ++symbol) {
+            const std::uint32_t wanted = 1u << generator() % 13;
+            const std::uint32_t frequency = symbol + 1 == rans::slot::symbols ? left : std::min(left, wanted);
+            for (std::uint32_t i = 0; i < frequency; ++i) {
+                slots.push_back(symbol << rans::slot::symbol_shift | (frequency - 1) << rans::slot::frequency_shift |
+                                i);
+            }
+            left -= frequency;
+        }
+    }
+    return slots;
+}
+
+TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
+    constexpr std::size_t table_count = 3, most_symbols = 400;
+    const std::vector<std::uint32_t> slots = random_slots(table_count, 30);
+    const auto symbols = testing::random_integers<std::int32_t>(slots.size(), -2147483647 - 1, 2147483647, 31);
+    const auto contexts = testing::random_integers<std::uint8_t>(most_symbols, 0, table_count - 1, 32);
+    const auto words = testing::random_integers<std::uint8_t>(2 * most_symbols, 0, 255, 33);
+    std::mt19937 generator(34);
+    for (const std::size_t lanes : {1u, 2u, 4u, 8u, 16u, 32u}) {
+        for (const std::size_t first : {0u, 1u, 7u, 8u, 17u, 31u}) {
+            for (const std::size_t count : {0u, 1u, 8u, 15u, 33u, 64u, 100u, 399u}) {
+                for (const unsigned kind : {0u, 1u, 2u, 3u}) {
+                    const std::size_t word_count = generator() % 4 != 0 ? most_symbols : generator() % (count + 1);
+                    RansState start{};
+                    for (std::uint32_t& lane : start.lanes) {
+                        lane = std::max(static_cast<std::uint32_t>(generator()), rans::lowest_state);
+                    }
+                    start.word = words.data();
+                    start.end = start.word + 2 * word_count;
+                    RansTables tables{};
+                    tables.slots = slots.data();
+                    tables.symbols = kind & 1 ? symbols.data() : nullptr;
+                    tables.least = -5;
+                    expect_equal_on_every_isa([&] {
+                        RansState state = start;
+                        std::vector<std::int32_t> out(count + 1, 7);
+                        const bool complete = kernels().rans_decode(tables, kind & 2 ? contexts.data() : nullptr, lanes,
+                                                                    first, count, state, out.data());
+                        if (!complete) return std::vector<std::int32_t>{};
+                        out.push_back(static_cast<std::int32_t>(state.word - start.word));
+                        for (const std::uint32_t lane : state.lanes) out.push_back(static_cast<std::int32_t>(lane));
+                        return out;
+                    });
+                }
+            }
+        }
+    }
+}
+
+TEST(Dequantise, IsAlikeOnEveryIsa) {
+    auto symbols = testing::random_integers<std::int32_t>(most_counts, -32768, 32767, 10);
+    for (std::size_t i = 0; i < symbols.size(); i += 5) {
+        constexpr std::array<std::int32_t, 4> extremes = {std::numeric_limits<std::int32_t>::min(),
+                                                          std::numeric_limits<std::int32_t>::max(), 16777217, 0};
+        symbols[i] = extremes[i / 5 % extremes.size()];
+    }
+    for (const std::size_t scale_count : {1u, 2u, 3u, 507u}) {
+        // From the smallest normal number to almost the largest; large symbols overflow.
+        std::vector<float> of(scale_count, 0x1p-126f);
+        if (scale_count > 1) of[1] = std::bit_cast<float>(0x00b504f3u);
+        for (std::size_t e = 2; e < scale_count; ++e) of[e] = 2.0f * of[e - 2];
+        const Scales scales{of.data(), scale_count};
+        const int most = static_cast<int>(scale_count) - 1;
+        const auto columns = testing::random_integers<std::int16_t>(most_counts, 0, most, 11);
+        for (std::size_t count = 0; count <= most_counts; ++count) {
+            for (const bool has_columns : {false, true}) {
+                expect_equal_on_every_isa([&] {
+                    std::vector<float> out(most_counts + 1, 7.0f);
+                    kernels().dequantise(symbols.data(), scales, has_columns ? 0 : most,
+                                         has_columns ? columns.data() : nullptr, count, out.data());
+                    return out;
+                });
+            }
+        }
+    }
+}
+
+// acc of one layer by the active kernels: weights packed, biases moved for the offset of the inputs.
+std::vector<std::int32_t> products(const LayerShape& shape, const std::vector<std::int8_t>& weights,
+                                   const std::vector<std::int32_t>& bias, const std::vector<std::int8_t>& x) {
+    const LinearI8Layout& layout = kernels().linear_i8_layout;
+    std::vector<std::int32_t> moved = bias;
+    for (std::size_t o = 0; o < shape.out; ++o) {
+        auto sum = static_cast<std::uint32_t>(bias[o]);
+        for (std::size_t i = 0; i < shape.in; ++i) {
+            sum -= static_cast<std::uint32_t>(layout.input_offset * weights[o * shape.in + i]);
+        }
+        moved[o] = static_cast<std::int32_t>(sum);
+    }
+    std::vector<std::int32_t> acc(shape.rows * shape.out + 16, 7);
+    kernels().linear_i8(layout.weights.pack(weights, shape.out, shape.in).data(), moved.data(), shape.out, shape.in,
+                        x.data(), shape.rows, acc.data());
+    return acc;
+}
+
+TEST(LinearI8, IsAlikeForManyShapes) {
+    for (const LayerShape& shape : layer_shapes()) {
+        const auto weights = testing::random_integers<std::int8_t>(shape.out * shape.in, -128, 127, 12);
+        const auto bias = testing::random_integers<std::int32_t>(shape.out, -2147483647 - 1, 2147483647, 13);
+        const auto x = testing::random_integers<std::int8_t>(shape.rows * shape.in, -128, 127, 14);
+        expect_equal_on_every_isa([&] { return products(shape, weights, bias, x); });
+    }
+}
+
+TEST(LinearI8, IsAlikeForExtremesAndWhereSumsWrap) {
+    constexpr LayerShape shape{13, 67, 515};
+    for (const std::int8_t weight : std::array<std::int8_t, 3>{-128, -127, 127}) {
+        for (const std::int8_t input : std::array<std::int8_t, 2>{-128, 127}) {
+            for (const std::int32_t start : {-2147483647 - 1, 0, 2147483647}) {
+                const std::vector<std::int8_t> weights(shape.out * shape.in, weight), x(shape.rows * shape.in, input);
+                const std::vector<std::int32_t> bias(shape.out, start);
+                expect_equal_on_every_isa([&] { return products(shape, weights, bias, x); });
+            }
+        }
+    }
+}
+
+TEST(Requantize, EveryShiftIsAlikeForExtremes) {
+    constexpr std::array<std::int32_t, 12> sums = {-2147483647 - 1, -2147483647, -65536, -2, -1, 0, 1, 2, 127, 128,
+                                                   2147483646,      2147483647};
+    constexpr std::array<std::int32_t, 6> multipliers = {0, 1, 3, 0x40000000, 0x7ffffffe, 0x7fffffff};
+    std::vector<std::int32_t> acc, multiplier;
+    std::vector<std::uint8_t> shift;
+    for (std::uint8_t s = 0; s <= 62; ++s) {
+        for (const std::int32_t m : multipliers) {
+            for (const std::int32_t sum : sums) {
+                acc.push_back(sum);
+                multiplier.push_back(m);
+                shift.push_back(s);
+            }
+        }
+    }
+    expect_equal_on_every_isa([&] {
+        std::vector<std::int8_t> y(acc.size() + 1, 7);
+        kernels().requantize(acc.data(), 1, acc.size(), multiplier.data(), shift.data(), y.data());
+        return y;
+    });
+}
+
+TEST(Requantize, IsAlikeForManyShapes) {
+    for (std::size_t out = 1; out <= 130; ++out) {
+        const std::size_t rows = 1 + out % 5;
+        const auto acc = testing::random_integers<std::int32_t>(rows * out, -2147483647 - 1, 2147483647, 15);
+        const auto multiplier = testing::random_integers<std::int32_t>(out, 0, 2147483647, 16);
+        const auto shift = testing::random_integers<std::uint8_t>(out, 0, 62, 17);
+        expect_equal_on_every_isa([&] {
+            std::vector<std::int8_t> y(rows * out + 16, 7);
+            kernels().requantize(acc.data(), rows, out, multiplier.data(), shift.data(), y.data());
+            return y;
+        });
+    }
+}
+
+TEST(ScaleOutput, IsAlikeForManyShapes) {
+    for (std::size_t out = 1; out <= 130; ++out) {
+        const std::size_t rows = 1 + out % 5;
+        auto acc = testing::random_integers<std::int32_t>(rows * out, -2147483647 - 1, 2147483647, 18);
+        acc.front() = 0;
+        acc.back() = -2147483647 - 1;
+        const std::vector<float> scale = floats_with_specials(out, 19);
+        expect_equal_on_every_isa([&] {
+            std::vector<float> y(rows * out + 16, 7.0f);
+            kernels().scale_output(acc.data(), rows, out, scale.data(), y.data());
+            return y;
+        });
+    }
+}
+
+// One layer by the active kernels.
+std::vector<float> values_of(const LayerShape& shape, const std::vector<float>& weights, const std::vector<float>& bias,
+                             const std::vector<float>& x, Activation activation) {
+    std::vector<float> y(shape.rows * shape.out + 16, 7.0f);
+    kernels().linear_f32(kernels().linear_f32_layout.pack(weights, shape.out, shape.in).data(), bias.data(), shape.out,
+                         shape.in, x.data(), shape.rows, activation, y.data());
+    return y;
+}
+
+TEST(LinearF32, IsAlikeForManyShapes) {
+    for (const LayerShape& shape : layer_shapes()) {
+        const auto weights = testing::random_floats(shape.out * shape.in, 20),
+                   bias = testing::random_floats(shape.out, 21);
+        const auto x = testing::random_floats(shape.rows * shape.in, 22);
+        for (const Activation activation : {Activation::relu, Activation::none}) {
+            expect_equal_on_every_isa([&] { return values_of(shape, weights, bias, x, activation); });
+        }
+    }
+}
+
+TEST(LinearF32, IsAlikeForInfinitiesNansAndSubnormals) {
+    for (std::size_t in = 1; in <= 12; ++in) {
+        const LayerShape shape{15, 67, in};
+        const auto weights = floats_with_specials(shape.out * in, 23), bias = floats_with_specials(shape.out, 24);
+        const auto x = floats_with_specials(shape.rows * in, 25);
+        for (const Activation activation : {Activation::relu, Activation::none}) {
+            expect_equal_on_every_isa([&] { return values_of(shape, weights, bias, x, activation); });
+        }
+    }
+}
+
+// Flushes subnormals, makes NaNs alike and rounds upwards, as far as the processor does such things.
+void set_unwanted_environment() {
+    std::fesetround(FE_UPWARD);
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+#elif defined(__aarch64__)
+    asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{0x07480000}) : "memory");
+#endif
+}
+
+TEST(FloatEnvironment, IsTheKernelsOwn) {
+    const auto bits = testing::random_integers<std::uint16_t>(4000, 0, 65535, 26);
+    const std::vector<float> scale = floats_with_specials(100, 27);
+    const auto sums = testing::random_integers<std::int32_t>(100, -2147483647 - 1, 2147483647, 28);
+    const auto make = [&] {
+        const FloatEnvironment environment;
+        std::vector<float> values(bits.size() + sums.size());
+        kernels().to_float32[convertible_index(DType::f16)](reinterpret_cast<const std::uint8_t*>(bits.data()),
+                                                            values.data(), bits.size());
+        kernels().scale_output(sums.data(), 1, sums.size(), scale.data(), values.data() + bits.size());
+        return values;
+    };
+    for_every_isa([&](Isa) {
+        const std::vector<float> expected = make();
+        std::fenv_t before;
+        std::fegetenv(&before);
+        set_unwanted_environment();
+        const std::vector<float> found = make();
+        const int rounding = std::fegetround();
+        std::fesetenv(&before);
+        EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0);
+        EXPECT_EQ(rounding, FE_UPWARD);
+    });
 }
 
 IntegerLayer integer_layer(std::size_t out, std::size_t in, bool last, unsigned seed) {

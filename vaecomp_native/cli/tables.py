@@ -202,7 +202,9 @@ def print_quantisers(result: QuantiserResult, report: Path) -> None:
         for saving in data_set.savings
         if (saving.error, saving.rate) == ("distortion", "bits")
     ]
-    table = _table("data set, quantiser", *(f"at\n{bits} bits" for bits in rows[0][1].percent_fewer))
+    table = _table(
+        "data set, quantiser", *(f"at\n{bits} bits" for bits in rows[0][1].percent_fewer)
+    )
     for name, saving in rows:
         cells = saving.percent_fewer.values()
         table.add_row(

@@ -123,6 +123,11 @@ void flatten(std::span<const TensorView> tensors, float* out, std::size_t out_co
     });
 }
 
+void write(const TensorTarget& target, std::size_t first, std::span<const float> values) {
+    kernels().from_float32[convertible_index(target.dtype)](
+        values.data(), target.data + first * info(target.dtype).size, values.size());
+}
+
 void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets,
              std::span<const std::size_t> starts) {
     const std::size_t end = begin + values.size();
@@ -130,8 +135,7 @@ void scatter(std::span<const float> values, std::size_t begin, std::span<const T
         const TensorTarget& target = targets[t];
         const std::size_t from = std::max(begin, starts[t]), to = std::min(end, starts[t] + target.count);
         if (target.data == nullptr || from >= to) continue;
-        kernels().from_float32[convertible_index(target.dtype)](
-            values.data() + (from - begin), target.data + (from - starts[t]) * info(target.dtype).size, to - from);
+        write(target, from - starts[t], values.subspan(from - begin, to - from));
     }
 }
 

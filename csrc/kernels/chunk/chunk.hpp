@@ -31,6 +31,9 @@ struct TensorTarget {
     DType dtype;
 };
 
+// Converts values and writes them to the target's elements from `first` on.
+void write(const TensorTarget& target, std::size_t first, std::span<const float> values);
+
 // Converts the elements [begin, begin + values.size()) of the flat vector made of `targets` and writes those that
 // `targets` want: target t begins at starts[t]; a target without data is skipped.
 void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets,

@@ -30,4 +30,9 @@ ToFloat32 from_f16, from_bf16, from_f64;
 FromFloat32 to_f16, to_bf16, to_f64;
 }  // namespace avx2
 
+namespace neon {
+ToFloat32 from_f16, from_bf16, from_f64;
+FromFloat32 to_f16, to_bf16, to_f64;
+}  // namespace neon
+
 }  // namespace vaecomp

@@ -14,5 +14,8 @@ Crc32c crc32c;
 namespace avx2 {
 Crc32c crc32c;
 }
+namespace neon {
+Crc32c crc32c;
+}
 
 }  // namespace vaecomp

@@ -31,6 +31,18 @@ std::size_t check_shapes(const std::vector<Layer>& layers) {
     return widest;
 }
 
+void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
+    for (std::size_t o = 0; o < layer.out; ++o) {
+        // W (x + offset) - offset * (sum of W) = W x, also modulo 2^32.
+        auto sum = std::uint32_t{0};
+        for (std::size_t i = 0; i < layer.in; ++i) sum += static_cast<std::uint32_t>(layer.weight[o * layer.in + i]);
+        const std::uint32_t moved =
+            static_cast<std::uint32_t>(layer.bias[o]) - static_cast<std::uint32_t>(layout.input_offset) * sum;
+        layer.bias[o] = static_cast<std::int32_t>(moved);
+    }
+    layer.weight = layout.weights.pack(layer.weight, layer.out, layer.in);
+}
+
 }  // namespace
 
 IntegerDecoder::IntegerDecoder(std::vector<IntegerLayer> layers)
@@ -43,14 +55,7 @@ IntegerDecoder::IntegerDecoder(std::vector<IntegerLayer> layers)
                 "multipliers and shifts belong to hidden layers, one an output");
         for (const std::int32_t multiplier : layer.multiplier) require(multiplier >= 0, l, "a multiplier is negative");
         for (const std::uint8_t shift : layer.shift) require(shift <= 62, l, "a shift exceeds 62");
-        const PackedLayout layout = kernels_->linear_i8_layout;
-        std::vector<std::int8_t> packed(layout.size(layer.out, layer.in));
-        for (std::size_t o = 0; o < layer.out; ++o) {
-            for (std::size_t i = 0; i < layer.in; ++i) {
-                packed[layout.index(o, i, layer.in)] = layer.weight[o * layer.in + i];
-            }
-        }
-        layer.weight = std::move(packed);
+        pack(layer, kernels_->linear_i8_layout);
     }
 }
 
@@ -72,14 +77,10 @@ void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, 
     }
 }
 
-Float32Decoder::Float32Decoder(std::vector<Float32Layer> layers) : layers_(std::move(layers)) {
+Float32Decoder::Float32Decoder(std::vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {
     check_shapes(layers_);
     for (Float32Layer& layer : layers_) {
-        std::vector<float> transposed(layer.weight.size());
-        for (std::size_t o = 0; o < layer.out; ++o) {
-            for (std::size_t i = 0; i < layer.in; ++i) transposed[i * layer.out + o] = layer.weight[o * layer.in + i];
-        }
-        layer.weight = std::move(transposed);
+        layer.weight = kernels_->linear_f32_layout.pack(layer.weight, layer.out, layer.in);
     }
 }
 
@@ -92,7 +93,7 @@ void Float32Decoder::forward_tile(const float* latents, std::size_t rows, float*
         std::vector<float>& next = hidden[l % 2];
         if (!last) next.resize(rows * layer.out);
         float* y = last ? values : next.data();
-        kernels().linear_f32(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows,
+        kernels_->linear_f32(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows,
                              last ? Activation::none : Activation::relu, y);
         x = y;
     }

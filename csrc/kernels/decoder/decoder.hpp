@@ -12,7 +12,7 @@
 namespace vaecomp {
 
 // Chunks that are decoded together: enough to reuse the weights from cache, few enough for their values to stay there.
-inline constexpr std::size_t rows_a_tile = 32;
+inline constexpr std::size_t rows_a_tile = 24;
 
 // One layer's parameters, as in the format. Hidden layers have multiplier and shift, the last has scale.
 struct IntegerLayer {
@@ -45,7 +45,7 @@ class IntegerDecoder {
 
   private:
     const Kernels* kernels_;
-    std::vector<IntegerLayer> layers_;  // with packed weights
+    std::vector<IntegerLayer> layers_;  // packed
     std::size_t widest_ = 0;
 };
 
@@ -58,6 +58,7 @@ struct Float32Layer {
 class Float32Decoder {
   public:
     using Latent = float;
+    // Packs as well. Throws likewise.
     explicit Float32Decoder(std::vector<Float32Layer> layers);
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
@@ -66,7 +67,8 @@ class Float32Decoder {
     void forward_tile(const float* latents, std::size_t rows, float* values) const;
 
   private:
-    std::vector<Float32Layer> layers_;  // with transposed weights
+    const Kernels* kernels_;
+    std::vector<Float32Layer> layers_;  // with packed weights
 };
 
 // All rows: latents [rows, latent] to values [rows, chunk_length].

@@ -6,12 +6,12 @@
 
 namespace vaecomp::scalar {
 
-void linear_f32(const float* transposed, const float* bias, std::size_t out, std::size_t in, const float* x,
+void linear_f32(const float* packed, const float* bias, std::size_t out, std::size_t in, const float* x,
                 std::size_t rows, Activation activation, float* y) {
     for (std::size_t r = 0; r < rows; ++r, x += in, y += out) {
         for (std::size_t o = 0; o < out; ++o) {
             float acc = bias[o];
-            for (std::size_t i = 0; i < in; ++i) acc = std::fma(transposed[i * out + o], x[i], acc);
+            for (std::size_t i = 0; i < in; ++i) acc = std::fma(packed[o * in + i], x[i], acc);
             if (activation == Activation::relu) {
                 y[o] = acc > 0.0f ? acc : 0.0f;
             } else {

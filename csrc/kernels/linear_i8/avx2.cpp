@@ -2,88 +2,51 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/linear_i8/linear_i8.hpp"
+#include "kernels/linear_i8/blocked.hpp"
 
 namespace vaecomp::avx2 {
 namespace {
 
-constexpr std::size_t outputs = linear_i8_layout.outputs;
+struct Vector {
+    using Sum = __m256i;
+    using Weights = __m256i;
+    using Inputs = __m256i;
+    using Element = std::int16_t;  // a pair of them is one 32-bit broadcast
+    // 10 sums, 2 vectors of weights, an input and a product are 14 of 16 registers.
+    static constexpr std::size_t lanes = 8, vectors = 2, rows = 5, inputs = 2;
 
-constexpr std::size_t most_rows = 8;
-// Inputs that are widened at a time: with most_rows rows they take 8 KiB, a quarter of the first-level cache.
-constexpr std::size_t block_inputs = 512;
-
-// Inputs as int16, so that a pair of them is one 32-bit broadcast; an odd last one is followed by zero.
-using WideInputs = std::int16_t[most_rows][block_inputs];
-
-template <int row_count>
-void widen(const std::int8_t* x, std::size_t in, std::size_t count, WideInputs& wide) {
-    for (std::size_t r = 0; r < row_count; ++r) {
-        for (std::size_t i = 0; i < count; ++i) wide[r][i] = x[r * in + i];
-        if (count % 2 == 1) wide[r][count] = 0;
+    // The lanes beyond are zero.
+    static Sum load(const std::int32_t* at, std::size_t count) {
+        if (count == lanes) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+        alignas(32) std::int32_t all[lanes] = {};
+        memcpy(all, at, count * sizeof(std::int32_t));
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(all));
     }
-}
-
-__m256i broadcast_pair(const std::int16_t* pair) {
-    int bits;
-    memcpy(&bits, pair, sizeof(bits));
-    return _mm256_set1_epi32(bits);
-}
-
-// Eight outputs to or from `lanes` int32 at `at`; the lanes beyond are zero.
-__m256i load_lanes(const std::int32_t* at, std::size_t lanes) {
-    if (lanes == outputs) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-    alignas(32) std::int32_t all[outputs] = {};
-    memcpy(all, at, lanes * sizeof(std::int32_t));
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(all));
-}
-
-void store_lanes(__m256i value, std::int32_t* to, std::size_t lanes) {
-    alignas(32) std::int32_t all[outputs];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(all), value);
-    memcpy(to, all, lanes * sizeof(std::int32_t));
-}
-
-// Adds the products of `count` widened inputs to `row_count` rows of one panel of outputs.
-template <int row_count>
-void panel_rows(const std::int8_t* panel, const WideInputs& wide, std::size_t count, __m256i* sums) {
-    for (std::size_t i = 0; i < count; i += 2, panel += 2 * outputs) {
-        const __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(panel)));
-        for (int r = 0; r < row_count; ++r) {
-            sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(weights, broadcast_pair(&wide[r][i])));
-        }
+    static void store(Sum sum, std::int32_t* to, std::size_t count) {
+        if (count == lanes) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sum);
+        alignas(32) std::int32_t all[lanes];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(all), sum);
+        memcpy(to, all, count * sizeof(std::int32_t));
     }
-}
-
-template <int row_count>
-void rows_block(const std::int8_t* packed, const std::int32_t* bias, std::size_t out, std::size_t in,
-                const std::int8_t* x, std::int32_t* acc) {
-    const std::size_t panel_size = linear_i8_layout.size(outputs, in);
-    WideInputs wide;
-    for (std::size_t i = 0; i < in; i += block_inputs) {
-        const std::size_t count = in - i < block_inputs ? in - i : block_inputs;
-        widen<row_count>(x + i, in, count, wide);
-        for (std::size_t o = 0; o < out; o += outputs) {
-            const std::size_t lanes = out - o < outputs ? out - o : outputs;
-            __m256i sums[row_count];
-            for (std::size_t r = 0; r < row_count; ++r) {
-                sums[r] = load_lanes(i == 0 ? bias + o : acc + r * out + o, lanes);
-            }
-            panel_rows<row_count>(packed + o / outputs * panel_size + i * outputs, wide, count, sums);
-            for (std::size_t r = 0; r < row_count; ++r) store_lanes(sums[r], acc + r * out + o, lanes);
-        }
+    static Weights weights(const std::int8_t* at) {
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
     }
-}
+    static Element element(std::int8_t x) { return x; }
+    static Inputs broadcast(const Element* pair) {
+        int bits;
+        memcpy(&bits, pair, sizeof(bits));
+        return _mm256_set1_epi32(bits);
+    }
+    static Sum multiply_add(Sum sum, Weights weights, Inputs input) {
+        return _mm256_add_epi32(sum, _mm256_madd_epi16(weights, input));
+    }
+};
 
 }  // namespace
 
 void linear_i8(const std::int8_t* packed, const std::int32_t* bias, std::size_t out, std::size_t in,
                const std::int8_t* x, std::size_t rows, std::int32_t* acc) {
-    std::size_t r = 0;
-    for (; r + most_rows <= rows; r += most_rows) {
-        rows_block<most_rows>(packed, bias, out, in, x + r * in, acc + r * out);
-    }
-    for (; r < rows; ++r) rows_block<1>(packed, bias, out, in, x + r * in, acc + r * out);
+    BlockedLinearI8<Vector>::run(packed, bias, out, in, x, rows, acc);
 }
 
 void requantize(const std::int32_t* acc, std::size_t rows, std::size_t out, const std::int32_t* multiplier,

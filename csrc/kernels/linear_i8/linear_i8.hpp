@@ -4,22 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/packed_layout.hpp"
+
 namespace vaecomp {
 
-// Weights are packed once a decoder: [out / outputs][in / inputs][outputs][inputs], zero filled.
-struct PackedLayout {
-    std::size_t outputs, inputs;
-    [[nodiscard]] constexpr std::size_t padded(std::size_t count, std::size_t multiple) const {
-        return (count + multiple - 1) / multiple * multiple;
-    }
-    [[nodiscard]] constexpr std::size_t size(std::size_t out, std::size_t in) const {
-        return padded(out, outputs) * padded(in, inputs);
-    }
-    // Where the weight from input i to output o lies.
-    [[nodiscard]] constexpr std::size_t index(std::size_t o, std::size_t i, std::size_t in) const {
-        const std::size_t tile = o / outputs * (padded(in, inputs) / inputs) + i / inputs;
-        return (tile * outputs + o % outputs) * inputs + i % inputs;
-    }
+// How a form wants its weights. Inputs are multiplied as x + input_offset, for which the packed biases make up.
+struct LinearI8Layout {
+    PackedLayout weights;
+    std::int32_t input_offset;
 };
 
 // acc[rows, out] = bias + W x, modulo 2^32; x is int8 [rows, in].
@@ -34,16 +26,36 @@ using Requantize = void(const std::int32_t* acc, std::size_t rows, std::size_t o
 using ScaleOutput = void(const std::int32_t* acc, std::size_t rows, std::size_t out, const float* scale, float* y);
 
 namespace scalar {
-inline constexpr PackedLayout linear_i8_layout{1, 1};
+inline constexpr LinearI8Layout linear_i8_layout{{1, 1}, 0};
 LinearI8 linear_i8;
 Requantize requantize;
 ScaleOutput scale_output;
 }  // namespace scalar
 namespace avx2 {
-inline constexpr PackedLayout linear_i8_layout{8, 2};
+inline constexpr LinearI8Layout linear_i8_layout{{16, 2}, 0};
 LinearI8 linear_i8;
 Requantize requantize;
 ScaleOutput scale_output;
 }  // namespace avx2
+namespace avx512 {
+inline constexpr LinearI8Layout linear_i8_layout{{64, 2}, 0};
+LinearI8 linear_i8;
+Requantize requantize;
+ScaleOutput scale_output;
+}  // namespace avx512
+namespace avx512vnni {
+inline constexpr LinearI8Layout linear_i8_layout{{64, 4}, 128};
+LinearI8 linear_i8;
+}  // namespace avx512vnni
+namespace neon {
+inline constexpr LinearI8Layout linear_i8_layout{{16, 2}, 0};
+LinearI8 linear_i8;
+Requantize requantize;
+ScaleOutput scale_output;
+}  // namespace neon
+namespace neondot {
+inline constexpr LinearI8Layout linear_i8_layout{{16, 4}, 0};
+LinearI8 linear_i8;
+}  // namespace neondot
 
 }  // namespace vaecomp

@@ -36,5 +36,11 @@ NoiseRun noise_run;
 namespace avx2 {
 NoiseRun noise_run;
 }
+namespace avx512 {
+NoiseRun noise_run;
+}
+namespace neon {
+NoiseRun noise_run;
+}
 
 }  // namespace vaecomp

@@ -39,8 +39,9 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
     std::size_t i = (0 - first) & (width - 1);
     if (i > count) i = count;
     if (!scalar_part(0, i)) return false;
-    const __m256i slots = _mm256_set1_epi32(rans::table_total - 1), low = _mm256_set1_epi32(0xffff);
-    const int* steps = reinterpret_cast<const int*>(tables.steps);
+    const __m256i slots = _mm256_set1_epi32(rans::table_total - 1);
+    const __m256i least = _mm256_set1_epi32(tables.least), one = _mm256_set1_epi32(1);
+    const int* entries = reinterpret_cast<const int*>(tables.slots);
     // A vector reads eight words ahead, so that the last ones are left to the scalar form.
     while (i + width <= count && state.end - state.word >= static_cast<std::ptrdiff_t>(2 * width)) {
         auto* lanes = reinterpret_cast<__m256i*>(state.lanes + ((first + i) & (lane_count - 1)));
@@ -50,10 +51,15 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
             const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(contexts + i));
             slot = _mm256_or_si256(slot, _mm256_slli_epi32(_mm256_cvtepu8_epi32(bytes), rans::table_bits));
         }
-        const __m256i step = _mm256_i32gather_epi32(steps, slot, 4);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_i32gather_epi32(tables.symbols, slot, 4));
-        const __m256i product = _mm256_mullo_epi32(_mm256_and_si256(step, low), _mm256_srli_epi32(x, rans::table_bits));
-        const __m256i next = _mm256_add_epi32(product, _mm256_srli_epi32(step, 16));
+        const __m256i entry = _mm256_i32gather_epi32(entries, slot, 4);
+        const __m256i symbols = tables.symbols != nullptr
+                                    ? _mm256_i32gather_epi32(tables.symbols, slot, 4)
+                                    : _mm256_add_epi32(least, _mm256_srli_epi32(entry, rans::slot::symbol_shift));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), symbols);
+        const __m256i frequency =
+            _mm256_add_epi32(one, _mm256_and_si256(slots, _mm256_srli_epi32(entry, rans::slot::frequency_shift)));
+        const __m256i product = _mm256_mullo_epi32(frequency, _mm256_srli_epi32(x, rans::table_bits));
+        const __m256i next = _mm256_add_epi32(product, _mm256_and_si256(entry, slots));
         const __m256i hungry = _mm256_cmpeq_epi32(_mm256_srli_epi32(next, 16), _mm256_setzero_si256());
         const auto set = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(hungry)));
         const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state.word)));

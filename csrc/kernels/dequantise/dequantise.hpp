@@ -1,0 +1,32 @@
+// Symbols of one row of a quantised matrix to values (docs/kernels.md, 5).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vaecomp {
+
+// What elements are multiplied with, by their exponent from 0 on: normal numbers, each twice the last but one.
+struct Scales {
+    const float* of;
+    std::size_t count;
+};
+
+// out[j] = float(symbols[j]) * scales.of[row + columns[j]]; no columns are zeros. Every exponent is below scales.count.
+using Dequantise = void(const std::int32_t* symbols, const Scales& scales, std::int32_t row,
+                        const std::int16_t* columns, std::size_t count, float* out);
+
+namespace scalar {
+Dequantise dequantise;
+}
+namespace avx2 {
+Dequantise dequantise;
+}
+namespace avx512 {
+Dequantise dequantise;
+}
+namespace neon {
+Dequantise dequantise;
+}
+
+}  // namespace vaecomp

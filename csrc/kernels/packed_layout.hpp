@@ -1,0 +1,35 @@
+// How weights [out, in] lie in memory for a kernel.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace vaecomp {
+
+// Packed once a decoder: [out / outputs][in / inputs][outputs][inputs], zero filled.
+struct PackedLayout {
+    std::size_t outputs, inputs;
+
+    [[nodiscard]] static constexpr std::size_t padded(std::size_t count, std::size_t multiple) {
+        return (count + multiple - 1) / multiple * multiple;
+    }
+    [[nodiscard]] constexpr std::size_t size(std::size_t out, std::size_t in) const {
+        return padded(out, outputs) * padded(in, inputs);
+    }
+    // Where the weight from input i to output o lies.
+    [[nodiscard]] constexpr std::size_t index(std::size_t o, std::size_t i, std::size_t in) const {
+        const std::size_t tile = o / outputs * (padded(in, inputs) / inputs) + i / inputs;
+        return (tile * outputs + o % outputs) * inputs + i % inputs;
+    }
+
+    template <typename Weight>
+    [[nodiscard]] std::vector<Weight> pack(const std::vector<Weight>& weights, std::size_t out, std::size_t in) const {
+        std::vector<Weight> packed(size(out, in));
+        for (std::size_t o = 0; o < out; ++o) {
+            for (std::size_t i = 0; i < in; ++i) packed[index(o, i, in)] = weights[o * in + i];
+        }
+        return packed;
+    }
+};
+
+}  // namespace vaecomp

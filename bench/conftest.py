@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import inputs
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 PARAMETERS = 214_282
-CHUNK_LENGTH = 2048
-LATENT = 64
-HIDDEN = 512
 SYMBOLS = 131_072
 
 
@@ -43,19 +41,7 @@ def tensors(rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:
 @pytest.fixture(scope="session")
 def integer_layers(rng: np.random.Generator) -> list[tuple[npt.NDArray[Any], ...]]:
     """A 64-512-2048 integer decoder."""
-    return [
-        (
-            rng.integers(-128, 128, (HIDDEN, LATENT)).astype(np.int8),
-            rng.integers(-1000, 1000, HIDDEN).astype(np.int32),
-            rng.integers(2**30, 2**31, HIDDEN).astype(np.int32),
-            rng.integers(38, 42, HIDDEN).astype(np.uint8),
-        ),
-        (
-            rng.integers(-128, 128, (CHUNK_LENGTH, HIDDEN)).astype(np.int8),
-            rng.integers(-1000, 1000, CHUNK_LENGTH).astype(np.int32),
-            rng.random(CHUNK_LENGTH, np.float32),
-        ),
-    ]
+    return inputs.integer_layers(rng)
 
 
 @pytest.fixture(scope="session")
@@ -63,13 +49,7 @@ def float32_layers(
     rng: np.random.Generator,
 ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
     """A 64-512-2048 float32 decoder."""
-    return [
-        (
-            rng.standard_normal((out, inputs)).astype(np.float32) / np.float32(8),
-            rng.standard_normal(out).astype(np.float32),
-        )
-        for inputs, out in ((LATENT, HIDDEN), (HIDDEN, CHUNK_LENGTH))
-    ]
+    return inputs.float32_layers(rng)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ WIDTH, WORDS, POSITIONS, LAYERS = 384, 30_522, 512, 6
 Weights = dict[str, npt.NDArray[np.float32]]
 
 
-def weights(seed: int = 0) -> Weights:
+def weights(seed: int = 0, *, words: int = WORDS, layers: int = LAYERS) -> Weights:
     """A state dict of normal weights."""
     random = np.random.default_rng(seed)
 
@@ -33,10 +33,10 @@ def weights(seed: int = 0) -> Weights:
         return random.standard_normal(shape, np.float32) * np.float32(scale)
 
     state = {
-        "embeddings.word": normal(WORDS, WIDTH),
+        "embeddings.word": normal(words, WIDTH),
         "embeddings.position": normal(POSITIONS, WIDTH),
     }
-    for layer in range(LAYERS):
+    for layer in range(layers):
         shapes = dict.fromkeys(("query", "key", "value", "out"), (WIDTH, WIDTH))
         shapes |= {"up": (4 * WIDTH, WIDTH), "down": (WIDTH, 4 * WIDTH)}
         for name, shape in shapes.items():

@@ -1,0 +1,19 @@
+"""Bytes by which decoding an archive makes a process grow at its peak: python bench/peak_memory.py FILE.vaec."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import vaecomp_native as vc
+
+
+def status(field: str) -> int:
+    """A size in bytes that the system knows of this process; unlike getrusage's, not inherited from the parent."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+before = status("VmRSS")
+arrays = vc.decode(sys.argv[1])
+print(status("VmHWM") - before)

@@ -1,6 +1,7 @@
 // How weights [out, in] lie in memory for a kernel.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -26,7 +27,11 @@ struct PackedLayout {
     [[nodiscard]] std::vector<Weight> pack(const std::vector<Weight>& weights, std::size_t out, std::size_t in) const {
         std::vector<Weight> packed(size(out, in));
         for (std::size_t o = 0; o < out; ++o) {
-            for (std::size_t i = 0; i < in; ++i) packed[index(o, i, in)] = weights[o * in + i];
+            const Weight* from = weights.data() + o * in;
+            Weight* to = packed.data() + index(o, 0, in);
+            for (std::size_t i = 0; i < in; i += inputs, to += outputs * inputs) {
+                std::copy_n(from + i, std::min(inputs, in - i), to);
+            }
         }
         return packed;
     }

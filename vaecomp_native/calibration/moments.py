@@ -21,15 +21,19 @@ class Moment:
         self._rows = torch.empty(0)
         self._scratch = scratch
         self._sum = torch.empty(0)
+        self._device = torch.device("cpu")
         self._filled = 0
         self._count = 0
 
     def add(self, inputs: torch.Tensor) -> None:
         """Take in inputs float32 [M, columns]."""
         if self._count == 0:
-            self._rows = inputs.new_ones(SLICE, self._size)
+            # As large together as the weights, where those have as many rows.
+            self._rows = torch.from_numpy(self._scratch.empty((SLICE, self._size), np.float32))
+            self._rows.fill_(1.0)
             self._sum = torch.from_numpy(self._scratch.empty((self._size, self._size), np.float64))
             self._sum.zero_()
+            self._device = inputs.device
         self._count += len(inputs)
         while len(inputs) > 0:
             part = inputs[: SLICE - self._filled]
@@ -51,6 +55,6 @@ class Moment:
         return moment
 
     def _flush(self) -> None:
-        rows = self._rows[: self._filled]
+        rows = self._rows[: self._filled].to(self._device)
         self._sum += (rows.T @ rows).cpu()
         self._filled = 0

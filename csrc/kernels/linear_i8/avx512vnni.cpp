@@ -22,9 +22,7 @@ struct Vector : IntegerSums {
         memcpy(&bits, four, sizeof(bits));
         return _mm512_set1_epi32(bits);
     }
-    static Sum multiply_add(Sum sum, Weights weights, Inputs input) {
-        return _mm512_dpbusd_epi32(sum, input, weights);
-    }
+    static Sum multiply_add(Sum sum, Weights weights, Inputs input) { return _mm512_dpbusd_epi32(sum, input, weights); }
 };
 
 }  // namespace

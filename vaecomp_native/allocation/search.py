@@ -148,7 +148,8 @@ def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> E
         progress("quantising", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
     encoder.bench.replace(encoder.arrays)
-    encoder.bench.replace(decoded(best.matrices, encoder.arrays))
+    for name, matrix in best.matrices.items():  # of a large model never all at once
+        encoder.bench.replace(decoded({name: matrix}, encoder.arrays))
     return best
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vaecomp_native import scratch as scratch_module
+from vaecomp_native.quantisation.matrix import QuantisedMatrix
 from vaecomp_native.scratch import Scratch
 
 from .samples import FLOAT_DTYPES
@@ -61,3 +62,31 @@ def test_a_full_disk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch_module, "ROOM", 0)
     with pytest.raises(OSError, match=r"[Ss]pace|large|big"):
         Scratch().empty((1 << 58,), np.uint8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_memory_of_arrays_that_are_gone_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch_module, "ROOM", 4096)
+    scratch = Scratch()
+    array = scratch.empty((4096,), np.uint8)
+    view = array[10:]
+    del array
+    mapped = scratch.empty((1,), np.uint8)
+    assert len(mapped_files(tmp_path)) == 1
+    del view, mapped
+    for _ in range(3):
+        scratch.copy(np.ones(4096, np.uint8))
+        assert not mapped_files(tmp_path)
+
+
+def test_quantised_matrices_keep_their_values_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = QuantisedMatrix(np.array([[3, -2], [0, 130]], np.int32), step=0.5)
+    for room in (0, 1 << 20):
+        monkeypatch.setattr(scratch_module, "ROOM", room)
+        kept = matrix.kept_in(Scratch())
+        assert kept.symbols.dtype == matrix.symbols.dtype
+        assert kept.values().tobytes() == matrix.values().tobytes()
+        assert not np.shares_memory(kept.symbols, matrix.symbols)

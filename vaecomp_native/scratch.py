@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ ROOM = 1 << 30
 class Scratch:
     """Gives arrays in memory until `ROOM` is used up, then such that are mapped from temporary files.
 
-    The files have no names: they go away with their arrays, whatever happens. They lie where Python's `tempfile` puts
-    them (TMPDIR).
+    The files have no names: they go away with their arrays, whatever happens, as memory becomes room again. They lie where Python's
+    `tempfile` puts them (TMPDIR).
     """
 
     def __init__(self) -> None:
@@ -29,14 +30,19 @@ class Scratch:
         """An array with nothing in it yet. Raises OSError if the disk is full."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if size <= self._room:
-            self._room -= size
-            return np.empty(shape, dtype)
+            array: Array = np.empty(shape, dtype)
+            self._take(size)
+            weakref.finalize(array, self._take, -size)
+            return array
         with tempfile.TemporaryFile(prefix="vaecomp-") as file:
             if hasattr(os, "posix_fallocate"):
                 # Without its blocks reserved, a full disk would kill the process at the first write.
                 os.posix_fallocate(file.fileno(), 0, size)
             mapped: Array = np.asarray(np.memmap(file, np.uint8, "w+", shape=(size,)))
         return mapped.view(dtype).reshape(shape)
+
+    def _take(self, size: int) -> None:
+        self._room -= size
 
     def copy(self, array: Array) -> Array:
         """A copy that shares no memory with `array`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.entropy import total_bits
 from vaecomp_native.quantisation.feedback import DAMPING, Curvature, OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.scratch import Scratch
 
 if TYPE_CHECKING:
     from vaecomp_native.allocation.workbench import Workbench
@@ -50,7 +51,7 @@ class Encoder:
     With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
     an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
     the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
-    `damping` is that of the inputs' second moments then.
+    `damping` is that of the inputs' second moments then. `scratch` holds the symbols.
     """
 
     operators: Sequence[Operator]
@@ -60,6 +61,7 @@ class Encoder:
     bench: Workbench | None = None
     maps: Mapping[str, LinearMap] | None = None
     damping: float = DAMPING
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def parameters(self) -> int:
@@ -80,7 +82,7 @@ class Encoder:
             except OutOfRangeError:
                 unquantisable |= set(operator.tensors)
                 found = {}
-            matrices |= found
+            matrices |= {name: one.kept_in(self.scratch) for name, one in found.items()}
             if self.bench is not None:
                 self.bench.replace(decoded(found, self.arrays))
             progress("quantising", number + 1, len(self.operators), {})

@@ -210,7 +210,7 @@ def _calibrated_encoder(
     if quantiser == "feedback":
         bench.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
-    return Encoder(operators, arrays, quantiser, threads, bench, by_name)
+    return Encoder(operators, arrays, quantiser, threads, bench, by_name, scratch=scratch)
 
 
 def call_evaluate(calibration: Calibration) -> float:

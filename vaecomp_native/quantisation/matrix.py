@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.scratch import Scratch
+
 Float32Array = npt.NDArray[np.float32]
 LARGEST_SYMBOL = 2047
 """A frequency table spans at most 4,096 symbols."""
@@ -41,6 +43,10 @@ class QuantisedMatrix:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", _narrowed(self.symbols))
+
+    def kept_in(self, scratch: Scratch) -> QuantisedMatrix:
+        """The same with its symbols in `scratch`."""
+        return replace(self, symbols=scratch.copy(self.symbols))
 
     def values(self) -> Float32Array:
         """The numbers float32 [R, C], to the last bit what an archive decodes to."""

@@ -208,8 +208,8 @@ def open(source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = 
     """Open an archive to read tensors one at a time.
 
     `source` is a path, bytes, a memoryview or a binary file object (read to its end). With `verify`, every decoded
-    tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: what is not asked for is never read, and
-    reading overlaps with decoding; nobody may cut the file short while it is open. Raises ArchiveError, UnsupportedVersionError
+    tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: sections that are not asked for are never
+    read, and the system reads ahead of decoding; nobody may cut the file short while it is open. Raises ArchiveError, UnsupportedVersionError
     or OSError.
 
     >>> with vaecomp_native.open("model.vaec") as archive:

@@ -209,12 +209,12 @@ def blocks() -> Sample:
             f"small.{i}": random_residual(generator, (i, 7), np.float32, "rRcCb"[i % 6 :])
             for i in range(40)
         },
-        "behind": random_residual(generator, (70_000,), np.float32, "b"),
+        "behind": random_residual(generator, (140_000,), np.float32, "b"),
     }
     section, arrays = residual_section(tensors)
     large = {
         "large": generator.standard_normal(150_000).astype(np.float32),
-        "plain": np.arange(70_000),
+        "plain": np.arange(140_000),
     }
     home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(large, ("lossless", 1))
     arrays |= large

@@ -104,7 +104,7 @@ def noise_variants(
 def encode_symbols(symbols: Int32Array, segments: Sequence[int], *, lanes: int = 0) -> bytes:
     """Entropy-code int32 symbols `[n]` as one symbol stream (rANS; kernels.md, 5; format.md).
 
-    `segments` are the lengths of the parts that get a frequency table each; `lanes` is 1, 2, 4, 8, 16 or 32, or 0 for a
+    `segments` are the lengths of the parts that get a frequency table each; `lanes` is 1, 2, 4, 8, 16, 32 or 64, or 0 for a
     choice by size. Raises ValueError if a segment spans more than 4,096 values.
     """
     return _core.encode_symbols(symbols, segments, lanes)

@@ -72,7 +72,7 @@ void Blocks::read(std::size_t block, const std::function<void(BlockReader& reade
 
 std::size_t read_lanes(ByteReader& reader) {
     const std::size_t lanes = reader.fixed<std::uint8_t>("lanes");
-    if (!std::has_single_bit(lanes) || lanes > most_lanes) reader.fail("lanes", "is not 1, 2, 4, 8, 16 or 32");
+    if (!std::has_single_bit(lanes) || lanes > most_lanes) reader.fail("lanes", "is not 1, 2, 4, 8, 16, 32 or 64");
     return lanes;
 }
 

@@ -12,7 +12,7 @@
 
 namespace vaecomp {
 
-inline constexpr std::size_t block_symbols = 65536;
+inline constexpr std::size_t block_symbols = 131072;
 // Symbols that are decoded before they are used: they stay in the first- or second-level cache.
 inline constexpr std::size_t piece_symbols = 4096;
 

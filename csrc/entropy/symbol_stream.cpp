@@ -28,7 +28,7 @@ struct DecodingRun {
 std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
                                          std::size_t lanes) {
     if (lanes != 0 && (!std::has_single_bit(lanes) || lanes > most_lanes)) {
-        throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16 or 32");
+        throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16, 32 or 64");
     }
     if (!partition(segments, symbols.size()) || segments.size() > most_segments) {
         throw Error(ErrorCode::invalid_argument,

@@ -27,9 +27,9 @@ Contexts = npt.NDArray[Any]
 TOTAL_BITS = 12
 TOTAL = 1 << TOTAL_BITS
 LOWEST_STATE = 1 << 16
-BLOCK_SYMBOLS = 65_536
+BLOCK_SYMBOLS = 131_072
 MAX_SEGMENTS = 4_096
-LANES = (1, 2, 4, 8, 16, 32)
+LANES = (1, 2, 4, 8, 16, 32, 64)
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
@@ -228,7 +228,7 @@ def write_table(table: FrequencyTable) -> bytes:
 def automatic_lanes(count: int, length: int) -> int:
     """The encoder's choice: the most lanes that get 512 bytes each of a block, at least 1.
 
-    ``length`` is what all ``count`` symbols take, in 1/256 of a bit; a block has 65,536 of them,
+    ``length`` is what all ``count`` symbols take, in 1/256 of a bit; a block has 131,072 of them,
     or all.
     """
     block_length = Fraction(length * min(count, BLOCK_SYMBOLS), max(count, 1))

@@ -72,13 +72,17 @@ class Search {
     }
 
     [[nodiscard]] __m512i symbols(__m512i slot) const {
-        __m512i group = _mm512_setzero_si512();
-        for (std::size_t k = 1; k < coarse_; ++k) group = _mm512_add_epi16(group, exceeds(slot, before_[k]));
-        const __m512i first = _mm512_slli_epi16(group, 2);
-        const __m512i one = exceeds(slot, _mm512_permutexvar_epi16(first, next_[0]));
-        const __m512i two = exceeds(slot, _mm512_permutexvar_epi16(first, next_[1]));
-        const __m512i three = exceeds(slot, _mm512_permutexvar_epi16(first, next_[2]));
-        return _mm512_add_epi16(_mm512_add_epi16(first, one), _mm512_add_epi16(two, three));
+        const __m512i one = _mm512_set1_epi16(1), four = _mm512_set1_epi16(4);
+        __m512i first = _mm512_setzero_si512();
+        for (std::size_t k = 1; k < coarse_; ++k) {
+            first = _mm512_mask_add_epi16(first, _mm512_cmpgt_epu16_mask(slot, before_[k]), first, four);
+        }
+        __m512i symbol = first;
+        for (const __m512i& next : next_) {
+            const __m512i before = _mm512_permutexvar_epi16(first, next);
+            symbol = _mm512_mask_add_epi16(symbol, _mm512_cmpgt_epu16_mask(slot, before), symbol, one);
+        }
+        return symbol;
     }
 
   private:
@@ -88,39 +92,45 @@ class Search {
     static short last_before(const RansAlphabet& alphabet, std::size_t symbol) {
         return static_cast<short>((symbol < alphabet.count ? alphabet.starts[symbol] : rans::table_total) - 1);
     }
-    // 1 or 0: without masks, whose way back into a vector takes several cycles.
-    static __m512i exceeds(__m512i slot, __m512i before) {
-        return _mm512_min_epu16(_mm512_subs_epu16(slot, before), _mm512_set1_epi16(1));
-    }
-
     std::size_t coarse_;
     __m512i before_[groups];
     __m512i next_[3];
 };
 
-// The same for 32 lanes and one table of few symbols.
+// The same for one table of few symbols and `pairs` times 32 lanes. One pair waits for itself most of the time; two
+// take little longer together.
+template <std::size_t pairs>
 std::size_t turns_of_few(const RansAlphabet& alphabet, std::size_t count, RansState& state, std::int32_t* out) {
-    constexpr std::size_t both = 2 * width;
+    constexpr std::size_t both = 2 * width, lanes = pairs * both;
     const Search search(alphabet);
     const __m512i starts = _mm512_load_si512(alphabet.starts), frequencies = _mm512_load_si512(alphabet.frequencies);
     const __m512i low = _mm512_set1_epi32(0xffff), slots = _mm512_set1_epi16(rans::table_total - 1);
     const __m512i first = _mm512_set1_epi32(alphabet.first);
-    __m512i even = _mm512_load_si512(state.lanes), odd = _mm512_load_si512(state.lanes + width);
+    __m512i even[pairs], odd[pairs];
+    for (std::size_t p = 0; p < pairs; ++p) {
+        even[p] = _mm512_load_si512(state.lanes + p * both);
+        odd[p] = _mm512_load_si512(state.lanes + p * both + width);
+    }
     const std::uint8_t* word = state.word;
     std::size_t i = 0;
-    for (; i + both <= count && state.end - word >= static_cast<std::ptrdiff_t>(2 * both); i += both) {
-        const __m512i slot =
-            _mm512_and_si512(slots, _mm512_mask_mov_epi16(even, 0xaaaaaaaa, _mm512_slli_epi32(odd, 16)));
-        const __m512i symbol = search.symbols(slot);
-        _mm512_storeu_si512(out + i, _mm512_add_epi32(first, _mm512_and_si512(symbol, low)));
-        _mm512_storeu_si512(out + i + width, _mm512_add_epi32(first, _mm512_srli_epi32(symbol, 16)));
-        const __m512i frequency = _mm512_permutexvar_epi16(symbol, frequencies);
-        const __m512i offset = _mm512_sub_epi16(slot, _mm512_permutexvar_epi16(symbol, starts));
-        even = advance(even, _mm512_and_si512(frequency, low), _mm512_and_si512(offset, low), word);
-        odd = advance(odd, _mm512_srli_epi32(frequency, 16), _mm512_srli_epi32(offset, 16), word);
+    for (; i + lanes <= count && state.end - word >= static_cast<std::ptrdiff_t>(2 * lanes); i += lanes) {
+        for (std::size_t p = 0; p < pairs; ++p) {
+            const __m512i packed = _mm512_mask_mov_epi16(even[p], 0xaaaaaaaa, _mm512_slli_epi32(odd[p], 16));
+            const __m512i slot = _mm512_and_si512(slots, packed);
+            const __m512i symbol = search.symbols(slot);
+            std::int32_t* const pair_out = out + i + p * both;
+            _mm512_storeu_si512(pair_out, _mm512_add_epi32(first, _mm512_and_si512(symbol, low)));
+            _mm512_storeu_si512(pair_out + width, _mm512_add_epi32(first, _mm512_srli_epi32(symbol, 16)));
+            const __m512i frequency = _mm512_permutexvar_epi16(symbol, frequencies);
+            const __m512i offset = _mm512_sub_epi16(slot, _mm512_permutexvar_epi16(symbol, starts));
+            even[p] = advance(even[p], _mm512_and_si512(frequency, low), _mm512_and_si512(offset, low), word);
+            odd[p] = advance(odd[p], _mm512_srli_epi32(frequency, 16), _mm512_srli_epi32(offset, 16), word);
+        }
     }
-    _mm512_store_si512(state.lanes, even);
-    _mm512_store_si512(state.lanes + width, odd);
+    for (std::size_t p = 0; p < pairs; ++p) {
+        _mm512_store_si512(state.lanes + p * both, even[p]);
+        _mm512_store_si512(state.lanes + p * both + width, odd[p]);
+    }
     state.word = word;
     return i;
 }
@@ -147,13 +157,14 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
     if (i > count) i = count;
     if (!plain_part(0, i)) return false;
     const bool has_contexts = contexts != nullptr, has_symbols = tables.symbols != nullptr;
-    if (!has_contexts && tables.alphabet != nullptr && lane_count == 2 * width) {
-        i += turns_of_few(*tables.alphabet, count - i, state, out + i);
+    if (!has_contexts && tables.alphabet != nullptr && lane_count >= 2 * width) {
+        const auto decode = lane_count == 2 * width ? turns_of_few<1> : turns_of_few<2>;
+        i += decode(*tables.alphabet, count - i, state, out + i);
         return plain_part(i, count - i);
     }
-    Turns* const decode =
-        lane_count == width ? turns_for<1>(has_contexts, has_symbols) : turns_for<2>(has_contexts, has_symbols);
-    i += decode(tables, has_contexts ? contexts + i : nullptr, count - i, state, out + i);
+    Turns* const forms[] = {turns_for<1>(has_contexts, has_symbols), turns_for<2>(has_contexts, has_symbols),
+                            turns_for<4>(has_contexts, has_symbols)};
+    i += forms[lane_count / (2 * width)](tables, has_contexts ? contexts + i : nullptr, count - i, state, out + i);
     return plain_part(i, count - i);
 }
 

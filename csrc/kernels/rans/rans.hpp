@@ -9,7 +9,7 @@ namespace vaecomp {
 namespace rans {
 inline constexpr unsigned table_bits = 12;
 inline constexpr std::uint32_t table_total = 1u << table_bits, lowest_state = 1u << 16;
-inline constexpr std::size_t most_lanes = 32;
+inline constexpr std::size_t most_lanes = 64;
 
 // What a slot (the low bits of a state) means: slot - start, above it frequency - 1, and in the highest byte
 // symbol - least, so that one read is enough.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.errors import ArchiveError
 from vaecomp_native.reference import (
     FrequencyTable,
     Tables,
@@ -20,8 +21,10 @@ from vaecomp_native.reference import (
     encode_symbols,
     frequency_table,
 )
-from vaecomp_native.reference.archive import DTYPES, MAGIC, RAW
-from vaecomp_native.reference.rans import encode_blocks, varint, write_table
+from vaecomp_native.reference.archive import DTYPES, MAGIC, RAW, checked_bytes
+from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.lossless import SMALL
+from vaecomp_native.reference.rans import encode_blocks, encode_stream, varint, write_table
 
 
 def string(text: str | bytes) -> bytes:
@@ -104,32 +107,55 @@ def frequency_tables(
     return [frequency_table(own) if own.size else FrequencyTable(0, (4096,)) for own in members]
 
 
-def coded_symbols(symbols: npt.ArrayLike, contexts: npt.ArrayLike, lanes: int = 2) -> bytes:
-    """A residual section's tables and blocks; ``contexts`` are the symbols' tables."""
+def joined(head: bytes, payload: bytes) -> bytes:
+    """A section that begins with a head."""
+    return varint(len(head)) + head + payload
+
+
+def coded_symbols(
+    symbols: npt.ArrayLike, contexts: npt.ArrayLike, lanes: int = 2
+) -> tuple[bytes, bytes]:
+    """A residual section's tables with the directory, and blocks; ``contexts`` are the symbols' tables."""
     flat = np.asarray(symbols, np.int32).reshape(-1)
     numbers = np.broadcast_to(np.asarray(contexts, np.int64), np.shape(symbols)).reshape(-1)
     tables = frequency_tables(flat, numbers)
     head = varint(len(tables)) + b"".join(map(write_table, tables)) + bytes([lanes])
-    return head + encode_blocks(flat, numbers, Tables(tables), lanes)
+    directory, blocks = encode_blocks(flat, numbers, Tables(tables), lanes)
+    return head + directory, blocks
 
 
 def residual_section(
-    matrices: Sequence[bytes], axes: Sequence[int], coded: bytes, base: int = 0
+    matrices: Sequence[bytes], axes: Sequence[int], coded: tuple[bytes, bytes], base: int = 0
 ) -> bytes:
     """A section of kind 5: entries of the tensors, all their exponents and levels, the symbols."""
     stream = encode_symbols(np.array(axes, np.int32), [len(axes)] if axes else [])
-    return varint(base) + b"".join(matrices) + stream + coded
+    return joined(varint(base) + b"".join(matrices) + stream + coded[0], coded[1])
 
 
-def stored_plane(values: npt.ArrayLike) -> bytes:
-    """A plane of bytes as they are."""
-    return b"\0" + np.asarray(values, np.uint8).tobytes()
+Plane = tuple[bytes, bytes]
+"""What a plane has in its section's head and behind it."""
 
 
-def coded_plane(values: npt.ArrayLike) -> bytes:
+def stored_plane(values: npt.ArrayLike) -> Plane:
+    """A plane of bytes as they are: a small one, or one of a single block."""
+    content = np.asarray(values, np.uint8).tobytes()
+    if len(content) <= SMALL:
+        return b"\0" + content, b""
+    return b"\0" + struct.pack("<I", crc32c(content)), content
+
+
+def coded_plane(values: npt.ArrayLike) -> Plane:
     """A plane of bytes as a symbol stream."""
     symbols = np.asarray(values, np.int32)
-    return b"\1" + encode_symbols(symbols, [symbols.size])
+    tables, directory, blocks = encode_stream(symbols, [symbols.size])
+    if symbols.size <= SMALL:
+        return b"\1" + tables + directory + blocks, b""
+    return b"\1" + tables + directory, blocks
+
+
+def lossless_section(*planes: Plane) -> bytes:
+    """A section of kind 7."""
+    return joined(b"".join(head for head, _ in planes), b"".join(rest for _, rest in planes))
 
 
 @dataclass(frozen=True)
@@ -167,6 +193,14 @@ def alias(name: str, target: int) -> Row:
     return row(name, b"\2" + varint(target))
 
 
+def section_crc(kind: int, content: bytes) -> int:
+    """What the index says of a section; that of a head which is too long covers everything."""
+    try:
+        return crc32c(checked_bytes(kind, Cursor(content)))
+    except ArchiveError:
+        return crc32c(content)
+
+
 @dataclass
 class Archive:
     """The parts of an archive; ``build`` adds sizes and CRCs."""
@@ -190,7 +224,7 @@ class Archive:
         for number, (kind, content) in enumerate(self.sections):
             flags = self.section_flags | (number in self.external)
             entry = bytes([kind, flags]) + varint(len(content))
-            parts.append(entry + struct.pack("<I", crc32c(content)))
+            parts.append(entry + struct.pack("<I", section_crc(kind, content)))
             if number in self.external:
                 parts.append(hashlib.sha256(content).digest())
         parts.append(varint(len(self.tensors)))

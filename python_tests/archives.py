@@ -218,6 +218,63 @@ def make_sample(seed: int = 0) -> Sample:
     return Sample(_core.write_archive([("format", "pt"), ("ключ", "值")], sections, rows), arrays)
 
 
+def make_block_sample() -> Sample:
+    """A small file whose symbols and planes reach over several blocks."""
+    generator = np.random.default_rng(3)
+
+    def sparse(count: int) -> npt.NDArray[np.bool_]:
+        return generator.random(count) < 0.001
+
+    quantised = {
+        "rows": random_residual(generator, (3, 50_000), np.float32, "rR"),
+        "vector": random_residual(generator, (130_000,), np.float16),
+    }
+    for part in quantised.values():
+        part.matrix.symbols[:] = sparse(part.matrix.symbols.size).reshape(part.matrix.symbols.shape)
+    residual, arrays = residual_section(quantised)
+    planes = {
+        "flags": sparse(140_000),
+        "bytes": generator.integers(0, 256, 4_200).astype(np.uint8),
+        "words": np.arange(4_200, dtype=np.uint16) // 3,
+    }
+    home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(planes, ("lossless", 1))
+    arrays |= planes
+    rows = [
+        (name, home[name][0], array.shape, array.dtype, home[name][1], digest(array))
+        for name, array in arrays.items()
+    ]
+    sections = [("residual", residual), ("lossless", _core.encode_lossless(list(planes.values())))]
+    return Sample(_core.write_archive([], sections, rows), arrays)
+
+
+def make_large_sample() -> Sample:
+    """Tensors of several blocks: many small ones and some that lie in two blocks or three."""
+    generator = np.random.default_rng(5)
+    tensors = {
+        "before": random_residual(generator, (300,), np.float16),
+        "tall": random_residual(generator, (700, 100), ml_dtypes.bfloat16, "rR"),
+        "wide": random_residual(generator, (3, 30_000), np.float32, "cCr"),
+        **{
+            f"small.{i}": random_residual(generator, (i, 7), np.float32, "rRcCb"[i % 6 :])
+            for i in range(40)
+        },
+        "behind": random_residual(generator, (140_000,), np.float32, "b"),
+    }
+    section, arrays = residual_section(tensors)
+    large = {
+        "large": generator.standard_normal(150_000).astype(np.float32),
+        "plain": np.arange(140_000),
+    }
+    home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(large, ("lossless", 1))
+    arrays |= large
+    rows = [
+        (name, home[name][0], array.shape, array.dtype, home[name][1], digest(array))
+        for name, array in arrays.items()
+    ]
+    sections = [("residual", section), ("lossless", _core.encode_lossless(list(large.values())))]
+    return Sample(_core.write_archive([], sections, rows), arrays)
+
+
 def _encode(decoder: IntegerDecoder) -> bytes:
     layers = [layer.arrays() for layer in decoder.layers]
     return _core.encode_integer_decoder(layers, [[la.weight.size] for la in decoder.layers])

@@ -21,6 +21,7 @@ from vaecomp_native.reference.rans import varint
 
 from .archive_writer import (
     Archive,
+    Plane,
     Row,
     alias,
     coded_plane,
@@ -29,6 +30,7 @@ from .archive_writer import (
     integer_decoder,
     latent_stream,
     latents_section,
+    lossless_section,
     matrix,
     residual_section,
     row,
@@ -132,6 +134,8 @@ SUM = BASE + SUM_SYMBOLS.astype(np.float32) * np.float32(0.5)
 FLOATS = np.array([1.5, -2.0, 0.0, np.inf, -np.nan], np.float32)
 COUNTS = np.arange(40, dtype=np.int16)
 FLAGS = np.array([True, False, True])
+# More than a small plane's items, so that its planes stand behind the head.
+MANY = np.arange(5000, dtype=np.int16) * 7
 
 
 def planes_of(bits: npt.NDArray[Any]) -> list[npt.NDArray[np.uint8]]:
@@ -143,6 +147,8 @@ FLOAT_PLANES = planes_of(FLOATS.view(np.uint32) << 1 | FLOATS.view(np.uint32) >>
 LOW, HIGH = planes_of(COUNTS.view(np.uint16))
 PLANES = [*map(stored_plane, FLOAT_PLANES), stored_plane(LOW), coded_plane(HIGH)]
 FLAG_PLANE = stored_plane(FLAGS)
+MANY_LOW, MANY_HIGH = planes_of(MANY.view(np.uint16))
+MANY_PLANES = [stored_plane(MANY_LOW), coded_plane(MANY_HIGH)]
 
 
 def sample() -> Archive:
@@ -158,7 +164,7 @@ def sample() -> Archive:
             (RESIDUAL, residual_section(MATRICES, AXES, CODED)),
             (LATENTS, latents_section([2, 8, 1, 3, 2], latent_stream(INTEGER_LATENTS[:1]))),
             (RESIDUAL, residual_section([matrix(0.5)], [], SUM_CODED, base=7)),
-            (LOSSLESS, b"".join([*PLANES, FLAG_PLANE])),
+            (LOSSLESS, lossless_section(*PLANES, FLAG_PLANE)),
         ],
         tensors=[
             tensor("counter", 0, COUNTER, 0),
@@ -328,16 +334,31 @@ def residual(
     first: bytes = MATRICES[0],
     second: bytes = MATRICES[1],
     axes: Sequence[int] = AXES,
-    coded: bytes = CODED,
+    coded: tuple[bytes, bytes] = CODED,
     base: int = 0,
 ) -> Change:
     """Another residual section of four tensors."""
     return section(5, residual_section([first, second, *MATRICES[2:]], axes, coded, base))
 
 
-def lossless(*planes: bytes) -> Change:
+def lossless(*planes: Plane) -> Change:
     """Other planes of the lossless tensors."""
-    return section(8, b"".join(planes))
+    return section(8, lossless_section(*planes))
+
+
+HEAD, BLOCKS = CODED
+FLAG_HEAD, _ = FLAG_PLANE
+LOW_HEAD, LOW_BYTES = MANY_PLANES[0]
+
+
+def with_many(*planes: Plane) -> Change:
+    """Another lossless tensor, whose planes stand behind the head."""
+
+    def changed(archive: Archive) -> None:
+        lossless(*PLANES, FLAG_PLANE, *planes)(archive)
+        archive.tensors.append(tensor("many", 4, MANY, 8))
+
+    return changed
 
 
 def other_base(base: int) -> Change:
@@ -505,13 +526,25 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "axis value of -65": ("first symbol", residual(axes=[-65, *AXES[1:]])),
     "scale below the normal numbers": ("axes", residual(first=matrix(2.0**-125, ALL_FLAGS))),
     "infinite scale": ("axes", residual(first=matrix(2.0**127, ALL_FLAGS))),
-    "no tables": ("table count", residual(coded=varint(0))),
-    "257 tables": ("table count", residual(coded=varint(257) + CODED[1:])),
-    "symbols above int16": ("first symbol", residual(coded=b"\1" + zigzag(32_768) + CODED)),
+    "no tables": ("table count", residual(coded=(varint(0), b""))),
+    "257 tables": ("table count", residual(coded=(varint(257) + HEAD[1:], BLOCKS))),
+    "symbols above int16": (
+        "first symbol",
+        residual(coded=(b"\1" + zigzag(32_768) + HEAD, BLOCKS)),
+    ),
     "residual lanes": ("lanes", residual(coded=coded_symbols(ALL_SYMBOLS, 0, 3))),
-    "cut block": ("block", residual(coded=CODED[:-2])),
+    "cut block": ("block", residual(coded=(HEAD, BLOCKS[:-2]))),
     "too few symbols": ("rANS", residual(coded=coded_symbols(ALL_SYMBOLS[:-1], 0))),
-    "bytes behind the residual": ("residual at offset", residual(coded=CODED + b"\0")),
+    "bytes behind the residual": (
+        "residual section at offset",
+        residual(coded=(HEAD, BLOCKS + b"\0")),
+    ),
+    "bytes behind the residual's head": (
+        "residual section's head at offset",
+        residual(coded=(HEAD + b"\0", BLOCKS)),
+    ),
+    "head longer than the section": ("head", section(5, varint(40) + bytes(39))),
+    "head without a size": ("head", section(8, b"")),
     "base is no latents section": ("base section", other_base(1)),
     "base is named by tensors": ("base section", other_base(2)),
     "base is itself": ("base section", other_base(8)),
@@ -522,10 +555,17 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
         "padding",
         section(6, latents_section([2, 8, 1, 3, 1], latent_stream(INTEGER_LATENTS[:1]))),
     ),
-    "plane form 2": ("plane's form", lossless(*PLANES, b"\2" + FLAG_PLANE[1:])),
-    "cut plane": ("plane", lossless(*PLANES, FLAG_PLANE[:-1])),
-    "plane too long": ("lossless section at offset", lossless(*PLANES, FLAG_PLANE, b"\0")),
+    "plane form 2": ("plane's form", lossless(*PLANES, (b"\2" + FLAG_HEAD[1:], b""))),
+    "cut plane": ("plane", lossless(*PLANES, (FLAG_HEAD[:-1], b""))),
+    "cut block of a plane": ("block", with_many((LOW_HEAD, LOW_BYTES[:-1]))),
+    "changed plane": ("block", with_many((LOW_HEAD, bytes(len(LOW_BYTES))), MANY_PLANES[1])),
+    "plane too long": ("lossless section at offset", with_many(*MANY_PLANES, (b"", b"\0"))),
+    "bytes behind the planes' heads": (
+        "lossless section's head at offset",
+        with_many(*MANY_PLANES, (b"\0", b"")),
+    ),
     "missing plane": ("plane", lossless(*PLANES)),
+    "missing large plane": ("plane", with_many(MANY_PLANES[0])),
     "coded plane too short": ("symbol count", lossless(*PLANES, coded_plane(FLAGS[1:]))),
     "plane above bytes": ("table size", lossless(*PLANES, coded_plane(FLAGS + 255))),
     "lossless bool of 2": ("bool", lossless(*PLANES, stored_plane([0, 1, 2]))),
@@ -592,10 +632,26 @@ def test_padding_is_not_zero() -> None:
         reference.decode(bytes(data))
 
 
+def test_large_planes_stand_behind_their_head() -> None:
+    archive = sample()
+    with_many(*MANY_PLANES)(archive)
+    data = archive.build()
+    for decoded in (reference.decode(data), vc.decode(data)):
+        np.testing.assert_array_equal(decoded["many"], MANY)
+        np.testing.assert_array_equal(decoded["flags"], FLAGS)
+
+
 def test_section_crc_is_checked() -> None:
-    data = bytearray(sample().build())
+    archive = sample()
+    with_many(*MANY_PLANES)(archive)
+    data = bytearray(archive.build())
     data[-1] ^= 1
-    with pytest.raises(ArchiveError, match=r"section 8 at offset .* CRC-32C"):
+    with pytest.raises(ArchiveError, match=r"block at offset .* CRC-32C"):
+        reference.decode(bytes(data))
+    archive = sample()
+    data = bytearray(archive.build())
+    data[data.index(archive.sections[4][1])] ^= 1
+    with pytest.raises(ArchiveError, match=r"section 4 at offset .* CRC-32C"):
         reference.decode(bytes(data))
 
 

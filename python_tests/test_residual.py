@@ -170,7 +170,8 @@ def test_lossless_float_tensors(
     array = float_values(rng, dtype, math.prod(shape)).reshape(shape)
     array = array if scale else np.zeros_like(array)
     section = _core.encode_lossless([array])
-    assert len(section) <= array.nbytes + dtype.itemsize
+    # The head's size, a form a plane, and a checksum where it has a block of its own.
+    assert len(section) <= 3 + array.nbytes + 5 * dtype.itemsize
     assert_decodes_to(archive_of("lossless", section, {"x": array}), {"x": array})
 
 

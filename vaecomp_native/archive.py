@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import mmap as memory_maps
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
+from vaecomp_native.sources import Source, open_reader
 
 Array = npt.NDArray[Any]
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Archive(Mapping[str, Array]):
         self, source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False
     ) -> None:
         """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
-        self._open_reader: _core.ArchiveReader | None = _core.ArchiveReader(_bytes(source, mmap))
+        self._open_reader: _core.ArchiveReader | None = open_reader(source, mapped=mmap)
         self._threads = threads
         self._verify = verify
         self._rows = self._reader.tensors()
@@ -162,6 +160,24 @@ class Archive(Mapping[str, Array]):
         )
         return {name: outputs[owner] for name, owner in owners.items()}
 
+    def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Array:
+        """Decode rows `[start, stop)` of a tensor's first dimension, counted as slices count.
+
+        Reads and decodes only the blocks of the file that hold them. Raises KeyError for a name that is not there, ValueError for a
+        tensor without dimensions, and ArchiveError.
+        """
+        if name not in self._index:
+            raise KeyError(f"the archive has no tensor '{name}'")
+        owner = self._owner(self._index[name])
+        _, shape, dtype, *_ = self._rows[owner]
+        if not shape:
+            raise ValueError(f"'{name}' has no dimensions and so no rows; decode it whole")
+        first, last, _ = slice(start, stop).indices(shape[0])
+        array = np.empty((max(last - first, 0), *shape[1:]), dtype)
+        row_elements = math.prod(shape[1:])
+        self._reader.decode_part(owner, first * row_elements, array, self._verify, self._threads)
+        return array
+
     def verify(self) -> None:
         """Check every section and decode every tensor against its digest. Raises ArchiveError."""
         self._reader.verify(self._threads)
@@ -207,10 +223,10 @@ class Archive(Mapping[str, Array]):
 def open(source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False) -> Archive:
     """Open an archive to read tensors one at a time.
 
-    `source` is a path, bytes, a memoryview or a binary file object (read to its end). With `verify`, every decoded
-    tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: sections that are not asked for are never
-    read, and the system reads ahead of decoding; nobody may cut the file short while it is open. Raises ArchiveError, UnsupportedVersionError
-    or OSError.
+    `source` is a path, a URL that fsspec knows ("s3://bucket/model.vaec"), bytes, a memoryview or a binary file object. Only
+    what is asked for is read, in ranges, while other threads decode; of a stream that cannot seek, one archive is read to memory. With
+    `verify`, every decoded tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: nobody may cut it
+    short while it is open. Raises ArchiveError, UnsupportedVersionError or OSError.
 
     >>> with vaecomp_native.open("model.vaec") as archive:
     ...     weight = archive["fc.weight"]
@@ -245,18 +261,3 @@ def verify(source: Source, *, threads: int = 0) -> ArchiveInfo:
     with Archive(source, threads=threads) as archive:
         archive.verify()
         return archive.info
-
-
-def _bytes(source: Source, mmap: bool) -> bytes | bytearray | memoryview | memory_maps.mmap:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        return _mapped(Path(source)) if mmap else Path(source).read_bytes()
-    return source.read()
-
-
-def _mapped(path: Path) -> bytes | memory_maps.mmap:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return b""  # which cannot be mapped
-        return memory_maps.mmap(file.fileno(), 0, access=memory_maps.ACCESS_READ)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaecomp_native.archive import Archive, Source
+from vaecomp_native.archive import Archive
 from vaecomp_native.errors import ModuleMismatchError
+from vaecomp_native.sources import Source
 from vaecomp_native.state_dict import array_to_tensor
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ const char* exception_class(ErrorCode code) {
         case ErrorCode::unsupported_version: return "UnsupportedVersionError";
         case ErrorCode::malformed:
         case ErrorCode::checksum:
-        case ErrorCode::missing_section: break;
+        case ErrorCode::missing_section:
+        case ErrorCode::io: break;
     }
     return "ArchiveError";
 }
@@ -27,7 +28,9 @@ void translate(std::exception_ptr pointer) {
         if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
         const char* name = exception_class(error.code());
-        if (name == nullptr) {
+        if (error.code() == ErrorCode::io) {
+            py::set_error(PyExc_OSError, error.what());
+        } else if (name == nullptr) {
             py::set_error(PyExc_ValueError, error.what());
         } else {
             const py::object type = py::module_::import("vaecomp_native.errors").attr(name);

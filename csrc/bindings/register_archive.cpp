@@ -1,5 +1,9 @@
+#include <memory>
+
 #include "bindings/numpy.hpp"
+#include "bindings/python_source.hpp"
 #include "bindings/register.hpp"
+#include "core/file_source.hpp"
 #include "decode/archive.hpp"
 
 namespace vaecomp::bindings {
@@ -18,10 +22,10 @@ const char* codec_name(Codec codec) {
     return "alias";
 }
 
-// The core's archive together with the Python object whose bytes it reads.
+// The core's archive together with what it reads.
 class ArchiveReader {
   public:
-    explicit ArchiveReader(const py::buffer& data) : buffer_(data), archive_(buffer_.bytes()) {}
+    explicit ArchiveReader(std::unique_ptr<Source> source) : source_(std::move(source)), archive_(*source_) {}
 
     [[nodiscard]] py::list tensors() const {
         py::list result;
@@ -65,13 +69,20 @@ class ArchiveReader {
     void decode(const std::vector<std::pair<std::size_t, py::array>>& outputs, bool verify, std::size_t threads) const {
         std::vector<Destination> destinations;
         for (const auto& [index, output] : outputs) {
-            require(index < archive_.index().tensors.size(), "there is no tensor " + std::to_string(index));
-            const Tensor& tensor = archive_.index().tensors[index];
+            const Tensor& tensor = tensor_at(index);
             py::array array = output;
             destinations.push_back({index, writable(array, tensor.dtype, tensor.count())});
         }
         const py::gil_scoped_release release;
         archive_.decode(destinations, {.verify = verify, .threads = threads});
+    }
+
+    // As many elements as the array has, from element `first` on.
+    void decode_part(std::size_t index, std::size_t first, py::array output, bool verify, std::size_t threads) const {
+        const auto count = static_cast<std::size_t>(output.size());
+        const Destination part{index, writable(output, tensor_at(index).dtype, count), first, count};
+        const py::gil_scoped_release release;
+        archive_.decode({&part, 1}, {.verify = verify, .threads = threads});
     }
 
     void verify(std::size_t threads) const {
@@ -83,9 +94,26 @@ class ArchiveReader {
     [[nodiscard]] std::uint64_t file_bytes() const { return archive_.index().file_bytes; }
 
   private:
-    Buffer buffer_;
+    [[nodiscard]] const Tensor& tensor_at(std::size_t index) const {
+        require(index < archive_.index().tensors.size(), "there is no tensor " + std::to_string(index));
+        return archive_.index().tensors[index];
+    }
+
+    std::unique_ptr<Source> source_;
     Archive archive_;
 };
+
+std::unique_ptr<ArchiveReader> from_buffer(const py::buffer& data) {
+    return std::make_unique<ArchiveReader>(std::make_unique<BufferSource>(data));
+}
+
+std::unique_ptr<ArchiveReader> from_file(const std::string& path) {
+    return std::make_unique<ArchiveReader>(std::make_unique<FileSource>(path));
+}
+
+std::unique_ptr<ArchiveReader> from_function(std::uint64_t size, std::size_t request_bytes, py::function read) {
+    return std::make_unique<ArchiveReader>(std::make_unique<FunctionSource>(size, request_bytes, std::move(read)));
+}
 
 }  // namespace
 
@@ -95,8 +123,12 @@ void register_archive(py::module_& module) {
         for (const DTypeInfo& dtype : dtype_table) names.emplace_back(dtype.name);
         return names;
     });
+    module.def(
+        "archive_bytes", [](const py::buffer& header) { return read_file_bytes(Buffer(header).bytes()); }, "header"_a);
     py::class_<ArchiveReader>(module, "ArchiveReader")
-        .def(py::init<const py::buffer&>(), "data"_a)
+        .def(py::init(&from_buffer), "data"_a)
+        .def_static("from_file", &from_file, "path"_a)
+        .def_static("from_function", &from_function, "size"_a, "request_bytes"_a, "read"_a)
         .def_property_readonly("version", &ArchiveReader::version)
         .def_property_readonly("file_bytes", &ArchiveReader::file_bytes)
         .def("tensors", &ArchiveReader::tensors)
@@ -104,6 +136,8 @@ void register_archive(py::module_& module) {
         .def("accounting", &ArchiveReader::accounting)
         .def("chunks", &ArchiveReader::chunks)
         .def("decode", &ArchiveReader::decode, "outputs"_a, "verify"_a = true, "threads"_a = 0)
+        .def("decode_part", &ArchiveReader::decode_part, "index"_a, "first"_a, "output"_a, "verify"_a = true,
+             "threads"_a = 0)
         .def("verify", &ArchiveReader::verify, "threads"_a = 0);
 }
 

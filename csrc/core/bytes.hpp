@@ -38,6 +38,8 @@ class ByteReader {
     Bytes take(std::uint64_t size, std::string_view field);
     void expect_end(std::string_view field) const;
 
+    [[nodiscard]] Bytes bytes() const { return bytes_; }
+    [[nodiscard]] std::uint64_t first_offset() const { return base_; }
     [[nodiscard]] std::size_t remaining() const { return bytes_.size() - position_; }
     [[nodiscard]] std::uint64_t offset() const { return base_ + position_; }
 

@@ -12,6 +12,7 @@ enum class ErrorCode {
     unsupported_version = 3,  // a format version this library does not read
     checksum = 4,             // bytes or decoded values that do not match their checksum
     missing_section = 5,      // a section that lies in another file
+    io = 6,                   // a file that cannot be read
 };
 
 class Error : public std::runtime_error {

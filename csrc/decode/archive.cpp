@@ -9,6 +9,7 @@
 #include "core/digest.hpp"
 #include "core/endian.hpp"
 #include "core/parallel.hpp"
+#include "format/head.hpp"
 #include "kernels/crc32c/checksum.hpp"
 
 namespace vaecomp {
@@ -26,16 +27,23 @@ std::string hex(std::span<const std::uint8_t> bytes) {
 
 // What `verify` decodes at a time: neighbours share blocks and tiles.
 constexpr std::size_t verified_bytes = std::size_t{1} << 24;
+// Raw bytes that a task copies.
+constexpr std::size_t raw_grain = std::size_t{1} << 20;
 
 }  // namespace
 
-Archive::Archive(Bytes file)
+Archive::Archive(const Source& file)
     : file_(file),
       index_(read_index(file)),
-      owners_(owners()),
       groups_(index_.sections.size()),
       residuals_(index_.sections.size()),
       lossless_(index_.sections.size()) {}
+
+std::size_t Archive::owner(std::size_t latents) const {
+    if (!index_.sections[latents].tensors.empty()) return latents;
+    std::call_once(owners_found_, [&] { owners_ = owners(); });
+    return owners_[latents];
+}
 
 // Only looks at where residual sections say what their base is: they are read, and the answer checked, when they are
 // used.
@@ -45,7 +53,8 @@ std::vector<std::size_t> Archive::owners() const {
     for (std::size_t s = 0; s < owners.size(); ++s) {
         const Section& section = index_.sections[s];
         if (section.kind != SectionKind::residual || section.external) continue;
-        const std::optional<std::size_t> base = peek_base(index_.bytes_of(section, file_));
+        const LoadedBytes start(file_, section.offset, std::min<std::uint64_t>(section.size, base_bytes));
+        const std::optional<std::size_t> base = peek_base(start.bytes());
         if (!base || *base >= owners.size() || owners[*base] != *base) continue;
         const Section& latents = index_.sections[*base];
         if (latents.kind == SectionKind::latents && latents.tensors.empty()) owners[*base] = s;
@@ -53,22 +62,32 @@ std::vector<std::size_t> Archive::owners() const {
     return owners;
 }
 
-Bytes Archive::checked_section(std::size_t section, std::size_t threads) const {
+const Section& Archive::stored_section(std::size_t section) const {
     const Section& entry = index_.sections[section];
-    if (entry.external) {
-        throw Error(ErrorCode::missing_section,
-                    "section " + std::to_string(section) + " lies in another file: sha256 " + hex(entry.hash));
-    }
-    const Bytes bytes = index_.bytes_of(entry, file_);
-    if (checksum(bytes, threads) != entry.crc) {
-        throw Error(ErrorCode::checksum, "section " + std::to_string(section) + " at offset " +
-                                             std::to_string(entry.offset) + ": checksum does not match");
-    }
-    return bytes;
+    if (!entry.external) return entry;
+    throw Error(ErrorCode::missing_section,
+                "section " + std::to_string(section) + " lies in another file: sha256 " + hex(entry.hash));
 }
 
-ByteReader Archive::section_reader(std::size_t section, std::size_t threads) const {
-    return {checked_section(section, threads), index_.sections[section].offset, "section " + std::to_string(section)};
+Archive::CheckedSection Archive::checked_section(std::size_t section, std::size_t threads) const {
+    const Section& entry = stored_section(section);
+    const std::string name = "section " + std::to_string(section);
+    std::uint64_t size = has_head(entry.kind) ? std::min(entry.size, first_request) : entry.size;
+    LoadedBytes loaded(file_, entry.offset, size);
+    ByteReader reader(loaded.bytes(), entry.offset, name);
+    if (has_head(entry.kind)) {
+        const std::uint64_t head_bytes = read_head_bytes(reader, entry.size);
+        const std::uint64_t size_bytes = reader.offset() - entry.offset;
+        if (size_bytes + head_bytes > size) loaded = LoadedBytes(file_, entry.offset, size_bytes + head_bytes);
+        size = size_bytes + head_bytes;
+        reader = ByteReader(loaded.bytes().first(static_cast<std::size_t>(size)), entry.offset, name);
+        reader.take(size_bytes, "head's size");
+    }
+    if (checksum(MemorySource(loaded.bytes()), 0, size, threads) != entry.crc) {
+        throw Error(ErrorCode::checksum,
+                    name + " at offset " + std::to_string(entry.offset) + ": checksum does not match");
+    }
+    return {std::move(loaded), std::move(reader)};
 }
 
 void Archive::reject(std::size_t section, const char* field, const std::string& problem) const {
@@ -89,10 +108,11 @@ const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size
 }
 
 LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const {
-    ByteReader reader = section_reader(section, threads);
+    CheckedSection content = checked_section(section, threads);
+    ByteReader& reader = content.reader;
     const LatentsHeader header = read_latents_header(reader);
     std::size_t elements = 0;
-    for (const std::size_t t : index_.sections[owners_[section]].tensors) elements += index_.tensors[t].count();
+    for (const std::size_t t : index_.sections[owner(section)].tensors) elements += index_.tensors[t].count();
     if (std::uint64_t{header.chunks} * header.chunk_length - header.padding != elements) {
         reject(section, "chunk count", "the chunks do not hold as many elements as the section's tensors");
     }
@@ -110,22 +130,22 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
     };
     const SectionKind kind = index_.sections[header.decoder].kind;
     if (kind == SectionKind::integer_decoder) {
-        auto decoder = read_integer_decoder(section_reader(header.decoder, threads), most_symbols(), threads);
+        auto decoder = read_integer_decoder(checked_section(header.decoder, threads).reader, most_symbols(), threads);
         Int8Latents latents = read_int8_latents(reader, header, most_symbols(), threads);
         return finish(std::move(decoder.decoder), std::move(latents.values), decoder.table_bytes, latents.table_bytes);
     }
     if (kind != SectionKind::float32_decoder) reject(section, "decoder section", "is no decoder");
     std::vector<float> latents = read_float32_latents(reader, header);
-    return finish(read_float32_decoder(section_reader(header.decoder, threads)), std::move(latents), 0, 0);
+    return finish(read_float32_decoder(checked_section(header.decoder, threads).reader), std::move(latents), 0, 0);
 }
 
 ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
     std::vector<MatrixShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
-    ResidualSection result = read_residual(section_reader(section, threads), shapes, most_symbols(), threads);
-    if (result.base &&
-        (*result.base >= owners_.size() || owners_[*result.base] != section || *result.base == section)) {
+    ResidualSection result = read_residual(checked_section(section, threads).reader, index_.sections[section].end(),
+                                           shapes, most_symbols(), threads);
+    if (result.base && (*result.base >= index_.sections.size() || owner(*result.base) != section)) {
         reject(section, "base section", "is no latents section of this section alone");
     }
     return result;
@@ -136,42 +156,40 @@ Archive::LosslessSection Archive::load_lossless(std::size_t section, std::size_t
     for (const std::size_t t : index_.sections[section].tensors) {
         shapes.push_back({index_.tensors[t].count(), index_.tensors[t].dtype});
     }
-    return read_lossless(section_reader(section, threads), shapes);
+    return read_lossless(checked_section(section, threads).reader, index_.sections[section].end(), shapes);
 }
 
-std::vector<std::size_t> Archive::starts(std::size_t section) const {
-    std::vector<std::size_t> result;
-    for (const std::size_t t : index_.sections[section].tensors) {
-        result.push_back(static_cast<std::size_t>(index_.tensors[t].first));
-    }
-    return result;
+void Archive::check_bools(const Tensor& tensor, const TensorTarget& target) const {
+    if (tensor.dtype != DType::boolean) return;
+    const auto* const bad =
+        std::find_if(target.data, target.data + target.count, [](std::uint8_t byte) { return byte > 1; });
+    if (bad == target.data + target.count) return;
+    const std::uint64_t at = index_.sections[tensor.section].offset + target.start;
+    throw Error(ErrorCode::malformed,
+                "section " + std::to_string(tensor.section) + ": bool of tensor '" + tensor.name + "' at offset " +
+                    std::to_string(at + static_cast<std::uint64_t>(bad - target.data)) + ": is neither 0 nor 1");
 }
 
-void Archive::decode_raw(const Tensor& tensor, std::uint8_t* data) const {
-    const Bytes bytes = index_.bytes_of(index_.sections[tensor.section], file_)
-                            .subspan(static_cast<std::size_t>(tensor.first), tensor.bytes());
-    if (tensor.dtype == DType::boolean) {
-        const auto bad = std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte > 1; });
-        if (bad != bytes.end()) {
-            const auto at = index_.sections[tensor.section].offset + tensor.first;
-            throw Error(ErrorCode::malformed, "section " + std::to_string(tensor.section) + ": bool of tensor '" +
-                                                  tensor.name + "' at offset " +
-                                                  std::to_string(at + static_cast<std::uint64_t>(bad - bytes.begin())) +
-                                                  ": is neither 0 nor 1");
-        }
-    }
-    const std::size_t item = info(tensor.dtype).swap_size;
-    if (host_is_little_endian || item == 1) {
-        if (!bytes.empty()) std::memcpy(data, bytes.data(), bytes.size());
-    } else {
-        swap_items(bytes.data(), data, bytes.size() / item, item);
+// Targets of raw tensors count and start in bytes.
+void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarget> targets,
+                                 std::size_t threads) const {
+    const Section& entry = stored_section(section);
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+        const TensorTarget& target = targets[i];
+        if (target.data == nullptr) continue;
+        const std::size_t item = info(target.dtype).swap_size;
+        parallel_ranges(target.count, raw_grain, threads, [&](std::size_t begin, std::size_t end) {
+            const std::span<std::uint8_t> out(target.data + begin, end - begin);
+            file_.read(entry.offset + target.start + begin, out);
+            if (!host_is_little_endian) swap_items(out.data(), out.data(), out.size() / item, item);
+        });
+        check_bools(index_.tensors[entry.tensors[i]], target);
     }
 }
 
 void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets,
                                       std::size_t threads) const {
     const ResidualSection& content = residual(section, threads);
-    const std::vector<std::size_t> starts = this->starts(section);
     std::vector<BaseValues> bases(targets.size());
     if (content.base) {
         std::vector<TensorTarget> base_targets(targets.begin(), targets.end());
@@ -181,10 +199,10 @@ void Archive::decode_residual_section(std::size_t section, std::span<const Tenso
             base_targets[t].data = reinterpret_cast<std::uint8_t*>(bases[t].data());
             base_targets[t].dtype = DType::f32;
         }
-        group(*content.base, threads).decode(base_targets, starts, threads);
+        group(*content.base, threads).decode(base_targets, threads);
     }
     try {
-        decode_residual(content, bases, targets, starts, threads);
+        decode_residual(file_, content, bases, targets, threads);
     } catch (const Error& error) {
         throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
     }
@@ -194,24 +212,23 @@ void Archive::decode_lossless_section(std::size_t section, std::span<const Tenso
                                       std::size_t threads) const {
     const LosslessSection& content = lossless(section, threads);
     for (std::size_t i = 0; i < targets.size(); ++i) {
-        if (targets[i].data == nullptr) continue;
+        const TensorTarget& target = targets[i];
+        if (target.data == nullptr) continue;
+        const Tensor& tensor = index_.tensors[index_.sections[section].tensors[i]];
+        const auto first = target.start - static_cast<std::size_t>(tensor.first);
         try {
-            decode_planes(content[i], {targets[i].count, targets[i].dtype}, targets[i].data, threads);
+            decode_planes(file_, content[i], first, {target.count, target.dtype}, target.data, threads);
         } catch (const Error& error) {
-            const Tensor& tensor = index_.tensors[index_.sections[section].tensors[i]];
-            reject(section, "tensor", "'" + tensor.name + "': " + error.what());
+            throw Error(error.code(),
+                        "section " + std::to_string(section) + ": tensor '" + tensor.name + "': " + error.what());
         }
     }
 }
 
-void Archive::decode_section(std::size_t section, std::span<std::uint8_t* const> data, std::size_t threads) const {
-    std::vector<TensorTarget> targets;
-    for (const std::size_t t : index_.sections[section].tensors) {
-        targets.push_back({data[t], index_.tensors[t].count(), index_.tensors[t].dtype});
-    }
+void Archive::decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const {
     switch (index_.sections[section].kind) {
-        case SectionKind::raw: static_cast<void>(checked_section(section, threads)); break;
-        case SectionKind::latents: group(section, threads).decode(targets, starts(section), threads); break;
+        case SectionKind::raw: decode_raw_section(section, targets, threads); break;
+        case SectionKind::latents: group(section, threads).decode(targets, threads); break;
         case SectionKind::residual: decode_residual_section(section, targets, threads); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
         case SectionKind::integer_decoder:
@@ -235,34 +252,78 @@ void Archive::check_digests(std::span<const Destination> destinations, std::size
     }
 }
 
+namespace {
+
+// What a destination asks for, in elements, within its section's tensors.
+TensorTarget target_of(const Tensor& tensor, const Destination& destination) {
+    const std::size_t all = tensor.count(), first = destination.first;
+    const std::size_t count = destination.count == all_elements ? all : destination.count;
+    if (tensor.codec == Codec::alias) throw Error(ErrorCode::invalid_argument, "an alias has no data of its own");
+    if (first > all || count > all - first) {
+        throw Error(ErrorCode::invalid_argument,
+                    "tensor '" + tensor.name + "' has " + std::to_string(all) + " elements; ask for a part of these");
+    }
+    // Raw tensors follow each other byte by byte.
+    const std::size_t unit = tensor.codec == Codec::raw ? info(tensor.dtype).size : 1;
+    return {destination.data, count * unit, tensor.dtype, static_cast<std::size_t>(tensor.first) + first * unit};
+}
+
+bool is_whole(const Tensor& tensor, const Destination& destination) {
+    return destination.count == all_elements || destination.count == tensor.count();
+}
+
+}  // namespace
+
+// Of a raw tensor nothing but the whole has a checksum.
+void Archive::check_raw_tensor(const Tensor& tensor, std::size_t threads) const {
+    std::vector<std::uint8_t> data(tensor.bytes());
+    const Destination whole{static_cast<std::size_t>(&tensor - index_.tensors.data()), data.data()};
+    decode({&whole, 1}, {.verify = true, .threads = threads});
+}
+
 void Archive::decode(std::span<const Destination> destinations, const DecodeOptions& options) const {
     std::vector<bool> used(index_.sections.size());
-    std::vector<std::uint8_t*> data(index_.tensors.size());  // by tensor; null where nobody asks
+    std::vector<TensorTarget> by_tensor(index_.tensors.size());
+    std::vector<Destination> whole;
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors.at(destination.tensor);
-        if (tensor.codec == Codec::alias) throw Error(ErrorCode::invalid_argument, "an alias has no data of its own");
+        TensorTarget& target = by_tensor[destination.tensor];
+        if (target.data != nullptr) throw Error(ErrorCode::invalid_argument, "a tensor has two destinations");
+        target = target_of(tensor, destination);
         used[tensor.section] = true;
-        data[destination.tensor] = destination.data;
+        if (is_whole(tensor, destination)) {
+            whole.push_back(destination);
+        } else if (options.verify && tensor.codec == Codec::raw) {
+            check_raw_tensor(tensor, options.threads);
+        }
     }
     for (std::size_t s = 0; s < used.size(); ++s) {
-        if (used[s]) decode_section(s, data, options.threads);
+        if (!used[s]) continue;
+        std::vector<TensorTarget> targets;
+        for (const std::size_t t : index_.sections[s].tensors) {
+            const Tensor& tensor = index_.tensors[t];
+            targets.push_back(by_tensor[t].data != nullptr ? by_tensor[t] : target_of(tensor, {t, nullptr}));
+        }
+        decode_section(s, targets, options.threads);
     }
-    for (const Destination& destination : destinations) {
-        const Tensor& tensor = index_.tensors[destination.tensor];
-        if (tensor.codec == Codec::raw) decode_raw(tensor, destination.data);
-    }
-    if (options.verify) check_digests(destinations, options.threads);
+    if (options.verify) check_digests(whole, options.threads);
 }
 
 void Archive::check_contents(std::size_t section, std::size_t threads) const {
-    switch (index_.sections[section].kind) {
-        case SectionKind::raw: static_cast<void>(checked_section(section, threads)); break;
+    const Section& entry = index_.sections[section];
+    switch (entry.kind) {
+        case SectionKind::raw:
+            if (checksum(file_, entry.offset, entry.size, threads) != entry.crc) {
+                throw Error(ErrorCode::checksum, "section " + std::to_string(section) + " at offset " +
+                                                     std::to_string(entry.offset) + ": checksum does not match");
+            }
+            break;
         case SectionKind::latents: static_cast<void>(group(section, threads)); break;
         case SectionKind::integer_decoder:
-            static_cast<void>(read_integer_decoder(section_reader(section, threads), most_symbols(), threads));
+            static_cast<void>(read_integer_decoder(checked_section(section, threads).reader, most_symbols(), threads));
             break;
         case SectionKind::float32_decoder:
-            static_cast<void>(read_float32_decoder(section_reader(section, threads)));
+            static_cast<void>(read_float32_decoder(checked_section(section, threads).reader));
             break;
         case SectionKind::residual: static_cast<void>(residual(section, threads)); break;
         case SectionKind::lossless: static_cast<void>(lossless(section, threads)); break;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -30,19 +31,26 @@ struct DecodeOptions {
     std::size_t threads = 0;
 };
 
-// Where tensor `tensor` of the index goes: contiguous, host byte order, exactly as many bytes as the tensor has.
+inline constexpr std::size_t all_elements = std::numeric_limits<std::size_t>::max();
+
+// Where elements of tensor `tensor` of the index go, contiguous and in host byte order: all of them, or `count` from
+// element `first` of its C order on.
 struct Destination {
     std::size_t tensor;
     std::uint8_t* data;
+    std::size_t first = 0, count = all_elements;
 };
 
 // Safe to use from several threads at once.
 class Archive {
   public:
-    // The bytes must outlive the archive. Reads and checks the index; sections are checked when they are used.
-    explicit Archive(Bytes file);
+    // The source must outlive the archive. Reads and checks the index; sections are read and checked when they are
+    // used.
+    explicit Archive(const Source& file);
 
     [[nodiscard]] const Index& index() const { return index_; }
+    // Reads no other blocks than those with elements that are asked for. A digest is that of a whole tensor; elements
+    // of a part are checked by the checksums of what they are made from. A tensor may have one destination.
     void decode(std::span<const Destination> destinations, const DecodeOptions& options) const;
     // Checks every section and every digest.
     void verify(std::size_t threads) const;
@@ -69,10 +77,14 @@ class Archive {
         std::vector<std::unique_ptr<Part>> parts_;
     };
     using LosslessSection = std::vector<std::vector<Plane>>;
+    // What a section's checksum covers, with a reader of it behind the head's size.
+    struct CheckedSection {
+        LoadedBytes bytes;
+        ByteReader reader;
+    };
 
-    // A section's bytes, after comparing them with their checksum.
-    [[nodiscard]] Bytes checked_section(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] ByteReader section_reader(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const Section& stored_section(std::size_t section) const;
+    [[nodiscard]] CheckedSection checked_section(std::size_t section, std::size_t threads) const;
     void check_contents(std::size_t section, std::size_t threads) const;
     // What the file's size allows a stream of symbols to number.
     [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.file_bytes; }
@@ -85,19 +97,21 @@ class Archive {
     [[nodiscard]] LosslessSection load_lossless(std::size_t section, std::size_t threads) const;
     [[noreturn]] void reject(std::size_t section, const char* field, const std::string& problem) const;
 
+    // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
+    [[nodiscard]] std::size_t owner(std::size_t latents) const;
     [[nodiscard]] std::vector<std::size_t> owners() const;
-    [[nodiscard]] std::vector<std::size_t> starts(std::size_t section) const;
-    // `data` by tensor index, null for a tensor that nobody asks for.
-    void decode_section(std::size_t section, std::span<std::uint8_t* const> data, std::size_t threads) const;
-    void decode_raw(const Tensor& tensor, std::uint8_t* data) const;
+    void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void check_bools(const Tensor& tensor, const TensorTarget& target) const;
     void check_digests(std::span<const Destination> destinations, std::size_t threads) const;
+    void check_raw_tensor(const Tensor& tensor, std::size_t threads) const;
 
-    Bytes file_;
+    const Source& file_;
     Index index_;
-    // By latents section: the section whose tensors it makes. Itself, or the residual section that it is the base of.
-    std::vector<std::size_t> owners_;
+    mutable std::once_flag owners_found_;
+    mutable std::vector<std::size_t> owners_;
     mutable Cache<LatentGroup> groups_;
     mutable Cache<ResidualSection> residuals_;
     mutable Cache<LosslessSection> lossless_;

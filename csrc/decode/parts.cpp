@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 
+#include "core/extent.hpp"
 #include "core/parallel.hpp"
 
 namespace vaecomp {
@@ -12,31 +13,15 @@ namespace {
 constexpr auto canonical_nan = std::bit_cast<float>(0x7fc00000);
 
 // The parts of the flat vector, of `length` elements each, in which a wanted tensor lies.
-std::vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::span<const std::size_t> starts,
-                                      std::size_t length, std::size_t parts) {
-    std::vector<bool> wanted(parts);
-    for (std::size_t t = 0; t < targets.size(); ++t) {
-        if (targets[t].data == nullptr || targets[t].count == 0) continue;
-        const std::size_t first = starts[t] / length, last = (starts[t] + targets[t].count - 1) / length;
-        std::fill(wanted.begin() + static_cast<std::ptrdiff_t>(first),
-                  wanted.begin() + static_cast<std::ptrdiff_t>(last + 1), true);
-    }
+std::vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
     std::vector<std::size_t> numbers;
-    for (std::size_t part = 0; part < parts; ++part) {
-        if (wanted[part]) numbers.push_back(part);
+    for (const TensorTarget& target : targets) {
+        if (target.data == nullptr) continue;
+        for (const std::size_t part : blocks_between(target.start, target.start + target.count, length)) {
+            if (numbers.empty() || numbers.back() < part) numbers.push_back(part);
+        }
     }
     return numbers;
-}
-
-// Calls tensor(number, first element, count, at) for the tensors in the range [begin, end) of the flat vector.
-template <typename Visit>
-void for_each_tensor(std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t begin,
-                     std::size_t end, Visit tensor) {
-    const auto behind = std::upper_bound(starts.begin(), starts.end(), begin);
-    for (auto t = static_cast<std::size_t>(behind - starts.begin()) - 1; t < targets.size() && starts[t] < end; ++t) {
-        const std::size_t from = std::max(begin, starts[t]), to = std::min(end, starts[t] + targets[t].count);
-        if (from < to) tensor(t, from - starts[t], to - from, from - begin);
-    }
 }
 
 void add(const float* base, std::size_t count, float* values) {
@@ -58,37 +43,37 @@ void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float*
     }
 }
 
-void LatentGroup::decode(std::span<const TensorTarget> targets, std::span<const std::size_t> starts,
-                         std::size_t threads) const {
+void LatentGroup::decode(std::span<const TensorTarget> targets, std::size_t threads) const {
     const std::size_t tile_length = header.chunk_length * rows_a_tile;
-    const std::vector<std::size_t> tiles =
-        wanted_parts(targets, starts, tile_length, (header.chunks + rows_a_tile - 1) / rows_a_tile);
+    const std::vector<std::size_t> tiles = wanted_parts(targets, tile_length);
     parallel_for(tiles.size(), threads, [&](std::size_t i) {
         const std::size_t first = tiles[i] * rows_a_tile, rows = std::min(rows_a_tile, header.chunks - first);
         std::vector<float> values(rows * header.chunk_length);
         forward_tile(first, rows, values.data());
-        scatter(values, tiles[i] * tile_length, targets, starts);
+        scatter(values, tiles[i] * tile_length, targets);
     });
 }
 
 namespace {
 
 // Decodes the elements of one section, piece by piece.
-struct ResidualDecoder {
-    const ResidualSection& section;
-    std::span<const BaseValues> bases;
-    std::span<const TensorTarget> targets;
-    std::span<const std::size_t> starts;
-    DecodingTables tables{section.tables};
-    std::size_t last_table = section.tables.size() - 1;
+class ResidualDecoder {
+  public:
+    ResidualDecoder(const ResidualSection& section, std::span<const BaseValues> bases,
+                    std::span<const TensorTarget> targets)
+        : section_(section), bases_(bases), targets_(targets), tables_(section.tables) {
+        std::size_t start = 0;
+        for (const ResidualMatrix& matrix : section.matrices) {
+            matrices_.push_back({start, matrix.shape.count()});
+            start += matrix.shape.count();
+        }
+    }
 
-    void decode_block(std::size_t block) const {
-        section.blocks.read(block, [&](BlockReader& reader) {
-            const std::size_t end = section.blocks.end(block);
-            for (std::size_t begin = section.blocks.begin(block); begin < end; begin += piece_symbols) {
-                decode_piece(reader, begin, std::min(end, begin + piece_symbols));
-            }
-        });
+    void decode_block(std::size_t block, BlockReader& reader) const {
+        const std::size_t end = section_.blocks.end(block);
+        for (std::size_t begin = section_.blocks.begin(block); begin < end; begin += piece_symbols) {
+            decode_piece(reader, begin, std::min(end, begin + piece_symbols));
+        }
     }
 
   private:
@@ -96,37 +81,45 @@ struct ResidualDecoder {
         std::array<std::int32_t, piece_symbols> symbols;
         const auto piece = std::span(symbols).first(end - begin);
         read_symbols(reader, begin, piece);
-        for_each_tensor(targets, starts, begin, end,
-                        [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                            if (targets[t].data != nullptr) write_values(t, first, piece.subspan(at, count));
-                        });
+        for_each_overlap(targets_, begin, end,
+                         [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
+                             if (targets_[t].data != nullptr) write_values(t, first, piece.subspan(at, count));
+                         });
     }
 
     void read_symbols(BlockReader& reader, std::size_t begin, std::span<std::int32_t> symbols) const {
-        if (last_table == 0) return reader.read(tables.view(), nullptr, symbols);
+        const std::size_t last_table = section_.tables.size() - 1;
+        if (last_table == 0) return reader.read(tables_.view(), nullptr, symbols);
         std::array<std::uint8_t, piece_symbols> contexts;
-        for_each_tensor(targets, starts, begin, begin + symbols.size(),
-                        [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                            section.matrices[t].contexts(first, first + count, last_table, contexts.data() + at);
-                        });
-        reader.read(tables.view(), contexts.data(), symbols);
+        for_each_overlap(std::span<const Extent>(matrices_), begin, begin + symbols.size(),
+                         [&](std::size_t m, std::size_t first, std::size_t count, std::size_t at) {
+                             section_.matrices[m].contexts(first, first + count, last_table, contexts.data() + at);
+                         });
+        reader.read(tables_.view(), contexts.data(), symbols);
     }
 
+    // `first` is an element of the target, which need not begin where its tensor does.
     void write_values(std::size_t t, std::size_t first, std::span<const std::int32_t> symbols) const {
         std::array<float, piece_symbols> values;
-        section.matrices[t].values(first, symbols, values.data());
-        if (!bases[t].empty()) add(bases[t].data() + first, symbols.size(), values.data());
-        write(targets[t], first, std::span(values).first(symbols.size()));
+        section_.matrices[t].values(targets_[t].start - matrices_[t].start + first, symbols, values.data());
+        if (!bases_[t].empty()) add(bases_[t].data() + first, symbols.size(), values.data());
+        write(targets_[t], first, std::span(values).first(symbols.size()));
     }
+
+    const ResidualSection& section_;
+    std::span<const BaseValues> bases_;
+    std::span<const TensorTarget> targets_;
+    DecodingTables tables_;
+    std::vector<Extent> matrices_;
 };
 
 }  // namespace
 
-void decode_residual(const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t threads) {
-    const ResidualDecoder decoder{section, bases, targets, starts};
-    const std::vector<std::size_t> blocks = wanted_parts(targets, starts, block_symbols, section.blocks.size());
-    parallel_for(blocks.size(), threads, [&](std::size_t b) { decoder.decode_block(blocks[b]); });
+void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
+                     std::span<const TensorTarget> targets, std::size_t threads) {
+    const ResidualDecoder decoder(section, bases, targets);
+    section.blocks.for_each(source, wanted_parts(targets, block_symbols), threads,
+                            [&](std::size_t block, BlockReader& reader) { decoder.decode_block(block, reader); });
 }
 
 }  // namespace vaecomp

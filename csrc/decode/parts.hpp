@@ -21,18 +21,18 @@ struct LatentGroup {
     std::variant<std::vector<std::int8_t>, std::vector<float>> latents;
     std::size_t decoder_table_bytes, latent_table_bytes;
 
-    // Targets of all tensors of the section, without data where nobody asks, and where they start in the flat vector.
-    void decode(std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t threads) const;
+    // Targets of all tensors of the section, without data where nobody asks.
+    void decode(std::span<const TensorTarget> targets, std::size_t threads) const;
 
   private:
     void forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const;
 };
 
-// What is added to a residual: the values of a tensor; empty: zeros.
+// What is added to a residual: the values of a target; empty: zeros.
 using BaseValues = std::vector<float>;
 
-// Targets and starts as above, `bases` by tensor. Throws malformed if a codebook lacks a symbol.
-void decode_residual(const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::span<const std::size_t> starts, std::size_t threads);
+// Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
+void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
+                     std::span<const TensorTarget> targets, std::size_t threads);
 
 }  // namespace vaecomp

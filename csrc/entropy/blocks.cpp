@@ -1,7 +1,7 @@
 #include "entropy/blocks.hpp"
 
 #include <bit>
-#include <string>
+#include <limits>
 
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
@@ -23,51 +23,46 @@ std::size_t lanes_for(std::size_t count, std::uint64_t length) {
     return lanes;
 }
 
-void write_blocks(ByteWriter& writer, std::size_t count, const BlockEncoder& encode) {
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode) {
     std::vector<std::vector<std::uint8_t>> blocks(block_count(count));
     parallel_for(blocks.size(), 0, [&](std::size_t b) {
         blocks[b] = encode(b * block_symbols, std::min(count, (b + 1) * block_symbols));
     });
     for (const std::vector<std::uint8_t>& block : blocks) {
-        writer.varint(block.size());
-        writer.fixed(kernels().crc32c(block.data(), block.size()));
+        head.varint(block.size());
+        head.fixed(kernels().crc32c(block.data(), block.size()));
+        payload.append(block);
     }
-    for (const std::vector<std::uint8_t>& block : blocks) writer.append(block);
 }
 
-void write_blocks(ByteWriter& writer, std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                  std::size_t lanes) {
-    write_blocks(writer, symbols.size(), [&](std::size_t begin, std::size_t end) {
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
+                  std::span<const EncodingRun> runs, std::size_t lanes) {
+    write_blocks(head, payload, symbols.size(), [&](std::size_t begin, std::size_t end) {
         return encode_block(symbols.subspan(begin, end - begin), cut_runs(runs, begin, end), lanes);
     });
 }
 
 Blocks::Blocks(ByteReader& reader, std::size_t count, std::size_t lanes) : count_(count), lanes_(lanes) {
-    std::vector<std::uint64_t> sizes;
+    std::uint64_t left = std::numeric_limits<std::int64_t>::max();
     for (std::size_t b = 0; b < block_count(count); ++b) {
-        sizes.push_back(reader.varint("block's size"));
-        blocks_.push_back({{}, reader.fixed<std::uint32_t>("block's checksum"), 0});
-    }
-    for (std::size_t b = 0; b < blocks_.size(); ++b) {
-        blocks_[b].offset = reader.offset();
-        blocks_[b].bytes = reader.take(sizes[b], "block");
-        payload_bytes_ += blocks_[b].bytes.size();
+        const std::uint64_t bytes = reader.varint("block's size", 0, left);
+        left -= bytes;
+        blocks_.add(bytes, reader.fixed<std::uint32_t>("block's checksum"));
     }
 }
 
-void Blocks::read(std::size_t block, const std::function<void(BlockReader& reader)>& use) const {
-    const auto& [bytes, crc, offset] = blocks_[block];
-    const std::string at = "block at offset " + std::to_string(offset) + ": ";
-    if (kernels().crc32c(bytes.data(), bytes.size()) != crc) {
-        throw Error(ErrorCode::checksum, at + "checksum does not match");
-    }
-    try {
+void Blocks::place_in(ByteReader& reader) {
+    place(reader.offset());
+    reader.take(payload_bytes(), "blocks");
+}
+
+void Blocks::for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
+                      const Use& use) const {
+    blocks_.for_each(source, numbers, threads, [&](std::size_t block, Bytes bytes) {
         BlockReader reader(bytes, lanes_);
-        use(reader);
+        use(block, reader);
         reader.expect_end();
-    } catch (const Error& error) {
-        throw Error(error.code(), at + error.what());
-    }
+    });
 }
 
 std::size_t read_lanes(ByteReader& reader) {

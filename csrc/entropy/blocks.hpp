@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/bytes.hpp"
+#include "core/checked_blocks.hpp"
 #include "entropy/rans.hpp"
 
 namespace vaecomp {
@@ -42,38 +43,39 @@ std::vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::siz
 // Gives the bytes of the block of symbols [begin, end); called from several threads.
 using BlockEncoder = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
 
-// Writes the directory of the blocks of `count` symbols, then the blocks.
-void write_blocks(ByteWriter& writer, std::size_t count, const BlockEncoder& encode);
+// Writes the directory of the blocks of `count` symbols to `head`, and the blocks to `payload`.
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode);
 
 // The same for symbols in one piece; the runs make the whole sequence.
-void write_blocks(ByteWriter& writer, std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                  std::size_t lanes);
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
+                  std::span<const EncodingRun> runs, std::size_t lanes);
 
-// Blocks whose directory has been read; their bytes stay where they are.
+// Blocks of rANS symbols, whose directory has been read.
 class Blocks {
   public:
     Blocks() = default;
-    // Reads what write_blocks wrote for `count` symbols and moves the reader behind it.
+    // Reads the directory of the blocks of `count` symbols; place() has to say where the blocks are.
     Blocks(ByteReader& reader, std::size_t count, std::size_t lanes);
+
+    // The blocks stand one behind another from `offset` on. Returns where they end.
+    std::uint64_t place(std::uint64_t offset) { return blocks_.place(offset); }
+    // The blocks stand where the reader is, which moves behind them.
+    void place_in(ByteReader& reader);
 
     [[nodiscard]] std::size_t size() const { return blocks_.size(); }
     [[nodiscard]] std::size_t begin(std::size_t block) const { return block * block_symbols; }
     [[nodiscard]] std::size_t end(std::size_t block) const { return std::min(count_, begin(block + 1)); }
     // Of all blocks, without their directory.
-    [[nodiscard]] std::size_t payload_bytes() const { return payload_bytes_; }
+    [[nodiscard]] std::uint64_t payload_bytes() const { return blocks_.bytes(); }
 
-    // Checks a block's checksum and has it read, to its end.
-    void read(std::size_t block, const std::function<void(BlockReader& reader)>& use) const;
+    // Has each of the ascending numbers of blocks read to its end, on several threads.
+    using Use = std::function<void(std::size_t block, BlockReader& reader)>;
+    void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
+                  const Use& use) const;
 
   private:
-    struct Block {
-        Bytes bytes;
-        std::uint32_t crc;
-        std::uint64_t offset;  // in the file, for messages
-    };
-
-    std::size_t count_ = 0, lanes_ = 1, payload_bytes_ = 0;
-    std::vector<Block> blocks_;
+    std::size_t count_ = 0, lanes_ = 1;
+    CheckedBlocks blocks_;
 };
 
 std::size_t read_lanes(ByteReader& reader);

@@ -2,9 +2,6 @@
 
 #include <array>
 #include <bit>
-#include <string>
-
-#include "core/parallel.hpp"
 
 namespace vaecomp {
 namespace {
@@ -25,8 +22,8 @@ struct DecodingRun {
 
 }  // namespace
 
-std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
-                                         std::size_t lanes) {
+void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
+                   std::span<const std::size_t> segments, std::size_t lanes) {
     if (lanes != 0 && (!std::has_single_bit(lanes) || lanes > most_lanes)) {
         throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16, 32 or 64");
     }
@@ -34,16 +31,15 @@ std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, 
         throw Error(ErrorCode::invalid_argument,
                     "segments must be at most 4096 positive lengths that add up to the number of symbols");
     }
-    ByteWriter head;
-    head.varint(segments.size());
+    ByteWriter coded_tables;
     std::vector<EncodingTable> tables;
     std::size_t begin = 0;
     std::uint64_t code = 0;
     for (const std::size_t length : segments) {
         const Histogram histogram(symbols.subspan(begin, length));
         const FrequencyTable table = make_table(histogram);
-        head.varint(length);
-        write_table(head, table);
+        coded_tables.varint(length);
+        write_table(coded_tables, table);
         tables.emplace_back(table);
         code += code_length(table, histogram);
         begin += length;
@@ -52,12 +48,19 @@ std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, 
     for (std::size_t s = 0; s < segments.size(); ++s) runs.push_back({&tables[s], nullptr, segments[s]});
 
     if (lanes == 0) lanes = lanes_for(symbols.size(), code);
-    ByteWriter writer;
-    writer.varint(symbols.size());
-    writer.fixed(static_cast<std::uint8_t>(lanes));
-    writer.append(head.bytes());
-    write_blocks(writer, symbols, runs, lanes);
-    return std::move(writer.bytes());
+    head.varint(symbols.size());
+    head.fixed(static_cast<std::uint8_t>(lanes));
+    head.varint(segments.size());
+    head.append(coded_tables.bytes());
+    write_blocks(head, payload, symbols, runs, lanes);
+}
+
+std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
+                                         std::size_t lanes) {
+    ByteWriter stream, payload;
+    write_symbols(stream, payload, symbols, segments, lanes);
+    stream.append(payload.bytes());
+    return std::move(stream.bytes());
 }
 
 SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t most_count) {
@@ -75,43 +78,47 @@ SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t 
     }
     if (left != 0) reader.fail("segments", "lengths do not add up to the stream's count");
     blocks_ = Blocks(reader, count_, lanes);
-    table_bytes_ = before - reader.remaining() - blocks_.payload_bytes();
+    table_bytes_ = before - reader.remaining();
 }
 
-// Calls take(block, tables, begin, count), which has to read `count` symbols, for piece after piece of every block.
+// Calls take(reader, tables, begin, count), which has to read `count` symbols, for piece after piece of every block
+// with symbols in [begin, end).
 template <typename Take>
-void SymbolStream::for_each_piece(std::size_t threads, const Take& take) const {
+void SymbolStream::for_each_piece(const Source& source, std::size_t begin, std::size_t end, std::size_t threads,
+                                  const Take& take) const {
     const DecodingTables tables(tables_);
     std::vector<DecodingRun> runs;
     for (std::size_t s = 0; s < segments_.size(); ++s) runs.push_back({tables.view(s), segments_[s]});
-    parallel_for(blocks_.size(), threads, [&](std::size_t b) {
-        std::size_t begin = blocks_.begin(b);
-        blocks_.read(b, [&](BlockReader& block) {
-            for (const auto& [run_tables, length] : cut_runs<DecodingRun>(runs, begin, blocks_.end(b))) {
-                for (std::size_t left = length; left > 0;) {
-                    const std::size_t count = std::min(left, piece_symbols);
-                    take(block, run_tables, begin, count);
-                    begin += count;
-                    left -= count;
-                }
-            }
-        });
-    });
+    blocks_.for_each(source, blocks_between(begin, end, block_symbols), threads,
+                     [&](std::size_t b, BlockReader& block) {
+                         std::size_t at = blocks_.begin(b);
+                         for (const auto& [run_tables, length] : cut_runs<DecodingRun>(runs, at, blocks_.end(b))) {
+                             for (std::size_t left = length; left > 0;) {
+                                 const std::size_t count = std::min(left, piece_symbols);
+                                 take(block, run_tables, at, count);
+                                 at += count;
+                                 left -= count;
+                             }
+                         }
+                     });
 }
 
-void SymbolStream::decode(std::size_t threads, const Sink& sink) const {
-    for_each_piece(threads, [&](BlockReader& block, const RansTables& tables, std::size_t begin, std::size_t count) {
-        std::array<std::int32_t, piece_symbols> symbols;
-        const auto piece = std::span(symbols).first(count);
-        block.read(tables, nullptr, piece);
-        sink(begin, piece);
-    });
+void SymbolStream::decode(const Source& source, std::size_t begin, std::size_t end, std::size_t threads,
+                          const Sink& sink) const {
+    for_each_piece(source, begin, end, threads,
+                   [&](BlockReader& block, const RansTables& tables, std::size_t at, std::size_t count) {
+                       std::array<std::int32_t, piece_symbols> symbols;
+                       const auto piece = std::span(symbols).first(count);
+                       block.read(tables, nullptr, piece);
+                       sink(at, piece);
+                   });
 }
 
-void SymbolStream::decode(std::span<std::int32_t> out, std::size_t threads) const {
-    for_each_piece(threads, [&](BlockReader& block, const RansTables& tables, std::size_t begin, std::size_t count) {
-        block.read(tables, nullptr, out.subspan(begin, count));
-    });
+void SymbolStream::decode(const Source& source, std::span<std::int32_t> out, std::size_t threads) const {
+    for_each_piece(source, 0, count_, threads,
+                   [&](BlockReader& block, const RansTables& tables, std::size_t at, std::size_t count) {
+                       block.read(tables, nullptr, out.subspan(at, count));
+                   });
 }
 
 }  // namespace vaecomp

@@ -13,38 +13,50 @@ namespace vaecomp {
 
 inline constexpr std::size_t most_segments = 4096;
 
-// `segments` are the lengths of the parts that get a table each; they add up to symbols.size(). lanes 0: by size.
+// Writes a stream's head and its blocks. `segments` are the lengths of the parts that get a table each; they add up to
+// symbols.size(). lanes 0: by size.
+void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
+                   std::span<const std::size_t> segments, std::size_t lanes);
+// The same in one piece.
 std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
                                          std::size_t lanes);
 
-// A stream whose header has been read and checked; its bytes stay where they are.
+// A stream whose head has been read and checked; its blocks stay where they are.
 class SymbolStream {
   public:
-    // Reads the stream and moves the reader behind it. `most_count` bounds the count before anything is allocated.
+    // Reads the head. `most_count` bounds the count before anything is allocated.
     SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t most_count);
 
     [[nodiscard]] std::size_t count() const { return count_; }
-    // Bytes of everything but the blocks: what entropy tables cost.
+    // Bytes of the head: what entropy tables cost.
     [[nodiscard]] std::size_t table_bytes() const { return table_bytes_; }
+    // See Blocks.
+    std::uint64_t place(std::uint64_t offset) { return blocks_.place(offset); }
+    void place_in(ByteReader& reader) { blocks_.place_in(reader); }
 
     // What takes the symbols from `begin` on; called for piece after piece, from several threads at once.
     using Sink = std::function<void(std::size_t begin, std::span<const std::int32_t> symbols)>;
-    void decode(std::size_t threads, const Sink& sink) const;
+    // Decodes all blocks with symbols in [begin, end).
+    void decode(const Source& source, std::size_t begin, std::size_t end, std::size_t threads, const Sink& sink) const;
 
-    // All of them, at once in their place.
-    void decode(std::span<std::int32_t> out, std::size_t threads) const;
+    // All symbols, at once in their place.
+    void decode(const Source& source, std::span<std::int32_t> out, std::size_t threads) const;
 
-    // All of them in a type that holds them.
+    // All symbols of a stream within `reader`'s bytes, in a type that holds them.
     template <typename Symbol>
-    void decode(std::span<Symbol> out, std::size_t threads) const {
-        decode(threads, [out](std::size_t begin, std::span<const std::int32_t> symbols) {
+    [[nodiscard]] std::vector<Symbol> decode_in(const ByteReader& reader, std::size_t threads) const {
+        std::vector<Symbol> out(count_);
+        const MemorySource source(reader.bytes(), reader.first_offset());
+        decode(source, 0, count_, threads, [&](std::size_t begin, std::span<const std::int32_t> symbols) {
             for (std::size_t i = 0; i < symbols.size(); ++i) out[begin + i] = static_cast<Symbol>(symbols[i]);
         });
+        return out;
     }
 
   private:
     template <typename Take>
-    void for_each_piece(std::size_t threads, const Take& take) const;
+    void for_each_piece(const Source& source, std::size_t begin, std::size_t end, std::size_t threads,
+                        const Take& take) const;
 
     std::size_t count_ = 0, table_bytes_ = 0;
     std::vector<std::size_t> segments_;  // their lengths

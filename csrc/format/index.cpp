@@ -12,11 +12,17 @@ namespace {
 
 struct Header {
     std::uint16_t version;
+    std::uint64_t file_bytes;
     std::uint32_t index_bytes, index_crc;
 };
 
-Header read_header(Bytes file) {
-    ByteReader reader(file.first(std::min(file.size(), header_bytes)), 0, "header");
+[[noreturn]] void fail_header(const char* field, const std::string& problem) {
+    throw Error(ErrorCode::malformed, std::string("header: ") + field + ": " + problem);
+}
+
+Header read_header(Bytes start_of_file) {
+    const Bytes header = start_of_file.first(std::min(start_of_file.size(), header_bytes));
+    ByteReader reader(header, 0, "header");
     const Bytes start = reader.take(magic.size(), "magic");
     if (!std::equal(start.begin(), start.end(), magic.begin())) reader.fail("magic", "this is not a latent archive");
     const auto version = reader.fixed<std::uint16_t>("format version");
@@ -29,19 +35,12 @@ Header read_header(Bytes file) {
     const auto index_bytes = reader.fixed<std::uint32_t>("index size");
     const auto file_bytes = reader.fixed<std::uint64_t>("file size");
     const auto index_crc = reader.fixed<std::uint32_t>("index checksum");
-    if (reader.fixed<std::uint32_t>("header checksum") != kernels().crc32c(file.data(), header_bytes - 4)) {
+    if (reader.fixed<std::uint32_t>("header checksum") != kernels().crc32c(header.data(), header_bytes - 4)) {
         reader.fail("header checksum", "does not match");
     }
-    const auto fail = [](const char* field, const std::string& problem) {
-        throw Error(ErrorCode::malformed, std::string("header: ") + field + ": " + problem);
-    };
-    if (flags != 0) fail("flags at offset 10", "must be 0");
-    if (index_bytes > most_index_bytes) fail("index size at offset 12", "exceeds 2^26");
-    if (file_bytes != file.size()) {
-        fail("file size at offset 16",
-             "the header says " + std::to_string(file_bytes) + " bytes, there are " + std::to_string(file.size()));
-    }
-    return {version, index_bytes, index_crc};
+    if (flags != 0) fail_header("flags at offset 10", "must be 0");
+    if (index_bytes > most_index_bytes) fail_header("index size at offset 12", "exceeds 2^26");
+    return {version, file_bytes, index_bytes, index_crc};
 }
 
 void read_metadata(ByteReader& reader, Index& index) {
@@ -189,33 +188,48 @@ void read_tensors(ByteReader& reader, Index& index) {
 }
 
 // Bytes between the parts of the file must be zero; counts them.
-std::uint64_t check_padding(Bytes file, const Index& index, std::uint64_t begin) {
+std::uint64_t check_padding(const Source& file, const Index& index, std::uint64_t begin) {
     std::uint64_t padding = 0, end = begin;
     for (const Section& section : index.sections) {
         if (section.external) continue;
-        for (std::uint64_t at = end; at < section.offset; ++at, ++padding) {
-            if (file[static_cast<std::size_t>(at)] != 0) {
-                throw Error(ErrorCode::malformed, "file: padding at offset " + std::to_string(at) + ": must be zero");
-            }
+        const LoadedBytes loaded(file, end, section.offset - end);
+        const auto bytes = loaded.bytes();
+        const auto bad = std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte != 0; });
+        if (bad != bytes.end()) {
+            const std::uint64_t at = end + static_cast<std::uint64_t>(bad - bytes.begin());
+            throw Error(ErrorCode::malformed, "file: padding at offset " + std::to_string(at) + ": must be zero");
         }
-        end = section.offset + section.size;
+        padding += bytes.size();
+        end = section.end();
     }
     return padding;
 }
 
 }  // namespace
 
-Index read_index(Bytes file) {
-    const Header header = read_header(file);
-    ByteReader whole(file.subspan(header_bytes), header_bytes, "file");
-    const Bytes bytes = whole.take(header.index_bytes, "index");
+std::uint64_t read_file_bytes(Bytes header) { return read_header(header).file_bytes; }
+
+Index read_index(const Source& file) {
+    const LoadedBytes start(file, 0, std::min(file.size(), first_request));
+    const Header header = read_header(start.bytes());
+    if (header.file_bytes != file.size()) {
+        fail_header("file size at offset 16", "the header says " + std::to_string(header.file_bytes) +
+                                                  " bytes, there are " + std::to_string(file.size()));
+    }
+    const std::uint64_t sections_begin = header_bytes + std::uint64_t{header.index_bytes};
+    if (sections_begin > file.size()) {
+        fail_header("index size at offset 12", "the file ends inside the index");
+    }
+    const LoadedBytes loaded = start.bytes().size() >= sections_begin
+                                   ? LoadedBytes(MemorySource(start.bytes()), header_bytes, header.index_bytes)
+                                   : LoadedBytes(file, header_bytes, header.index_bytes);
+    const Bytes bytes = loaded.bytes();
     if (kernels().crc32c(bytes.data(), bytes.size()) != header.index_crc) {
         throw Error(ErrorCode::checksum, "header: index checksum at offset 24: does not match");
     }
     Index index{};
     index.version = header.version;
     index.file_bytes = file.size();
-    const std::uint64_t sections_begin = header_bytes + header.index_bytes;
     ByteReader reader(bytes, header_bytes, "index");
     read_metadata(reader, index);
     read_sections(reader, index, sections_begin);

@@ -9,6 +9,7 @@
 
 #include "core/bytes.hpp"
 #include "core/dtype.hpp"
+#include "core/source.hpp"
 #include "format/layout.hpp"
 
 namespace vaecomp {
@@ -20,6 +21,8 @@ struct Section {
     std::uint32_t crc;
     std::array<std::uint8_t, sha256_bytes> hash;  // of an external section
     std::vector<std::size_t> tensors;             // those that name this section, in the table's order
+
+    [[nodiscard]] std::uint64_t end() const { return offset + size; }
 };
 
 struct Tensor {
@@ -46,13 +49,15 @@ struct Index {
     std::vector<std::pair<std::string, std::string>> metadata;
     std::vector<Section> sections;
     std::vector<Tensor> tensors;  // aliases carry their target's dtype, shape and digest
-
-    [[nodiscard]] Bytes bytes_of(const Section& section, Bytes file) const {
-        return file.subspan(static_cast<std::size_t>(section.offset), static_cast<std::size_t>(section.size));
-    }
 };
 
-// Parses and checks header, index and padding of a whole file.
-Index read_index(Bytes file);
+// Of a file's or section's first bytes: enough for what they begin with in most, so that one request does.
+inline constexpr std::uint64_t first_request = std::uint64_t{1} << 14;
+
+// What a file's header, which is checked, says of the file's size.
+std::uint64_t read_file_bytes(Bytes header);
+
+// Parses and checks header, index and padding of a file.
+Index read_index(const Source& file);
 
 }  // namespace vaecomp

@@ -4,6 +4,8 @@
 #include <bit>
 
 #include "core/parallel.hpp"
+#include "format/head.hpp"
+#include "kernels/kernels.hpp"
 
 namespace vaecomp {
 namespace {
@@ -55,71 +57,119 @@ std::vector<std::int32_t> plane_symbols(const PlanesSource& tensor, std::size_t 
     return symbols;
 }
 
-Plane read_plane(ByteReader& reader, std::size_t items) {
+// Such planes stand in the head, whose checksum covers them: blocks would cost more than they give.
+bool is_small(const PlanesShape& shape) { return shape.items() <= 4096; }
+
+std::size_t stored_size(std::size_t block, std::size_t items) {
+    return std::min(block_symbols, items - block * block_symbols);
+}
+
+CheckedBlocks read_stored(ByteReader& reader, const PlanesShape& shape) {
+    CheckedBlocks blocks;
+    if (is_small(shape)) {
+        const std::uint64_t offset = reader.offset();
+        const Bytes bytes = reader.take(shape.items(), "plane");
+        blocks.add(bytes.size(), kernels().crc32c(bytes.data(), bytes.size()));
+        blocks.place(offset);
+        return blocks;
+    }
+    for (const std::size_t b : blocks_between(0, shape.items(), block_symbols)) {
+        blocks.add(stored_size(b, shape.items()), reader.fixed<std::uint32_t>("block's checksum"));
+    }
+    return blocks;
+}
+
+SymbolStream read_coded(ByteReader& reader, const PlanesShape& shape) {
+    SymbolStream stream(reader, byte_range, shape.items());
+    if (stream.count() != shape.items()) reader.fail("plane", "has not as many symbols as the tensor has items");
+    if (is_small(shape)) stream.place_in(reader);
+    return stream;
+}
+
+Plane read_plane(ByteReader& reader, const PlanesShape& shape) {
     switch (static_cast<PlaneForm>(reader.fixed<std::uint8_t>("plane's form"))) {
-        case PlaneForm::stored: return reader.take(items, "plane");
-        case PlaneForm::coded: {
-            SymbolStream stream(reader, byte_range, items);
-            if (stream.count() != items) reader.fail("plane", "has not as many symbols as the tensor has items");
-            return stream;
-        }
+        case PlaneForm::stored: return read_stored(reader, shape);
+        case PlaneForm::coded: return read_coded(reader, shape);
     }
     reader.fail("plane's form", "is neither 0 nor 1");
 }
 
-void write_plane(ByteWriter& writer, std::span<const std::int32_t> symbols) {
+void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tensor, std::size_t plane) {
+    const std::vector<std::int32_t> symbols = plane_symbols(tensor, plane);
     const std::size_t all[] = {symbols.size()};
-    const std::vector<std::uint8_t> coded = encode_symbols(symbols, all, 0);
-    const bool smaller = coded.size() < symbols.size();
-    writer.fixed(static_cast<std::uint8_t>(smaller ? PlaneForm::coded : PlaneForm::stored));
-    if (smaller) {
-        writer.append(coded);
-    } else {
-        for (const std::int32_t symbol : symbols) writer.fixed(static_cast<std::uint8_t>(symbol));
+    ByteWriter stream, blocks;
+    write_symbols(stream, blocks, symbols, all, 0);
+    ByteWriter& behind = is_small(tensor.shape) ? head : payload;
+    if (stream.size() + blocks.size() < symbols.size()) {
+        head.fixed(static_cast<std::uint8_t>(PlaneForm::coded));
+        head.append(stream.bytes());
+        behind.append(blocks.bytes());
+        return;
     }
+    const std::vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
+    head.fixed(static_cast<std::uint8_t>(PlaneForm::stored));
+    for (const std::size_t b : blocks_between(0, is_small(tensor.shape) ? 0 : bytes.size(), block_symbols)) {
+        head.fixed(kernels().crc32c(bytes.data() + b * block_symbols, stored_size(b, bytes.size())));
+    }
+    behind.append(bytes);
 }
 
 }  // namespace
 
-std::vector<std::vector<Plane>> read_lossless(ByteReader reader, std::span<const PlanesShape> shapes) {
+std::vector<std::vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end,
+                                              std::span<const PlanesShape> shapes) {
     std::vector<std::vector<Plane>> tensors;
     for (const PlanesShape& shape : shapes) {
         tensors.emplace_back();
         for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) {
-            tensors.back().push_back(read_plane(reader, shape.items()));
+            tensors.back().push_back(read_plane(head, shape));
         }
     }
-    reader.expect_end("end");
+    head.expect_end("head's end");
+    std::uint64_t end = head.offset();
+    for (std::size_t t = 0; t < tensors.size(); ++t) {
+        if (is_small(shapes[t])) continue;
+        for (Plane& plane : tensors[t]) {
+            end = std::visit([end](auto& blocks) { return blocks.place(end); }, plane);
+            if (end > section_end) head.fail("planes", "exceed the section");
+        }
+    }
+    if (end != section_end) head.fail("planes", "do not fill the section");
     return tensors;
 }
 
-void decode_planes(std::span<const Plane> planes, const PlanesShape& shape, std::uint8_t* out, std::size_t threads) {
+void decode_planes(const Source& source, std::span<const Plane> planes, std::size_t first, const PlanesShape& part,
+                   std::uint8_t* out, std::size_t threads) {
+    const std::size_t begin = first * part.element_items(), end = begin + part.items();
     for (std::size_t p = 0; p < planes.size(); ++p) {
-        const auto put = [&](std::size_t begin, auto values) {
-            for (std::size_t i = 0; i < values.size(); ++i) {
-                out[(begin + i) * planes.size() + p] = static_cast<std::uint8_t>(values[i]);
+        // Blocks come whole.
+        const auto put = [&](std::size_t at, auto values) {
+            const std::size_t from = std::max(at, begin), to = std::min(at + values.size(), end);
+            for (std::size_t i = from; i < to; ++i) {
+                out[(i - begin) * planes.size() + p] = static_cast<std::uint8_t>(values[i - at]);
             }
         };
-        if (const auto* stored = std::get_if<Bytes>(&planes[p])) {
-            put(0, *stored);
+        if (const auto* stored = std::get_if<CheckedBlocks>(&planes[p])) {
+            stored->for_each(source, blocks_between(begin, end, block_symbols), threads,
+                             [&](std::size_t block, Bytes bytes) { put(block * block_symbols, bytes); });
         } else {
-            std::get<SymbolStream>(planes[p]).decode(threads, put);
+            std::get<SymbolStream>(planes[p]).decode(source, begin, end, threads, put);
         }
     }
-    restore_items(shape, out, threads);
-    if (shape.dtype == DType::boolean && std::any_of(out, out + shape.items(), [](std::uint8_t b) { return b > 1; })) {
+    restore_items(part, out, threads);
+    if (part.dtype == DType::boolean && std::any_of(out, out + part.items(), [](std::uint8_t b) { return b > 1; })) {
         throw Error(ErrorCode::malformed, "a bool is neither 0 nor 1");
     }
 }
 
 std::vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
-    ByteWriter writer;
+    ByteWriter head, payload;
     for (const PlanesSource& tensor : tensors) {
         for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
-            write_plane(writer, plane_symbols(tensor, p));
+            write_plane(head, payload, tensor, p);
         }
     }
-    return std::move(writer.bytes());
+    return join_head(head, payload);
 }
 
 }  // namespace vaecomp

@@ -12,8 +12,8 @@
 
 namespace vaecomp {
 
-// The bytes of one significance of all items of a tensor: as they are, or coded.
-using Plane = std::variant<Bytes, SymbolStream>;
+// The bytes of one significance of all items of a tensor: as they are in blocks, or coded.
+using Plane = std::variant<CheckedBlocks, SymbolStream>;
 
 struct PlanesShape {
     std::size_t elements;
@@ -21,14 +21,19 @@ struct PlanesShape {
 
     // A complex number is two items.
     [[nodiscard]] std::size_t item_bytes() const { return info(dtype).swap_size; }
-    [[nodiscard]] std::size_t items() const { return elements * (info(dtype).size / item_bytes()); }
+    [[nodiscard]] std::size_t element_items() const { return info(dtype).size / item_bytes(); }
+    [[nodiscard]] std::size_t items() const { return elements * element_items(); }
 };
 
-// The planes of each tensor, the least significant first; none of an empty one.
-std::vector<std::vector<Plane>> read_lossless(ByteReader reader, std::span<const PlanesShape> shapes);
+// The planes of each tensor, the least significant first; none of an empty one. Reads the head of a section that ends
+// at `section_end`.
+std::vector<std::vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end,
+                                              std::span<const PlanesShape> shapes);
 
-// One tensor in host byte order. Throws malformed, without saying where, for a bool that is neither 0 nor 1.
-void decode_planes(std::span<const Plane> planes, const PlanesShape& shape, std::uint8_t* out, std::size_t threads);
+// The elements of one tensor from `first` on, as many as `part` has, in host byte order. Throws malformed, without
+// saying where, for a bool that is neither 0 nor 1.
+void decode_planes(const Source& source, std::span<const Plane> planes, std::size_t first, const PlanesShape& part,
+                   std::uint8_t* out, std::size_t threads);
 
 // A contiguous tensor in host byte order.
 struct PlanesSource {

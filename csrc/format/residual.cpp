@@ -7,6 +7,7 @@
 #include <string>
 
 #include "entropy/symbol_stream.hpp"
+#include "format/head.hpp"
 
 namespace vaecomp {
 namespace {
@@ -70,10 +71,10 @@ void read_axes(ByteReader& reader, std::span<MatrixHead> heads, std::uint64_t mo
             count += length;
         });
     }
-    const SymbolStream stream(reader, axes_range, count);
+    SymbolStream stream(reader, axes_range, count);
     if (stream.count() != count) reader.fail("axes", "are not as many values as the matrices' flags ask for");
-    std::vector<std::int16_t> values(stream.count());
-    stream.decode<std::int16_t>(values, threads);
+    stream.place_in(reader);
+    const auto values = stream.decode_in<std::int16_t>(reader, threads);
     auto begin = values.begin();
     for (MatrixHead& head : heads) {
         for_each_axis(head, [&](std::size_t axis, std::size_t length) {
@@ -187,8 +188,9 @@ void check_readable(Bytes section, std::span<const ResidualMatrix> matrices) {
     try {
         std::vector<MatrixShape> shapes;
         for (const ResidualMatrix& matrix : matrices) shapes.push_back(matrix.shape);
-        const ByteReader reader(section, 0, "residual section");
-        static_cast<void>(read_residual(reader, shapes, std::numeric_limits<std::uint64_t>::max(), 0));
+        ByteReader reader(checked_bytes(SectionKind::residual, section), 0, "residual section");
+        read_head_bytes(reader, section.size());
+        static_cast<void>(read_residual(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
     } catch (const Error& error) {
         throw Error(ErrorCode::invalid_argument, error.what());
     }
@@ -227,17 +229,18 @@ std::optional<std::size_t> read_base(ByteReader& reader) {
 
 }  // namespace
 
-std::optional<std::size_t> peek_base(Bytes section) {
+std::optional<std::size_t> peek_base(Bytes section_start) {
     try {
-        ByteReader reader(section, 0, "residual section");
+        ByteReader reader(section_start, 0, "residual section");
+        reader.varint("head's size");
         return read_base(reader);
     } catch (const Error&) {
         return std::nullopt;
     }
 }
 
-ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> shapes, std::uint64_t most_symbols,
-                              std::size_t threads) {
+ResidualSection read_residual(ByteReader reader, std::uint64_t section_end, std::span<const MatrixShape> shapes,
+                              std::uint64_t most_symbols, std::size_t threads) {
     ResidualSection section;
     section.base = read_base(reader);
     std::vector<MatrixHead> heads;
@@ -257,17 +260,18 @@ ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> sh
     for (std::uint64_t t = 0; t < tables; ++t) section.tables.push_back(read_table(reader, symbol_range));
     const std::size_t lanes = read_lanes(reader);
     section.blocks = Blocks(reader, count, lanes);
-    reader.expect_end("end");
+    reader.expect_end("head's end");
+    if (section.blocks.place(reader.offset()) != section_end) reader.fail("blocks", "do not fill the section");
     return section;
 }
 
 std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
                                           std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
-    ByteWriter writer;
-    writer.varint(base ? *base + 1 : 0);
-    for (const ResidualMatrix& matrix : matrices) write_matrix(writer, matrix);
-    writer.append(encode_axes(matrices));
+    ByteWriter head, payload;
+    head.varint(base ? *base + 1 : 0);
+    for (const ResidualMatrix& matrix : matrices) write_matrix(head, matrix);
+    head.append(encode_axes(matrices));
 
     std::size_t count = 0;
     for (const Symbols& own : symbols) count += count_of(own);
@@ -282,22 +286,23 @@ std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::
     }
     std::vector<EncodingTable> coding;
     std::uint64_t code = 0;
-    writer.varint(histograms.size());
+    head.varint(histograms.size());
     for (const Histogram& histogram : histograms) {
         const FrequencyTable table = make_table(histogram);
-        write_table(writer, table);
+        write_table(head, table);
         coding.emplace_back(table);
         code += code_length(table, histogram);
     }
     const std::size_t lanes = lanes_for(count, code);
-    writer.fixed(static_cast<std::uint8_t>(lanes));
-    write_blocks(writer, count, [&](std::size_t begin, std::size_t end) {
+    head.fixed(static_cast<std::uint8_t>(lanes));
+    write_blocks(head, payload, count, [&](std::size_t begin, std::size_t end) {
         const Stretch stretch = stretch_of(matrices, symbols, tables, begin, end);
         const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
         return encode_block(stretch.symbols, {&run, 1}, lanes);
     });
-    check_readable(writer.bytes(), matrices);
-    return std::move(writer.bytes());
+    std::vector<std::uint8_t> section = join_head(head, payload);
+    check_readable(section, matrices);
+    return section;
 }
 
 }  // namespace vaecomp

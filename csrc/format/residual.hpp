@@ -66,12 +66,15 @@ struct ResidualSection {
     Blocks blocks;
 };
 
+// How many of a section's first bytes say what its base is.
+inline constexpr std::size_t base_bytes = 20;
 // The base that a residual section names, without a check of anything; none if there is none, or no number.
-std::optional<std::size_t> peek_base(Bytes section);
+std::optional<std::size_t> peek_base(Bytes section_start);
 
-// `shapes` are those of the section's tensors, `most_symbols` what the file's size allows them to number.
-ResidualSection read_residual(ByteReader reader, std::span<const MatrixShape> shapes, std::uint64_t most_symbols,
-                              std::size_t threads);
+// Reads the head of a section that ends at `section_end`. `shapes` are those of the section's tensors, `most_symbols`
+// what the file's size allows them to number.
+ResidualSection read_residual(ByteReader head, std::uint64_t section_end, std::span<const MatrixShape> shapes,
+                              std::uint64_t most_symbols, std::size_t threads);
 
 using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
 

@@ -91,10 +91,10 @@ DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint
         } else {
             layer.scale = read_parameter<float>(reader, layer.out, "scale", false);
         }
-        const SymbolStream stream(reader, int8_range, weights);
+        SymbolStream stream(reader, int8_range, weights);
         if (stream.count() != weights) reader.fail("weights", "do not number inputs times outputs");
-        std::vector<std::int8_t> by_input(stream.count());
-        stream.decode<std::int8_t>(by_input, threads);
+        stream.place_in(reader);
+        const auto by_input = stream.decode_in<std::int8_t>(reader, threads);
         layer.weight = transposed(by_input, layer.in, layer.out);
         table_bytes += stream.table_bytes();
         layers.push_back(std::move(layer));
@@ -130,11 +130,11 @@ Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, s
                               std::size_t threads) {
     const std::uint64_t count = std::uint64_t{header.chunks} * header.latent;
     if (count > most_symbols) reader.fail("chunk count", "claims more than 65536 times the size of the file");
-    const SymbolStream stream(reader, int8_range, count);
+    SymbolStream stream(reader, int8_range, count);
     if (stream.count() != count) reader.fail("latents", "do not number chunks times latent size");
+    stream.place_in(reader);
     reader.expect_end("end");
-    std::vector<std::int8_t> by_latent(stream.count());
-    stream.decode<std::int8_t>(by_latent, threads);
+    const auto by_latent = stream.decode_in<std::int8_t>(reader, threads);
     return {transposed(by_latent, header.latent, header.chunks), stream.table_bytes()};
 }
 

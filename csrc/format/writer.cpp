@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "entropy/symbol_stream.hpp"
+#include "format/head.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp {
@@ -119,8 +120,10 @@ std::vector<std::uint8_t> encode_float32_latents(const LatentsShape& shape, std:
     return std::move(writer.bytes());
 }
 
-std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, std::string>> metadata,
-                                        std::span<const NewSection> sections, std::span<const Tensor> tensors) {
+namespace {
+
+std::vector<std::uint8_t> assemble(std::span<const std::pair<std::string, std::string>> metadata,
+                                   std::span<const NewSection> sections, std::span<const Tensor> tensors) {
     ByteWriter index;
     index.varint(metadata.size());
     for (const auto& [key, value] : metadata) {
@@ -132,7 +135,7 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
         index.fixed(static_cast<std::uint8_t>(section.kind));
         index.fixed(std::uint8_t{0});
         index.varint(section.bytes.size());
-        index.fixed(crc_of(section.bytes));
+        index.fixed(crc_of(checked_bytes(section.kind, section.bytes)));
     }
     index.varint(tensors.size());
     std::string_view previous_name;
@@ -163,12 +166,20 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
         file.bytes().resize(static_cast<std::size_t>(section_begin(section.kind, file.size())));
         file.append(section.bytes);
     }
+    static_cast<void>(read_index(MemorySource(file.bytes())));
+    return std::move(file.bytes());
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, std::string>> metadata,
+                                        std::span<const NewSection> sections, std::span<const Tensor> tensors) {
     try {
-        static_cast<void>(read_index(file.bytes()));
+        return assemble(metadata, sections, tensors);
     } catch (const Error& error) {
+        if (error.code() == ErrorCode::invalid_argument) throw;
         throw Error(ErrorCode::invalid_argument, std::string("these parts make no valid archive: ") + error.what());
     }
-    return std::move(file.bytes());
 }
 
 }  // namespace vaecomp

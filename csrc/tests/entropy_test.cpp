@@ -13,10 +13,11 @@ constexpr SymbolRange any{-2147483647 - 1, 2147483647};
 
 std::vector<std::int32_t> decoded(const std::vector<std::uint8_t>& bytes, std::size_t threads = 1) {
     ByteReader reader(bytes, 0, "stream");
-    const SymbolStream stream(reader, any, 1u << 24);
+    SymbolStream stream(reader, any, 1u << 24);
+    stream.place_in(reader);
     reader.expect_end("end");
     std::vector<std::int32_t> symbols(stream.count());
-    stream.decode(symbols, threads);
+    stream.decode(MemorySource(bytes), symbols, threads);
     return symbols;
 }
 
@@ -90,25 +91,25 @@ TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
     const DecodingTables decoding(made);
     for (const std::size_t lanes : {1u, 4u, 8u, 32u, 64u}) {
         const EncodingRun run{encoding.data(), contexts.data(), count};
-        ByteWriter writer;
-        write_blocks(writer, symbols, {&run, 1}, lanes);
+        ByteWriter head, payload;
+        write_blocks(head, payload, symbols, {&run, 1}, lanes);
+        const MemorySource source(payload.bytes());
         testing::for_every_isa([&](Isa) {
-            ByteReader reader(writer.bytes(), 0, "blocks");
-            const Blocks blocks(reader, count, lanes);
+            ByteReader reader(head.bytes(), 0, "blocks");
+            Blocks blocks(reader, count, lanes);
             reader.expect_end("end");
             ASSERT_EQ(blocks.size(), 2u);
-            for (std::size_t b = 0; b < 2; ++b) {
+            EXPECT_EQ(blocks.place(0), payload.size());
+            std::vector<std::int32_t> out(count);
+            blocks.for_each(source, std::vector<std::size_t>{0, 1}, 2, [&](std::size_t b, BlockReader& block) {
                 const std::size_t begin = blocks.begin(b), length = blocks.end(b) - begin;
-                std::vector<std::int32_t> out(length);
-                blocks.read(b, [&](BlockReader& block) {
-                    // In two pieces, of which the second does not begin with the first lane.
-                    const std::size_t cut = length / 2 + 3;
-                    const std::span all(out);
-                    block.read(decoding.view(), contexts.data() + begin, all.first(cut));
-                    block.read(decoding.view(), contexts.data() + begin + cut, all.subspan(cut));
-                });
-                EXPECT_TRUE(std::equal(out.begin(), out.end(), symbols.begin() + static_cast<std::ptrdiff_t>(begin)));
-            }
+                // In two pieces, of which the second does not begin with the first lane.
+                const std::size_t cut = length / 2 + 3;
+                const std::span all = std::span(out).subspan(begin, length);
+                block.read(decoding.view(), contexts.data() + begin, all.first(cut));
+                block.read(decoding.view(), contexts.data() + begin + cut, all.subspan(cut));
+            });
+            EXPECT_EQ(out, symbols);
         });
     }
 }
@@ -116,7 +117,7 @@ TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
 TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {
     for (const std::size_t count : {0u, 1u, 2u, 31u, 1000u, 131071u, 131072u, 131073u, 300000u}) {
         const auto symbols = testing::random_integers<std::int32_t>(count, -20, 30, static_cast<unsigned>(count));
-        for (const std::size_t lanes : {0u, 1u, 8u, 32u}) {
+        for (const std::size_t lanes : {0u, 1u, 8u, 32u, 64u}) {
             const std::vector<std::size_t> segments =
                 count == 0 ? std::vector<std::size_t>{}
                            : (count < 3 ? std::vector<std::size_t>{count}

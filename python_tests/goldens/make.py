@@ -1,4 +1,4 @@
-"""Write the golden archive of the present format version. An existing golden is never rewritten.
+"""Write the golden archives of the present format version. An existing golden is never rewritten.
 
 usage: python -m python_tests.goldens.make
 """
@@ -10,24 +10,23 @@ import json
 from pathlib import Path
 
 import vaecomp_native
-from python_tests.archives import make_sample
+from python_tests.archives import Sample, make_block_sample, make_sample
 
 HERE = Path(__file__).parent
 
 
-def main() -> None:
-    """Write format-N.vaec, and format-N.json with what it must decode to."""
-    archive = HERE / f"format-{vaecomp_native.format_version}.vaec"
+def write(name: str, sample: Sample) -> None:
+    """Write NAME.vaec, and NAME.json with what it must decode to."""
+    archive = HERE / f"{name}.vaec"
     if archive.exists():
         raise SystemExit(f"{archive.name} exists; goldens are never rewritten")
-    sample = make_sample()
     expected = {
-        name: {
+        key: {
             "dtype": array.dtype.name,
             "shape": list(array.shape),
             "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
         }
-        for name, array in sample.arrays.items()
+        for key, array in sample.arrays.items()
     }
     archive.write_bytes(sample.data)
     archive.with_suffix(".json").write_text(
@@ -36,4 +35,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write(f"format-{vaecomp_native.format_version}", make_sample())
+    write(f"format-{vaecomp_native.format_version}-blocks", make_block_sample())

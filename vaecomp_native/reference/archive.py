@@ -251,6 +251,14 @@ def read_index(cursor: Cursor) -> Index:
     return index
 
 
+def checked_bytes(kind: int, section: Cursor) -> bytes:
+    """What a section's CRC covers: all of it, or its head with the head's size."""
+    end = section.end
+    if kind in (RESIDUAL, LOSSLESS):
+        end = Cursor(section.data, section.position, section.end, section.where).head().end
+    return section.data[section.position : end]
+
+
 def locate_sections(
     data: bytes, start: int, entries: list[SectionEntry], external: Mapping[bytes, bytes]
 ) -> list[Cursor]:
@@ -272,7 +280,7 @@ def locate_sections(
             cursor = Cursor(content, where=where)
             if len(content) != entry.size or hashlib.sha256(content).digest() != entry.sha256:
                 cursor.fail("section", "the other file's bytes are not those of the index")
-        if crc32c(cursor.data[cursor.position : cursor.end]) != entry.crc:
+        if crc32c(checked_bytes(entry.kind, cursor)) != entry.crc:
             cursor.fail(f"section {number}", "its CRC-32C does not match")
         cursors.append(cursor)
     file.finish("file")

@@ -48,6 +48,11 @@ class Cursor:
         """A cursor over the bytes that were taken last."""
         return Cursor(self.data, self.field_offset, self.position, self.where)
 
+    def head(self) -> Cursor:
+        """A cursor over the head that a section with blocks of their own begins with."""
+        self.take(self.varint("head's size"), "head")
+        return self.last_taken()
+
     def unpack(self, layout: str, field: str) -> int:
         """One fixed-size little-endian integer (a ``struct`` letter)."""
         return int(struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), field))[0])

@@ -10,34 +10,49 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.reference.cursor import Cursor
-from vaecomp_native.reference.rans import read_stream
+from vaecomp_native.reference.rans import block_parts, read_stream, take_block
 
 STORED, CODED = 0, 1
+# Planes of so few items stand in the head.
+SMALL = 4_096
 ROTATED = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
 
-def read_plane(cursor: Cursor, count: int) -> npt.NDArray[Any]:
+def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
     """One byte of each of ``count`` items."""
-    form = cursor.unpack("B", "plane's form")
+    small = count <= SMALL
+    if small:
+        payload = head
+    form = head.unpack("B", "plane's form")
+    if form == STORED and small:
+        return np.frombuffer(head.take(count, "plane"), np.uint8)
     if form == STORED:
-        return np.frombuffer(cursor.take(count, "plane"), np.uint8)
+        parts = block_parts(count)
+        crcs = [head.unpack("I", "block CRC-32C") for _ in parts]
+        blocks = [
+            take_block(payload, part.stop - part.start, crc)
+            for part, crc in zip(parts, crcs, strict=True)
+        ]
+        return np.frombuffer(b"".join(blocks), np.uint8)
     if form != CODED:
-        cursor.fail("plane's form", f"{form} is neither 0 nor 1")
-    return read_stream(cursor, 0, 255, count).astype(np.uint8)
+        head.fail("plane's form", f"{form} is neither 0 nor 1")
+    return read_stream(head, 0, 255, count, payload).astype(np.uint8)
 
 
-def read_tensor(cursor: Cursor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def read_tensor(
+    head: Cursor, payload: Cursor, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """One tensor that is not empty."""
     # A complex number is two items.
     items = math.prod(shape) * (2 if dtype.kind == "c" else 1)
     size = dtype.itemsize * math.prod(shape) // items
-    planes = np.stack([read_plane(cursor, items) for _ in range(size)], axis=1)
+    planes = np.stack([read_plane(head, payload, items) for _ in range(size)], axis=1)
     words = planes.reshape(-1).view(f"<u{size}").astype(f"=u{size}")
     if dtype.name in ROTATED:
         one, rest = words.dtype.type(1), words.dtype.type(8 * size - 1)
         words = words >> one | words << rest
     if dtype == np.bool_ and (words > 1).any():
-        cursor.fail("plane", "a bool is neither 0 nor 1")
+        head.fail("plane", "a bool is neither 0 nor 1")
     return words.view(dtype).reshape(shape)
 
 
@@ -45,9 +60,11 @@ def read_lossless(
     cursor: Cursor, specs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
 ) -> list[npt.NDArray[Any]]:
     """A section of kind 7: an array for each (shape, dtype)."""
+    head = cursor.head()
     arrays = [
-        read_tensor(cursor, shape, dtype) if math.prod(shape) else np.empty(shape, dtype)
+        read_tensor(head, cursor, shape, dtype) if math.prod(shape) else np.empty(shape, dtype)
         for shape, dtype in specs
     ]
+    head.finish("lossless section's head")
     cursor.finish("lossless section")
     return arrays

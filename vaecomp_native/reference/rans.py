@@ -188,25 +188,44 @@ def decode_block(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int)
     return symbols
 
 
-def encode_blocks(symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int) -> bytes:
-    """The blocks' directory, then the blocks; ``contexts`` [n] are the symbols' tables."""
+def encode_blocks(
+    symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int
+) -> tuple[bytes, bytes]:
+    """The blocks' directory, and the blocks; ``contexts`` [n] are the symbols' tables."""
     blocks = [
         encode_block(symbols[part], contexts[part], tables, lanes)
         for part in _rounds(symbols.size, BLOCK_SYMBOLS)
     ]
     directory = [varint(len(block)) + struct.pack("<I", crc32c(block)) for block in blocks]
-    return b"".join(directory + blocks)
+    return b"".join(directory), b"".join(blocks)
 
 
-def read_blocks(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int) -> Symbols:
-    """Read what ``encode_blocks`` makes: int32 [n], with the symbols' tables ``contexts`` [n]."""
-    parts = list(_rounds(contexts.size, BLOCK_SYMBOLS))
-    directory = [(cursor.varint("block size"), cursor.unpack("I", "block CRC-32C")) for _ in parts]
+def block_parts(count: int) -> list[slice]:
+    """The symbols of each block."""
+    return list(_rounds(count, BLOCK_SYMBOLS))
+
+
+def take_block(cursor: Cursor, size: int, crc: int) -> bytes:
+    """The next block's bytes, compared with their checksum."""
+    block = cursor.take(size, "block")
+    if crc32c(block) != crc:
+        cursor.fail("block", "its CRC-32C does not match")
+    return block
+
+
+def read_blocks(
+    head: Cursor, payload: Cursor, contexts: Contexts, tables: Tables, lanes: int
+) -> Symbols:
+    """Read what ``encode_blocks`` makes: int32 [n], with the symbols' tables ``contexts`` [n].
+
+    ``head`` and ``payload`` are the same cursor where the blocks stand right behind their directory.
+    """
+    parts = block_parts(contexts.size)
+    directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
     symbols = np.empty(contexts.size, np.int32)
     for (size, crc), part in zip(directory, parts, strict=True):
-        if crc32c(cursor.take(size, "block")) != crc:
-            cursor.fail("block", "its CRC-32C does not match")
-        symbols[part] = decode_block(cursor.last_taken(), contexts[part], tables, lanes)
+        take_block(payload, size, crc)
+        symbols[part] = decode_block(payload.last_taken(), contexts[part], tables, lanes)
     return symbols
 
 
@@ -236,9 +255,18 @@ def automatic_lanes(count: int, length: int) -> int:
 
 
 def encode_symbols(symbols: Symbols, segments: Sequence[int], lanes: int = 0) -> bytes:
+    """A symbol stream in one piece; arguments and errors as for ``encode_stream``."""
+    return b"".join(encode_stream(symbols, segments, lanes))
+
+
+def encode_stream(
+    symbols: Symbols, segments: Sequence[int], lanes: int = 0
+) -> tuple[bytes, bytes, bytes]:
     """Encode symbols int32 [n] as a symbol stream with a table for each segment.
 
-    ``segments`` are the segments' lengths; ``lanes`` is 1, 2, 4, 8, 16 or 32, or 0 for the
+    Returns its parts: tables, the blocks' directory, the blocks.
+
+    ``segments`` are the segments' lengths; ``lanes`` is 1, 2, 4, ... 64, or 0 for the
     encoder's choice. Raises ValueError for other lanes, for lengths that are below 1 or do not add
     up to n, for more than 4,096 segments, and if a segment's symbols span more than 4,096 values.
     """
@@ -262,7 +290,7 @@ def encode_symbols(symbols: Symbols, segments: Sequence[int], lanes: int = 0) ->
         varint(length) + write_table(table)
         for length, table in zip(segments, separate, strict=True)
     ]
-    return b"".join(head) + encode_blocks(symbols, contexts, tables, lanes)
+    return b"".join(head), *encode_blocks(symbols, contexts, tables, lanes)
 
 
 def read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
@@ -288,11 +316,15 @@ def read_lanes(cursor: Cursor) -> int:
 
 
 def read_stream(
-    cursor: Cursor, low: int = INT32_MIN, high: int = INT32_MAX, expected: int | None = None
+    cursor: Cursor,
+    low: int = INT32_MIN,
+    high: int = INT32_MAX,
+    expected: int | None = None,
+    payload: Cursor | None = None,
 ) -> Symbols:
     """Read the symbol stream at the cursor: int32 [count], symbols in [low, high].
 
-    Raises ArchiveError for anything that docs/format.md forbids, or for another count than the
+    The blocks stand at ``payload`` if that is given. Raises ArchiveError for anything that docs/format.md forbids, or for another count than the
     expected one.
     """
     count = cursor.varint("symbol count")
@@ -315,7 +347,7 @@ def read_stream(
     if -(-count // BLOCK_SYMBOLS) * 5 > cursor.left:
         cursor.fail("block size", f"{cursor.left} bytes are left for {count} symbols")
     contexts = np.repeat(np.arange(segment_count), lengths)
-    return read_blocks(cursor, contexts, Tables(tables), lanes)
+    return read_blocks(cursor, payload or cursor, contexts, Tables(tables), lanes)
 
 
 def decode_symbols(data: bytes) -> Symbols:

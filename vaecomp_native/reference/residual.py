@@ -148,18 +148,21 @@ def read_residual(
     cursor: Cursor, shapes: Sequence[Sequence[int]]
 ) -> tuple[int | None, list[Float32Array]]:
     """A section of kind 5: its base section, and float32 [elements] for each tensor's shape."""
-    base = cursor.varint("base section")
-    matrices = [read_matrix(cursor, shape) for shape in shapes]
-    axes = read_axes(cursor, matrices)
-    scaled = [scales(cursor, matrix, own) for matrix, own in zip(matrices, axes, strict=True)]
-    table_count = cursor.varint("table count", 1, MAX_TABLES)
-    tables = Tables([read_table(cursor, INT16_MIN, INT16_MAX) for _ in range(table_count)])
-    lanes = read_lanes(cursor)
+    head = cursor.head()
+    base = head.varint("base section")
+    matrices = [read_matrix(head, shape) for shape in shapes]
+    axes = read_axes(head, matrices)
+    scaled = [scales(head, matrix, own) for matrix, own in zip(matrices, axes, strict=True)]
+    table_count = head.varint("table count", 1, MAX_TABLES)
+    tables = Tables([read_table(head, INT16_MIN, INT16_MAX) for _ in range(table_count)])
+    lanes = read_lanes(head)
     contexts = [
         contexts_of(matrix, own, table_count) for matrix, own in zip(matrices, axes, strict=True)
     ]
-    symbols = read_blocks(cursor, np.concatenate([*contexts, np.empty(0, np.int64)]), tables, lanes)
-    cursor.finish("residual")
+    every = np.concatenate([*contexts, np.empty(0, np.int64)])
+    symbols = read_blocks(head, cursor, every, tables, lanes)
+    head.finish("residual section's head")
+    cursor.finish("residual section")
     values = []
     begin = 0
     for matrix, scale in zip(matrices, scaled, strict=True):

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/endian.hpp"
+#include "core/extent.hpp"
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
@@ -128,22 +129,21 @@ void write(const TensorTarget& target, std::size_t first, std::span<const float>
         values.data(), target.data + first * info(target.dtype).size, values.size());
 }
 
-void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets,
-             std::span<const std::size_t> starts) {
-    const std::size_t end = begin + values.size();
-    for (std::size_t t = item_at(starts, begin); t < targets.size() && starts[t] < end; ++t) {
-        const TensorTarget& target = targets[t];
-        const std::size_t from = std::max(begin, starts[t]), to = std::min(end, starts[t] + target.count);
-        if (target.data == nullptr || from >= to) continue;
-        write(target, from - starts[t], values.subspan(from - begin, to - from));
-    }
+void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets) {
+    for_each_overlap(targets, begin, begin + values.size(),
+                     [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
+                         if (targets[t].data != nullptr) write(targets[t], first, values.subspan(at, count));
+                     });
 }
 
-void unflatten(std::span<const float> flat, std::span<const TensorTarget> targets, std::size_t threads) {
-    const std::vector<std::size_t> starts = starts_of(targets, [](const TensorTarget& target) { return target.count; });
-    if (targets.empty()) return;
+void unflatten(std::span<const float> flat, std::vector<TensorTarget> targets, std::size_t threads) {
+    std::size_t start = 0;
+    for (TensorTarget& target : targets) {
+        target.start = start;
+        start += target.count;
+    }
     parallel_ranges(flat.size(), grain, threads, [&](std::size_t begin, std::size_t end) {
-        scatter(flat.subspan(begin, end - begin), begin, targets, starts);
+        scatter(flat.subspan(begin, end - begin), begin, std::span<const TensorTarget>(targets));
     });
 }
 

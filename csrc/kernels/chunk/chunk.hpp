@@ -24,22 +24,22 @@ struct TensorView {
 // Writes the tensors' elements and the padding zeros to out[0, out_count).
 void flatten(std::span<const TensorView> tensors, float* out, std::size_t out_count, std::size_t threads);
 
-// A contiguous tensor in host byte order to be written.
+// Contiguous elements in host byte order to be written: a tensor, or some of one.
 struct TensorTarget {
-    std::uint8_t* data;
+    std::uint8_t* data;  // null: nobody wants them
     std::size_t count;
     DType dtype;
+    std::size_t start = 0;  // in the flat vector made of several
 };
 
 // Converts values and writes them to the target's elements from `first` on.
 void write(const TensorTarget& target, std::size_t first, std::span<const float> values);
 
-// Converts the elements [begin, begin + values.size()) of the flat vector made of `targets` and writes those that
-// `targets` want: target t begins at starts[t]; a target without data is skipped.
-void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets,
-             std::span<const std::size_t> starts);
+// Converts the elements [begin, begin + values.size()) of the flat vector and writes those that `targets`, in the order of
+// their starts, want.
+void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets);
 
-// The whole inverse of flatten.
-void unflatten(std::span<const float> flat, std::span<const TensorTarget> targets, std::size_t threads);
+// The whole inverse of flatten; the targets' starts follow from their order.
+void unflatten(std::span<const float> flat, std::vector<TensorTarget> targets, std::size_t threads);
 
 }  // namespace vaecomp

@@ -24,7 +24,7 @@ std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
     return product;
 }
 
-std::uint32_t power(std::uint32_t base, std::size_t exponent) {
+std::uint32_t power(std::uint32_t base, std::uint64_t exponent) {
     std::uint32_t result = one;
     for (; exponent > 0; exponent >>= 1, base = multiply(base, base)) {
         if (exponent & 1) result = multiply(result, base);
@@ -34,16 +34,16 @@ std::uint32_t power(std::uint32_t base, std::size_t exponent) {
 
 }  // namespace
 
-std::uint32_t checksum(Bytes bytes, std::size_t threads) {
-    if (bytes.size() <= grain) return kernels().crc32c(bytes.data(), bytes.size());
-    std::vector<std::uint32_t> parts((bytes.size() + grain - 1) / grain);
-    const auto part_of = [&](std::size_t i) {
-        return bytes.subspan(i * grain, std::min(grain, bytes.size() - i * grain));
-    };
-    parallel_for(parts.size(), threads,
-                 [&](std::size_t i) { parts[i] = kernels().crc32c(part_of(i).data(), part_of(i).size()); });
+std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t size, std::size_t threads) {
+    std::vector<std::uint32_t> parts(static_cast<std::size_t>((size + grain - 1) / grain));
+    const auto size_of = [&](std::size_t i) { return std::min<std::uint64_t>(grain, size - i * grain); };
+    parallel_for(parts.size(), threads, [&](std::size_t i) {
+        const LoadedBytes part(source, offset + i * grain, size_of(i));
+        parts[i] = kernels().crc32c(part.bytes().data(), part.bytes().size());
+    });
+    if (parts.empty()) return 0;
     // Bytes behind a part multiply its CRC with x^8 each.
-    const std::uint32_t whole = power(x_to_the_8, grain), rest = power(x_to_the_8, part_of(parts.size() - 1).size());
+    const std::uint32_t whole = power(x_to_the_8, grain), rest = power(x_to_the_8, size_of(parts.size() - 1));
     std::uint32_t crc = parts.front();
     for (std::size_t i = 1; i < parts.size(); ++i) crc = multiply(crc, i + 1 < parts.size() ? whole : rest) ^ parts[i];
     return crc;

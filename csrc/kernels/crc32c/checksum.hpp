@@ -3,10 +3,11 @@
 
 #include <cstdint>
 
-#include "core/bytes.hpp"
+#include "core/source.hpp"
 
 namespace vaecomp {
 
-std::uint32_t checksum(Bytes bytes, std::size_t threads);
+// The CRC-32C of `size` bytes from `offset` on.
+std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t size, std::size_t threads);
 
 }  // namespace vaecomp

@@ -1,0 +1,42 @@
+// Parts of a file with a checksum each, read apart from each other.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/source.hpp"
+
+namespace vaecomp {
+
+// The numbers of the blocks of `block_items` items each that have items in [begin, end).
+std::vector<std::size_t> blocks_between(std::size_t begin, std::size_t end, std::size_t block_items);
+
+class CheckedBlocks {
+  public:
+    void add(std::uint64_t bytes, std::uint32_t crc) { blocks_.push_back({0, bytes, crc}); }
+    // The blocks stand one behind another from `offset` on. Returns where they end.
+    std::uint64_t place(std::uint64_t offset);
+
+    [[nodiscard]] std::size_t size() const { return blocks_.size(); }
+    [[nodiscard]] std::uint64_t bytes() const;
+
+    // Reads and checks blocks, whose numbers ascend, and has each of them used, on several threads. Errors name the
+    // block.
+    using Use = std::function<void(std::size_t block, Bytes bytes)>;
+    void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
+                  const Use& use) const;
+
+  private:
+    struct Block {
+        std::uint64_t offset, bytes;
+        std::uint32_t crc;
+    };
+
+    void use_checked(std::size_t block, Bytes bytes, const Use& use) const;
+
+    std::vector<Block> blocks_;
+};
+
+}  // namespace vaecomp

@@ -1,0 +1,22 @@
+// Sections whose blocks are read apart begin with a head (docs/format.md, Sections).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "format/layout.hpp"
+
+namespace vaecomp {
+
+constexpr bool has_head(SectionKind kind) { return kind == SectionKind::residual || kind == SectionKind::lossless; }
+
+// Reads the size of the head that follows. A section has `section_bytes` from the reader's first one on.
+std::uint64_t read_head_bytes(ByteReader& reader, std::uint64_t section_bytes);
+
+// Those of a section's bytes that the index's checksum covers: all of them, or its head and the head's size.
+Bytes checked_bytes(SectionKind kind, Bytes section);
+
+std::vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload);
+
+}  // namespace vaecomp

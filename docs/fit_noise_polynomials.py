@@ -1,6 +1,6 @@
-"""Fit the two polynomials of the noise recipe in docs/kernels.md and print them as float32 constants.
+"""Fit the three polynomials of the noise recipe in docs/kernels.md and print them as float32 constants.
 
-usage: python docs/fit_noise_polynomials.py   (needs scipy)
+usage: python docs/fit_noise_polynomials.py
 
 The constants are part of the kernel's definition: changing them changes every noise variant, so this
 script documents where they come from; it is not run at build time.
@@ -9,11 +9,10 @@ script documents where they come from; it is not run at build time.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import erfcinv
 
 
 def minimax(
-    design: np.ndarray, target: np.ndarray, weight: np.ndarray, rounds: int = 300
+    design: np.ndarray, target: np.ndarray, weight: np.ndarray, rounds: int = 400
 ) -> np.ndarray:
     """Coefficients of a near-minimax linear fit (Lawson's iteratively reweighted least squares)."""
     w = np.ones_like(target)
@@ -26,23 +25,22 @@ def minimax(
 
 
 def main() -> None:
-    """Print ln(1 + x) on [sqrt(1/2) - 1, sqrt(2) - 1] and the normal quantile's smooth factor."""
-    x = np.linspace(np.sqrt(0.5), np.sqrt(2.0), 8001) - 1.0
-    log = minimax(np.stack([x**k for k in range(1, 8)], axis=1), np.log1p(x), np.ones_like(x))
-
-    w = np.linspace(1e-4, np.sqrt(22.3), 20001) ** 2
-    t = np.exp(-w) / (1 + np.sqrt(-np.expm1(-w)))
-    factor = np.sqrt(2) * erfcinv(t) / np.sqrt(-np.expm1(-w))
-    v = np.sqrt(w + 4.0) - 3.5
-    design = np.stack([v**k for k in range(11)], axis=1)
-    quantile = minimax(design, factor, 1 / factor)
-
-    for name, c, fit, target in (
-        ("log", log, np.stack([x**k for k in range(1, 8)], 1) @ log, np.log1p(x)),
-        ("quantile", quantile, design @ quantile, factor),
+    """Print -2 ln(1 + x) / x, and cosine and sine of a quarter turn times y, divided by sqrt(2)."""
+    x = np.linspace(np.sqrt(0.5), np.sqrt(2.0), 8002) - 1.0
+    log = -2 * np.log1p(x) / x
+    y = np.linspace(0.0, 0.5, 4001)
+    cosine, sine = np.cos(np.pi / 2 * y) / np.sqrt(2), np.sin(np.pi / 2 * y) / np.sqrt(2)
+    one = np.ones_like(y)
+    for name, powers, target, weight in (
+        ("log (relative)", [x**k for k in range(6)], log, 1 / np.abs(log)),
+        ("cosine", [y ** (2 * k) for k in range(4)], cosine, one),
+        ("sine", [y ** (2 * k + 1) for k in range(4)], sine, one),
     ):
-        print(f"{name}: largest error {np.abs(fit - target).max():.2e}")
-        for value in c:
+        design = np.stack(powers, axis=1)
+        coefficients = minimax(design, target, weight)
+        error = np.abs(design @ coefficients - target) * weight
+        print(f"{name}: largest error {error.max():.2e}")
+        for value in coefficients:
             single = np.float32(value)
             print(f"  {float(single)!r}f  0x{single.view(np.uint32):08x}")
 

@@ -222,12 +222,12 @@ def test_no_more_is_read_than_needed() -> None:
     for name, part in (("before", 0.2), ("behind", 0.25), ("plain", 0.4)):
         requests.clear()
         array = np.empty_like(LARGE.arrays[name])
-        reader.decode([(names.index(name), array)])
+        reader.decode([(names.index(name), 0, array)])
         assert array.tobytes() == LARGE.arrays[name].tobytes()
         assert sum(size for _, size in requests) < part * len(LARGE.data)
     requests.clear()
     rows = np.empty((2, *LARGE.arrays["tall"].shape[1:]), LARGE.arrays["tall"].dtype)
-    reader.decode_part(names.index("tall"), 100 * 5, rows)
+    reader.decode([(names.index("tall"), 100 * 5, rows)])
     assert rows.tobytes() == LARGE.arrays["tall"][5:7].tobytes()
     assert len(requests) == 1
 

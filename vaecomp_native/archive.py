@@ -81,9 +81,9 @@ class Archive(Mapping[str, Array]):
         self, source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False
     ) -> None:
         """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
-        self._open_reader: _core.ArchiveReader | None = open_reader(source, mapped=mmap)
-        self._threads = threads
-        self._verify = verify
+        self._open_reader: _core.ArchiveReader | None = open_reader(
+            source, threads=threads, verify=verify, mapped=mmap
+        )
         self._rows = self._reader.tensors()
         self._index = {row[0]: i for i, row in enumerate(self._rows)}
 
@@ -154,9 +154,7 @@ class Archive(Mapping[str, Array]):
                 outputs[owner] = np.empty(shape, dtype)
         used = set(owners.values())
         self._reader.decode(
-            [(owner, array) for owner, array in outputs.items() if owner in used],
-            self._verify,
-            self._threads,
+            [(owner, 0, array) for owner, array in outputs.items() if owner in used]
         )
         return {name: outputs[owner] for name, owner in owners.items()}
 
@@ -175,12 +173,12 @@ class Archive(Mapping[str, Array]):
         first, last, _ = slice(start, stop).indices(shape[0])
         array = np.empty((max(last - first, 0), *shape[1:]), dtype)
         row_elements = math.prod(shape[1:])
-        self._reader.decode_part(owner, first * row_elements, array, self._verify, self._threads)
+        self._reader.decode([(owner, first * row_elements, array)])
         return array
 
     def verify(self) -> None:
         """Check every section and decode every tensor against its digest. Raises ArchiveError."""
-        self._reader.verify(self._threads)
+        self._reader.verify()
 
     @property
     def info(self) -> ArchiveInfo:

@@ -92,7 +92,7 @@ def noise_variants(
 
     `base` is float32 `[n]`; the result is float32 `[count, n]`, written to `out` if it is given. Each position is noisy with the given
     probability, its deviation has standard deviation `sigma` (in units of the weights). Element (v, i) depends
-    on (seed, first_variant + v, first_index + i) alone (Philox4x32-10, Salmon et al. 2011), so that parts can be made
+    on (seed, first_variant + v, first_index + i) alone (Philox4x32-7, Salmon et al. 2011), so that parts can be made
     apart. Raises ValueError for a probability outside 0 to 1, a sigma that is not finite or above 2^120, variants or
     indices beyond 2^64, and an `out` that is not C-contiguous float32 of that shape.
     """

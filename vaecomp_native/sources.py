@@ -18,29 +18,34 @@ _HEADER_BYTES = 32
 _REMOTE_REQUEST, _FILE_REQUEST = 1 << 22, 1 << 18
 
 
-def open_reader(source: Source, *, mapped: bool = False) -> _core.ArchiveReader:
+def open_reader(
+    source: Source, *, threads: int, verify: bool, mapped: bool = False
+) -> _core.ArchiveReader:
     """The native reader of a source; it reads the index now, and sections when they are asked for."""
+    options = (verify, threads)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _core.ArchiveReader(source)
+        return _core.ArchiveReader(source, *options)
     if isinstance(source, str) and "://" in source:
-        return _open_url(source)
+        return _core.ArchiveReader.from_function(*_url_ranges(source), *options)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return _core.ArchiveReader(_map(path)) if mapped else _open_file(path)
+        if mapped:
+            return _core.ArchiveReader(_map(path), *options)
+        try:
+            return _core.ArchiveReader.from_file(str(path), *options)
+        except OSError:
+            # Python's own error is more exact; and a pipe, say, can only be read through.
+            return _core.ArchiveReader(_read_pipe(path), *options)
     if source.seekable():
-        return _open_seekable(source)
-    return _core.ArchiveReader(_read_stream(source))
+        return _core.ArchiveReader.from_function(*_file_ranges(source), *options)
+    return _core.ArchiveReader(_read_stream(source), *options)
 
 
-def _open_file(path: Path) -> _core.ArchiveReader:
-    try:
-        return _core.ArchiveReader.from_file(str(path))
-    except OSError:
-        # Python's own error is more exact; and a pipe, say, can only be read through.
-        with path.open("rb", buffering=0) as file:
-            if file.seekable():
-                raise
-            return _core.ArchiveReader(_read_stream(file))
+def _read_pipe(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        if file.seekable():
+            raise OSError(f"'{path}' cannot be read")
+        return _read_stream(file)
 
 
 def _map(path: Path) -> bytes | mmap.mmap:
@@ -50,7 +55,11 @@ def _map(path: Path) -> bytes | mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _open_url(url: str) -> _core.ArchiveReader:
+Ranges = tuple[int, int, Callable[[int, int], bytes]]
+"""A file's size, how much to ask for at a time, and what reads (offset, size)."""
+
+
+def _url_ranges(url: str) -> Ranges:
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError:
@@ -63,10 +72,10 @@ def _open_url(url: str) -> _core.ArchiveReader:
         content: bytes = filesystem.cat_file(path, start=offset, end=offset + size)
         return content
 
-    return _core.ArchiveReader.from_function(filesystem.size(path), _REMOTE_REQUEST, read)
+    return filesystem.size(path), _REMOTE_REQUEST, read
 
 
-def _open_seekable(file: BinaryIO) -> _core.ArchiveReader:
+def _file_ranges(file: BinaryIO) -> Ranges:
     """The archive reaches from the file's position to its end; the file must stay open."""
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
@@ -77,7 +86,7 @@ def _open_seekable(file: BinaryIO) -> _core.ArchiveReader:
             file.seek(start + offset)
             return _read_fully(file.read, size)
 
-    return _core.ArchiveReader.from_function(size, _FILE_REQUEST, read)
+    return size, _FILE_REQUEST, read
 
 
 def _read_stream(stream: BinaryIO) -> bytes:

@@ -4,11 +4,11 @@
 #include "bindings/numpy.hpp"
 #include "kernels/decoder/decoder.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 
 // (weight, bias, multiplier, shift) for hidden layers, (weight, bias, scale) for the last.
-inline std::vector<IntegerLayer> integer_layers(const std::vector<py::tuple>& tuples) {
-    std::vector<IntegerLayer> layers;
+inline Vector<IntegerLayer> integer_layers(const std::vector<py::tuple>& tuples) {
+    Vector<IntegerLayer> layers;
     for (const py::tuple& tuple : tuples) {
         require(tuple.size() == 3 || tuple.size() == 4, "an integer layer is a tuple of 3 or 4 arrays");
         const auto weight = tuple[0].cast<Contiguous<std::int8_t>>();
@@ -30,8 +30,8 @@ inline std::vector<IntegerLayer> integer_layers(const std::vector<py::tuple>& tu
 }
 
 // (weight, bias) for every layer.
-inline std::vector<Float32Layer> float32_layers(const std::vector<py::tuple>& tuples) {
-    std::vector<Float32Layer> layers;
+inline Vector<Float32Layer> float32_layers(const std::vector<py::tuple>& tuples) {
+    Vector<Float32Layer> layers;
     for (const py::tuple& tuple : tuples) {
         require(tuple.size() == 2, "a float32 layer is a tuple of 2 arrays");
         const auto weight = tuple[0].cast<Contiguous<float>>();
@@ -42,4 +42,4 @@ inline std::vector<Float32Layer> float32_layers(const std::vector<py::tuple>& tu
     return layers;
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

@@ -4,38 +4,36 @@
 #include "bindings/register.hpp"
 #include "core/error.hpp"
 #include "format/layout.hpp"
+#include "vaecomp.hpp"
 
 namespace py = pybind11;
-using namespace vaecomp;
+using namespace vaecomp::core;
 
 namespace {
 
 // The exception classes live in vaecomp_native.errors, where they are documented.
-const char* exception_class(ErrorCode code) {
+py::object archive_error(const char* name) { return py::module_::import("vaecomp_native.errors").attr(name); }
+
+void set_error(int code, const char* message) {
     switch (code) {
-        case ErrorCode::invalid_argument: return nullptr;
-        case ErrorCode::unsupported_version: return "UnsupportedVersionError";
-        case ErrorCode::malformed:
-        case ErrorCode::checksum:
-        case ErrorCode::missing_section:
-        case ErrorCode::io: break;
+        case VAECOMP_INVALID_ARGUMENT: return py::set_error(PyExc_ValueError, message);
+        case VAECOMP_IO: return py::set_error(PyExc_OSError, message);
+        case VAECOMP_OUT_OF_MEMORY:
+        case VAECOMP_MEMORY_LIMIT: return py::set_error(PyExc_MemoryError, message);
+        case VAECOMP_INTERNAL: return py::set_error(PyExc_RuntimeError, message);
+        case VAECOMP_UNSUPPORTED_VERSION: return py::set_error(archive_error("UnsupportedVersionError"), message);
+        default: return py::set_error(archive_error("ArchiveError"), message);
     }
-    return "ArchiveError";
 }
 
+// The core's own errors come from kernels and writer, the interface's from reading.
 void translate(std::exception_ptr pointer) {
     try {
         if (pointer) std::rethrow_exception(pointer);
+    } catch (const vaecomp::Error& error) {
+        set_error(error.code(), error.what());
     } catch (const Error& error) {
-        const char* name = exception_class(error.code());
-        if (error.code() == ErrorCode::io) {
-            py::set_error(PyExc_OSError, error.what());
-        } else if (name == nullptr) {
-            py::set_error(PyExc_ValueError, error.what());
-        } else {
-            const py::object type = py::module_::import("vaecomp_native.errors").attr(name);
-            py::set_error(type, error.what());
-        }
+        set_error(static_cast<int>(error.code()), error.what());
     }
 }
 

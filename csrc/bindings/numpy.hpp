@@ -10,14 +10,13 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "core/bytes.hpp"
 #include "core/dtype.hpp"
 #include "core/error.hpp"
 #include "kernels/chunk/chunk.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 
 namespace py = pybind11;
 
@@ -63,9 +62,7 @@ inline py::dtype numpy_dtype(DType dtype) {
     return py::dtype(name);
 }
 
-inline std::vector<std::size_t> shape_of(const py::array& array) {
-    return {array.shape(), array.shape() + array.ndim()};
-}
+inline Vector<std::size_t> shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
 inline TensorView view_of(const py::array& array) {
     const DType dtype = dtype_of(array.dtype());
@@ -111,12 +108,10 @@ std::span<const T> span_of(const Contiguous<T>& array) {
 }
 
 template <typename T>
-std::vector<T> vector_of(const Contiguous<T>& array) {
+Vector<T> vector_of(const Contiguous<T>& array) {
     return {array.data(), array.data() + array.size()};
 }
 
-inline py::bytes bytes_of(const std::vector<std::uint8_t>& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline py::bytes bytes_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

@@ -2,7 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 
 void register_kernels(pybind11::module_& module);
 void register_entropy(pybind11::module_& module);
@@ -10,4 +10,4 @@ void register_archive(pybind11::module_& module);
 void register_quantise(pybind11::module_& module);
 void register_writer(pybind11::module_& module);
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

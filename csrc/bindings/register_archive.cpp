@@ -1,118 +1,128 @@
+// Reading archives, through the C interface that everybody else uses.
 #include <memory>
+#include <optional>
 
+#include "bindings/archive_source.hpp"
 #include "bindings/numpy.hpp"
-#include "bindings/python_source.hpp"
 #include "bindings/register.hpp"
-#include "core/file_source.hpp"
-#include "decode/archive.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 namespace {
 
 using namespace pybind11::literals;
 
-const char* codec_name(Codec codec) {
+const char* codec_name(vaecomp_codec codec) {
     switch (codec) {
-        case Codec::raw: return "raw";
-        case Codec::latent: return "latent";
-        case Codec::residual: return "residual";
-        case Codec::lossless: return "lossless";
-        case Codec::alias: break;
+        case VAECOMP_RAW: return "raw";
+        case VAECOMP_LATENT: return "latent";
+        case VAECOMP_RESIDUAL: return "residual";
+        case VAECOMP_LOSSLESS: return "lossless";
+        case VAECOMP_ALIAS: break;
     }
     return "alias";
 }
 
-// The core's archive together with what it reads.
+// An archive together with what it reads.
 class ArchiveReader {
   public:
-    explicit ArchiveReader(std::unique_ptr<Source> source) : source_(std::move(source)), archive_(*source_) {}
+    ArchiveReader(const py::buffer& data, const Options& options)
+        : buffer_(data), archive_(std::in_place, buffer_->bytes().data(), buffer_->bytes().size(), options) {}
+    ArchiveReader(const std::string& path, const Options& options) : archive_(std::in_place, path, options) {}
+    ArchiveReader(std::unique_ptr<RangeFunction> function, const Options& options) : function_(std::move(function)) {
+        guarded([&] { archive_.emplace(function_->reader(), options); });
+    }
 
     [[nodiscard]] py::list tensors() const {
         py::list result;
-        for (const Tensor& tensor : archive_.index().tensors) {
-            const py::object target = tensor.codec == Codec::alias ? py::object(py::int_(tensor.section)) : py::none();
-            result.append(py::make_tuple(tensor.name, py::tuple(py::cast(tensor.shape)), numpy_dtype(tensor.dtype),
-                                         codec_name(tensor.codec), target, tensor.bytes()));
+        for (std::size_t t = 0; t < archive_->size(); ++t) {
+            const TensorInfo tensor = archive_->info(t);
+            py::tuple shape(tensor.rank);
+            for (std::size_t d = 0; d < tensor.rank; ++d) shape[d] = tensor.shape[d];
+            const bool is_alias = tensor.codec == VAECOMP_ALIAS;
+            const py::object target = is_alias ? py::object(py::int_(tensor.same_data_as)) : py::none();
+            result.append(py::make_tuple(tensor.name, shape, numpy_dtype(static_cast<DType>(tensor.dtype)),
+                                         codec_name(tensor.codec), target, tensor.bytes));
         }
         return result;
     }
 
-    [[nodiscard]] py::dict metadata() const {
-        py::dict result;
-        for (const auto& [key, value] : archive_.index().metadata) result[py::str(key)] = value;
-        return result;
-    }
+    [[nodiscard]] py::dict metadata() const { return py::cast(archive_->metadata()); }
 
-    [[nodiscard]] py::dict accounting() const {
-        Accounting bytes;
-        {
-            const py::gil_scoped_release release;
-            bytes = archive_.accounting();
-        }
+    [[nodiscard]] py::dict accounting() {
+        vaecomp_accounting bytes{};
+        unlocked([&] { bytes = archive_->accounting(); });
         return py::dict("container"_a = bytes.container, "decoder"_a = bytes.decoder, "latents"_a = bytes.latents,
                         "residual"_a = bytes.residual, "tables"_a = bytes.tables, "passthrough"_a = bytes.passthrough);
     }
 
-    [[nodiscard]] py::list chunks() const {
-        std::vector<ChunkSummary> groups;
-        {
-            const py::gil_scoped_release release;
-            groups = archive_.chunks();
-        }
+    [[nodiscard]] py::list chunks() {
+        std::vector<vaecomp_chunks> groups;
+        unlocked([&] { groups = archive_->chunk_groups(); });
         py::list result;
-        for (const ChunkSummary& group : groups) {
+        for (const vaecomp_chunks& group : groups) {
             result.append(py::make_tuple(group.chunks, group.chunk_length, group.latent, group.padding));
         }
         return result;
     }
 
-    void decode(const std::vector<std::pair<std::size_t, py::array>>& outputs, bool verify, std::size_t threads) const {
-        std::vector<Destination> destinations;
-        for (const auto& [index, output] : outputs) {
-            const Tensor& tensor = tensor_at(index);
-            py::array array = output;
-            destinations.push_back({index, writable(array, tensor.dtype, tensor.count())});
+    // Each array has as many elements as are wanted from element `first` of tensor `index` on.
+    void decode(const std::vector<std::tuple<std::size_t, std::size_t, py::array>>& parts) {
+        std::vector<vaecomp_output> outputs;
+        for (const auto& [index, first, given] : parts) {
+            py::array array = given;
+            const auto count = static_cast<std::size_t>(array.size());
+            const TensorInfo tensor = archive_->info(index);
+            std::uint8_t* const data = writable(array, static_cast<DType>(tensor.dtype), count);
+            outputs.push_back({index, first, count, data, static_cast<std::size_t>(array.nbytes())});
         }
-        const py::gil_scoped_release release;
-        archive_.decode(destinations, {.verify = verify, .threads = threads});
+        unlocked([&] { archive_->decode(outputs); });
     }
 
-    // As many elements as the array has, from element `first` on.
-    void decode_part(std::size_t index, std::size_t first, py::array output, bool verify, std::size_t threads) const {
-        const auto count = static_cast<std::size_t>(output.size());
-        const Destination part{index, writable(output, tensor_at(index).dtype, count), first, count};
-        const py::gil_scoped_release release;
-        archive_.decode({&part, 1}, {.verify = verify, .threads = threads});
+    void verify() {
+        unlocked([&] { archive_->verify(); });
     }
 
-    void verify(std::size_t threads) const {
-        const py::gil_scoped_release release;
-        archive_.verify(threads);
-    }
-
-    [[nodiscard]] int version() const { return archive_.index().version; }
-    [[nodiscard]] std::uint64_t file_bytes() const { return archive_.index().file_bytes; }
+    [[nodiscard]] std::uint32_t version() const { return archive_->format_version(); }
 
   private:
-    [[nodiscard]] const Tensor& tensor_at(std::size_t index) const {
-        require(index < archive_.index().tensors.size(), "there is no tensor " + std::to_string(index));
-        return archive_.index().tensors[index];
+    // What a Python function raised while it was read from comes through as it was.
+    template <typename Body>
+    void guarded(const Body& body) {
+        try {
+            body();
+        } catch (const vaecomp::Error&) {
+            if (const std::exception_ptr failure = function_ ? function_->take_failure() : nullptr) {
+                std::rethrow_exception(failure);
+            }
+            throw;
+        }
     }
 
-    std::unique_ptr<Source> source_;
-    Archive archive_;
+    template <typename Body>
+    void unlocked(const Body& body) {
+        const py::gil_scoped_release release;
+        guarded(body);
+    }
+
+    std::optional<Buffer> buffer_;
+    std::unique_ptr<RangeFunction> function_;
+    std::optional<vaecomp::Archive> archive_;
 };
 
-std::unique_ptr<ArchiveReader> from_buffer(const py::buffer& data) {
-    return std::make_unique<ArchiveReader>(std::make_unique<BufferSource>(data));
+Options options_of(bool verify, std::uint32_t threads) {
+    Options options = default_options();
+    options.verify = verify ? 1 : 0;
+    options.threads = threads;
+    return options;
 }
 
-std::unique_ptr<ArchiveReader> from_file(const std::string& path) {
-    return std::make_unique<ArchiveReader>(std::make_unique<FileSource>(path));
-}
-
-std::unique_ptr<ArchiveReader> from_function(std::uint64_t size, std::size_t request_bytes, py::function read) {
-    return std::make_unique<ArchiveReader>(std::make_unique<FunctionSource>(size, request_bytes, std::move(read)));
+std::uint64_t archive_bytes(const py::buffer& header) {
+    const Buffer buffer(header);
+    std::uint8_t start[VAECOMP_HEADER_BYTES] = {};
+    std::copy_n(buffer.bytes().begin(), std::min(buffer.bytes().size(), sizeof(start)), start);
+    std::uint64_t bytes = 0;
+    detail::call(vaecomp_file_bytes, static_cast<const void*>(start), &bytes);
+    return bytes;
 }
 
 }  // namespace
@@ -120,25 +130,35 @@ std::unique_ptr<ArchiveReader> from_function(std::uint64_t size, std::size_t req
 void register_archive(py::module_& module) {
     module.def("dtype_names", [] {
         std::vector<std::string> names;
-        for (const DTypeInfo& dtype : dtype_table) names.emplace_back(dtype.name);
+        for (std::int32_t dtype = 0; const char* name = vaecomp_dtype_name(dtype); ++dtype) names.emplace_back(name);
         return names;
     });
-    module.def(
-        "archive_bytes", [](const py::buffer& header) { return read_file_bytes(Buffer(header).bytes()); }, "header"_a);
+    module.def("archive_bytes", &archive_bytes, "header"_a);
     py::class_<ArchiveReader>(module, "ArchiveReader")
-        .def(py::init(&from_buffer), "data"_a)
-        .def_static("from_file", &from_file, "path"_a)
-        .def_static("from_function", &from_function, "size"_a, "request_bytes"_a, "read"_a)
+        .def(py::init([](const py::buffer& data, bool verify, std::uint32_t threads) {
+                 return std::make_unique<ArchiveReader>(data, options_of(verify, threads));
+             }),
+             "data"_a, "verify"_a = true, "threads"_a = 0)
+        .def_static(
+            "from_file",
+            [](const std::string& path, bool verify, std::uint32_t threads) {
+                return std::make_unique<ArchiveReader>(path, options_of(verify, threads));
+            },
+            "path"_a, "verify"_a = true, "threads"_a = 0)
+        .def_static(
+            "from_function",
+            [](std::uint64_t size, std::size_t request_bytes, py::function read, bool verify, std::uint32_t threads) {
+                return std::make_unique<ArchiveReader>(
+                    std::make_unique<RangeFunction>(size, request_bytes, std::move(read)), options_of(verify, threads));
+            },
+            "size"_a, "request_bytes"_a, "read"_a, "verify"_a = true, "threads"_a = 0)
         .def_property_readonly("version", &ArchiveReader::version)
-        .def_property_readonly("file_bytes", &ArchiveReader::file_bytes)
         .def("tensors", &ArchiveReader::tensors)
         .def("metadata", &ArchiveReader::metadata)
         .def("accounting", &ArchiveReader::accounting)
         .def("chunks", &ArchiveReader::chunks)
-        .def("decode", &ArchiveReader::decode, "outputs"_a, "verify"_a = true, "threads"_a = 0)
-        .def("decode_part", &ArchiveReader::decode_part, "index"_a, "first"_a, "output"_a, "verify"_a = true,
-             "threads"_a = 0)
-        .def("verify", &ArchiveReader::verify, "threads"_a = 0);
+        .def("decode", &ArchiveReader::decode, "parts"_a)
+        .def("verify", &ArchiveReader::verify);
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

@@ -3,14 +3,14 @@
 #include "entropy/symbol_stream.hpp"
 #include "format/layout.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 namespace {
 
 using namespace pybind11::literals;
 
 py::bytes encode(const Contiguous<std::int32_t>& symbols, const std::vector<std::size_t>& segments, std::size_t lanes) {
     const std::span<const std::int32_t> values = span_of(symbols);
-    std::vector<std::uint8_t> stream;
+    Vector<std::uint8_t> stream;
     {
         const py::gil_scoped_release release;
         stream = encode_symbols(values, segments, lanes);
@@ -42,4 +42,4 @@ void register_entropy(py::module_& module) {
     module.def("decode_symbols", &decode, "data"_a, "threads"_a = 0, "out"_a = py::none());
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

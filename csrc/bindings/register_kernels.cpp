@@ -6,7 +6,7 @@
 #include "core/digest.hpp"
 #include "kernels/noise/noise_variants.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 namespace {
 
 using namespace pybind11::literals;
@@ -15,7 +15,7 @@ using FloatArray = Contiguous<float>;
 // The caller's array, if it has this shape, or a new one.
 FloatArray matrix(const std::optional<FloatArray>& out, std::size_t rows, std::size_t columns) {
     if (!out) return FloatArray({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
-    require(out->ndim() == 2 && shape_of(*out) == std::vector{rows, columns},
+    require(out->ndim() == 2 && shape_of(*out) == Vector<std::size_t>{rows, columns},
             "out must have shape [" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
     return *out;
 }
@@ -23,7 +23,7 @@ FloatArray matrix(const std::optional<FloatArray>& out, std::size_t rows, std::s
 py::tuple flatten_chunk(const std::vector<py::array>& tensors, std::size_t chunk_length,
                         const std::optional<FloatArray>& out, std::size_t threads) {
     require(chunk_length >= 1, "chunk_length must be at least 1");
-    std::vector<TensorView> views;
+    Vector<TensorView> views;
     std::size_t count = 0;
     for (const py::array& tensor : tensors) {
         views.push_back(view_of(tensor));
@@ -44,7 +44,7 @@ std::vector<py::array> unchunk(const FloatArray& chunks,
                                const std::optional<std::vector<py::array>>& out, std::size_t threads) {
     require(!out || out->size() == specs.size(), "out must have one array for each spec");
     std::vector<py::array> arrays;
-    std::vector<TensorTarget> targets;
+    Vector<TensorTarget> targets;
     std::size_t count = 0;
     for (const auto& [shape, dtype] : specs) {
         const DType code = dtype_of(dtype);
@@ -59,7 +59,7 @@ std::vector<py::array> unchunk(const FloatArray& chunks,
     require(count <= static_cast<std::size_t>(chunks.size()), "the chunks hold fewer elements than the shapes ask for");
     const std::span<const float> flat = span_of(chunks);
     const py::gil_scoped_release release;
-    unflatten(flat.first(count), targets, threads);
+    unflatten(flat.first(count), std::move(targets), threads);
     return arrays;
 }
 
@@ -138,4 +138,4 @@ void register_kernels(py::module_& module) {
     module.def("digest", &digest, "array"_a, "threads"_a = 0);
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

@@ -5,7 +5,7 @@
 #include "quantise/feedback.hpp"
 #include "quantise/histograms.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 namespace {
 
 using namespace pybind11::literals;
@@ -91,4 +91,4 @@ void register_quantise(py::module_& module) {
                "symbol_count"_a);
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

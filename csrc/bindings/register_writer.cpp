@@ -4,7 +4,7 @@
 #include "format/residual.hpp"
 #include "format/writer.hpp"
 
-namespace vaecomp::bindings {
+namespace vaecomp::core::bindings {
 namespace {
 
 using namespace pybind11::literals;
@@ -35,7 +35,8 @@ Tensor tensor_of(const py::tuple& tuple) {
         return tensor;
     }
     tensor.codec = codec_of(codec);
-    tensor.shape = tuple[2].cast<std::vector<std::size_t>>();
+    const auto shape = tuple[2].cast<std::vector<std::size_t>>();
+    tensor.shape = {shape.begin(), shape.end()};
     tensor.dtype = dtype_of(tuple[3].cast<py::dtype>());
     tensor.section = tuple[4].cast<std::size_t>();
     tensor.digest = tuple[5].cast<std::uint64_t>();
@@ -55,7 +56,7 @@ SectionKind kind_of(const std::string& name) {
 
 // An axis that may be None: none.
 template <typename Value>
-std::vector<std::int16_t> axis_of(const py::handle& object) {
+Vector<std::int16_t> axis_of(const py::handle& object) {
     if (object.is_none()) return {};
     const auto array = object.cast<Contiguous<Value>>();
     require(array.ndim() == 1, "exponents and levels must be vectors");
@@ -90,15 +91,15 @@ ResidualMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
 
 py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>& tensors, std::size_t tables) {
     require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
-    std::vector<ResidualMatrix> matrices;
-    std::vector<Symbols> symbols;
+    Vector<ResidualMatrix> matrices;
+    Vector<Symbols> symbols;
     for (const py::tuple& tensor : tensors) {
         require(tensor.size() == 8, "a residual tensor is a tuple of 8");
         const auto array = tensor[0].cast<py::array>();
         matrices.push_back(matrix_of(tensor, array));
         symbols.push_back(symbols_of(array));
     }
-    std::vector<std::uint8_t> section;
+    Vector<std::uint8_t> section;
     {
         const py::gil_scoped_release release;
         section = encode_residual(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols, tables);
@@ -107,7 +108,7 @@ py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>
 }
 
 py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
-    std::vector<PlanesSource> tensors;
+    Vector<PlanesSource> tensors;
     for (const py::array& array : arrays) {
         const DType dtype = dtype_of(array.dtype());
         require((array.flags() & py::array::c_style) && is_native(array.dtype()),
@@ -115,7 +116,7 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
         tensors.push_back(
             {{static_cast<std::size_t>(array.size()), dtype}, static_cast<const std::uint8_t*>(array.data())});
     }
-    std::vector<std::uint8_t> section;
+    Vector<std::uint8_t> section;
     {
         const py::gil_scoped_release release;
         section = encode_lossless(tensors);
@@ -127,12 +128,12 @@ py::bytes write(const std::vector<std::pair<std::string, std::string>>& metadata
                 const std::vector<std::pair<std::string, py::buffer>>& sections,
                 const std::vector<py::tuple>& tensors) {
     std::vector<Buffer> buffers;
-    std::vector<NewSection> parts;
+    Vector<NewSection> parts;
     for (const auto& [kind, bytes] : sections) {
         buffers.emplace_back(bytes);
         parts.push_back({kind_of(kind), buffers.back().bytes()});
     }
-    std::vector<Tensor> table;
+    Vector<Tensor> table;
     for (const py::tuple& tensor : tensors) table.push_back(tensor_of(tensor));
     return bytes_of(write_archive(metadata, parts, table));
 }
@@ -143,7 +144,8 @@ void register_writer(py::module_& module) {
     module.def(
         "encode_integer_decoder",
         [](const std::vector<py::tuple>& layers, const std::vector<std::vector<std::size_t>>& segments) {
-            return bytes_of(encode_integer_decoder(integer_layers(layers), segments));
+            const Vector<std::span<const std::size_t>> spans(segments.begin(), segments.end());
+            return bytes_of(encode_integer_decoder(integer_layers(layers), spans));
         },
         "layers"_a, "segments"_a);
     module.def(
@@ -171,4 +173,4 @@ void register_writer(py::module_& module) {
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }
 
-}  // namespace vaecomp::bindings
+}  // namespace vaecomp::core::bindings

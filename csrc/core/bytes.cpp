@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr std::size_t longest_string = 65535;
@@ -85,16 +85,16 @@ std::int64_t ByteReader::zigzag(std::string_view field) {
     return static_cast<std::int64_t>(value >> 1) ^ -static_cast<std::int64_t>(value & 1);
 }
 
-std::string ByteReader::string(std::string_view field) {
+String ByteReader::string(std::string_view field) {
     const Bytes text = take(varint(field, 0, longest_string), field);
     if (!is_utf8(text)) fail(field, "is not valid UTF-8");
     return {text.begin(), text.end()};
 }
 
-std::string ByteReader::front_coded(std::string_view field, std::string_view previous) {
+String ByteReader::front_coded(std::string_view field, std::string_view previous) {
     const auto shared = static_cast<std::size_t>(varint(field, 0, previous.size()));
     const Bytes rest = take(varint(field, 0, longest_string - shared), field);
-    std::string text(previous.substr(0, shared));
+    String text(previous.substr(0, shared));
     text.append(rest.begin(), rest.end());
     if (!is_utf8(bytes_of(text))) fail(field, "is not valid UTF-8");
     return text;
@@ -130,4 +130,4 @@ void ByteWriter::front_coded(std::string_view text, std::string_view previous) {
     append(bytes_of(text.substr(shared)));
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

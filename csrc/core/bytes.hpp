@@ -8,12 +8,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "core/endian.hpp"
 #include "core/error.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 using Bytes = std::span<const std::uint8_t>;
 
@@ -32,9 +32,9 @@ class ByteReader {
     std::uint64_t varint(std::string_view field, std::uint64_t least = 0,
                          std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
     std::int64_t zigzag(std::string_view field);
-    std::string string(std::string_view field);
+    String string(std::string_view field);
     // A string of which only what differs from the end of `previous` is stored.
-    std::string front_coded(std::string_view field, std::string_view previous);
+    String front_coded(std::string_view field, std::string_view previous);
     Bytes take(std::uint64_t size, std::string_view field);
     void expect_end(std::string_view field) const;
 
@@ -67,10 +67,10 @@ class ByteWriter {
     void append(Bytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
 
     [[nodiscard]] std::size_t size() const { return bytes_.size(); }
-    [[nodiscard]] std::vector<std::uint8_t>& bytes() { return bytes_; }
+    [[nodiscard]] Vector<std::uint8_t>& bytes() { return bytes_; }
 
   private:
-    std::vector<std::uint8_t> bytes_;
+    Vector<std::uint8_t> bytes_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

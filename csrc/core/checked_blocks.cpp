@@ -6,11 +6,11 @@
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
-std::vector<std::size_t> blocks_between(std::size_t begin, std::size_t end, std::size_t block_items) {
+Vector<std::size_t> blocks_between(std::size_t begin, std::size_t end, std::size_t block_items) {
     if (begin >= end) return {};
-    std::vector<std::size_t> numbers((end - 1) / block_items + 1 - begin / block_items);
+    Vector<std::size_t> numbers((end - 1) / block_items + 1 - begin / block_items);
     std::iota(numbers.begin(), numbers.end(), begin / block_items);
     return numbers;
 }
@@ -47,7 +47,7 @@ void CheckedBlocks::for_each(const Source& source, std::span<const std::size_t> 
         std::size_t first, count;  // of `numbers`
         std::uint64_t bytes;
     };
-    std::vector<Request> requests;
+    Vector<Request> requests;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         const std::uint64_t bytes = blocks_[numbers[i]].bytes;
         const bool joins =
@@ -68,4 +68,4 @@ void CheckedBlocks::for_each(const Source& source, std::span<const std::size_t> 
     });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
-#include <vector>
 
+#include "core/containers.hpp"
+#include "core/function_ref.hpp"
 #include "core/source.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // The numbers of the blocks of `block_items` items each that have items in [begin, end).
-std::vector<std::size_t> blocks_between(std::size_t begin, std::size_t end, std::size_t block_items);
+Vector<std::size_t> blocks_between(std::size_t begin, std::size_t end, std::size_t block_items);
 
 class CheckedBlocks {
   public:
@@ -24,7 +24,7 @@ class CheckedBlocks {
 
     // Reads and checks blocks, whose numbers ascend, and has each of them used, on several threads. Errors name the
     // block.
-    using Use = std::function<void(std::size_t block, Bytes bytes)>;
+    using Use = FunctionRef<void(std::size_t block, Bytes bytes)>;
     void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
                   const Use& use) const;
 
@@ -36,7 +36,7 @@ class CheckedBlocks {
 
     void use_checked(std::size_t block, Bytes bytes, const Use& use) const;
 
-    std::vector<Block> blocks_;
+    Vector<Block> blocks_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -10,7 +10,7 @@
 #include <sys/auxv.h>
 #endif
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr int undecided = -1;
@@ -102,4 +102,4 @@ void set_isa(std::string_view name) {
     active.store(static_cast<int>(parse_isa(name, "set_isa")), std::memory_order_relaxed);
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // avx2 is F16C, FMA, POPCNT and SSE4.2 too; avx512 is F, BW, DQ and VL; avx512vnni adds VNNI. neon is Advanced SIMD and
 // CRC32; neondot adds the dot products of bytes.
@@ -20,4 +20,4 @@ std::vector<Isa> available_isas();
 Isa active_isa();
 void set_isa(std::string_view name);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <vector>
 
 #include "core/endian.hpp"
 #include "core/parallel.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr std::uint64_t prime1 = 0x9e3779b185ebca87u, prime2 = 0xc2b2ae3d27d4eb4fu, prime3 = 0x165667b19e3779f9u,
@@ -57,21 +56,21 @@ std::uint64_t leaf_hash(const DigestSource& tensor, std::size_t leaf) {
     const Bytes bytes{static_cast<const std::uint8_t*>(tensor.data), tensor.count * info(tensor.dtype).size};
     const Bytes own = bytes.subspan(at, std::min(digest_leaf_bytes, bytes.size() - at));
     if (host_is_little_endian || item == 1) return xxh64(own);
-    std::vector<std::uint8_t> little(own.size());
+    Vector<std::uint8_t> little(own.size());
     swap_items(own.data(), little.data(), own.size() / item, item);
     return xxh64(little);
 }
 
 }  // namespace
 
-std::vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads) {
-    std::vector<std::size_t> ends;  // in the leaves of all tensors
+Vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads) {
+    Vector<std::size_t> ends;  // in the leaves of all tensors
     std::size_t leaves = 0;
     for (const DigestSource& tensor : tensors) {
         leaves += (tensor.count * info(tensor.dtype).size + digest_leaf_bytes - 1) / digest_leaf_bytes;
         ends.push_back(leaves);
     }
-    std::vector<std::uint8_t> hashes(leaves * 8);
+    Vector<std::uint8_t> hashes(leaves * 8);
     parallel_ranges(leaves, 16, threads, [&](std::size_t begin, std::size_t end) {
         for (std::size_t leaf = begin; leaf < end; ++leaf) {
             const auto t = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), leaf) - ends.begin());
@@ -79,7 +78,7 @@ std::vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors,
             store_le(hashes.data() + leaf * 8, leaf_hash(tensors[t], leaf - first));
         }
     });
-    std::vector<std::uint64_t> digests;
+    Vector<std::uint64_t> digests;
     std::size_t first = 0;
     for (const std::size_t end : ends) {
         digests.push_back(xxh64(Bytes(hashes).subspan(first * 8, (end - first) * 8)));
@@ -92,4 +91,4 @@ std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads) {
     return tensor_digests({&tensor, 1}, threads).front();
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "core/dtype.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr std::size_t digest_leaf_bytes = 65536;
 
@@ -23,7 +23,7 @@ struct DigestSource {
 };
 
 // A digest for each tensor; the hashes are those of little-endian bytes.
-std::vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads);
+Vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads);
 std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 enum class DType : std::uint8_t {
     boolean = 0,
@@ -57,4 +57,4 @@ inline constexpr std::array<DTypeInfo, 17> dtype_table = {{
 constexpr const DTypeInfo& info(DType dtype) { return dtype_table[static_cast<std::size_t>(dtype)]; }
 constexpr bool is_real_float(DType dtype) { return dtype >= DType::f16 && dtype <= DType::f8_e5m2; }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 void swap_items(const std::uint8_t* from, std::uint8_t* to, std::size_t count, std::size_t item_size) {
     for (std::size_t i = 0; i < count; ++i, from += item_size, to += item_size) {
@@ -15,4 +15,4 @@ void swap_items(const std::uint8_t* from, std::uint8_t* to, std::size_t count, s
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr bool host_is_little_endian = std::endian::native == std::endian::little;
 
@@ -36,4 +36,4 @@ void store_le(std::uint8_t* to, T value) {
 // Reverses the bytes of `count` items of `item_size` (1, 2, 4 or 8) bytes from `from` to `to`; they may be the same.
 void swap_items(const std::uint8_t* from, std::uint8_t* to, std::size_t count, std::size_t item_size);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

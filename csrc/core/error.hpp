@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 enum class ErrorCode {
     invalid_argument = 1,     // the caller's fault: shapes, ranges, unknown names
@@ -13,6 +13,8 @@ enum class ErrorCode {
     checksum = 4,             // bytes or decoded values that do not match their checksum
     missing_section = 5,      // a section that lies in another file
     io = 6,                   // a file that cannot be read
+    memory_limit = 8,         // more memory would be needed than the caller allows
+    internal = 9,             // a defect of the library, or of what a caller gave it to run tasks
 };
 
 class Error : public std::runtime_error {
@@ -24,4 +26,4 @@ class Error : public std::runtime_error {
     ErrorCode code_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

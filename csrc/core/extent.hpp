@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <span>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 struct Extent {
     std::size_t start, count;
@@ -26,4 +26,4 @@ void for_each_overlap(std::span<const Part> parts, std::size_t begin, std::size_
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

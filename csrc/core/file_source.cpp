@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 [[noreturn]] void fail(const std::string& path, const std::string& problem) {
@@ -16,17 +16,19 @@ namespace {
 
 }  // namespace
 
-FileSource::FileSource(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (file_ < 0) fail(path_, std::strerror(errno));
+FileSource::FileSource(const std::string& path) : path_(path) {
     struct stat status {};
-    const bool known = ::fstat(file_, &status) == 0;
-    if (known && S_ISREG(status.st_mode)) {
-        size_ = static_cast<std::uint64_t>(status.st_size);
-        return;
+    if (::stat(path_.c_str(), &status) != 0) fail(path_, std::strerror(errno));
+    // To open a pipe would already take something from it.
+    if (!S_ISREG(status.st_mode)) fail(path_, "is no regular file; read it to memory first");
+    file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file_ < 0) fail(path_, std::strerror(errno));
+    if (::fstat(file_, &status) != 0) {
+        const int problem = errno;
+        ::close(file_);
+        fail(path_, std::strerror(problem));
     }
-    const std::string problem = known ? "is no regular file; read it to memory first" : std::strerror(errno);
-    ::close(file_);
-    fail(path_, problem);
+    size_ = static_cast<std::uint64_t>(status.st_size);
 }
 
 FileSource::~FileSource() { ::close(file_); }
@@ -43,4 +45,4 @@ void FileSource::read(std::uint64_t offset, std::span<std::uint8_t> out) const {
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,7 +5,7 @@
 
 #include "core/source.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 class FileSource : public Source {
   public:
@@ -19,8 +19,8 @@ class FileSource : public Source {
 
   private:
     std::string path_;
-    int file_;
+    int file_ = -1;
     std::uint64_t size_ = 0;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -8,7 +8,7 @@
 #include <xmmintrin.h>
 #endif
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 class FloatEnvironment {
   public:
@@ -31,4 +31,4 @@ class FloatEnvironment {
     std::fenv_t saved_{};
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 void MemorySource::read(std::uint64_t offset, std::span<std::uint8_t> out) const {
     if (!out.empty()) std::memcpy(out.data(), view(offset), out.size());
@@ -18,4 +18,4 @@ LoadedBytes::LoadedBytes(const Source& source, std::uint64_t offset, std::uint64
     bytes_ = copy_;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // Safe to use from several threads at once. Ranges that are asked for lie within size().
 class Source {
@@ -55,8 +55,8 @@ class LoadedBytes {
     [[nodiscard]] Bytes bytes() const { return bytes_; }
 
   private:
-    std::vector<std::uint8_t> copy_;
+    Vector<std::uint8_t> copy_;
     Bytes bytes_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

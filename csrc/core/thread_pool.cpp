@@ -12,7 +12,7 @@
 
 #include "core/float_environment.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 std::atomic<ThreadPool*> process_pool{nullptr};
@@ -174,4 +174,4 @@ ThreadPool::Job* ThreadPool::enter(std::unique_lock<std::mutex>& lock) {
     return job;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,17 +4,18 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
-#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-namespace vaecomp {
+#include "core/function_ref.hpp"
+
+namespace vaecomp::core {
 
 class ThreadPool {
   public:
     // Does one piece of the work, or returns false when none is left. Must not throw.
-    using Step = std::function<bool()>;
+    using Step = FunctionRef<bool()>;
 
     static constexpr std::size_t most_workers = 255;
 
@@ -59,4 +60,4 @@ class ThreadPool {
     std::atomic<bool> stopping_{false};
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -12,7 +12,7 @@
 #include "format/head.hpp"
 #include "kernels/crc32c/checksum.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 std::string hex(std::span<const std::uint8_t> bytes) {
@@ -47,8 +47,8 @@ std::size_t Archive::owner(std::size_t latents) const {
 
 // Only looks at where residual sections say what their base is: they are read, and the answer checked, when they are
 // used.
-std::vector<std::size_t> Archive::owners() const {
-    std::vector<std::size_t> owners(index_.sections.size());
+Vector<std::size_t> Archive::owners() const {
+    Vector<std::size_t> owners(index_.sections.size());
     std::iota(owners.begin(), owners.end(), std::size_t{0});
     for (std::size_t s = 0; s < owners.size(); ++s) {
         const Section& section = index_.sections[s];
@@ -135,12 +135,12 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
         return finish(std::move(decoder.decoder), std::move(latents.values), decoder.table_bytes, latents.table_bytes);
     }
     if (kind != SectionKind::float32_decoder) reject(section, "decoder section", "is no decoder");
-    std::vector<float> latents = read_float32_latents(reader, header);
+    Vector<float> latents = read_float32_latents(reader, header);
     return finish(read_float32_decoder(checked_section(header.decoder, threads).reader), std::move(latents), 0, 0);
 }
 
 ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
-    std::vector<MatrixShape> shapes;
+    Vector<MatrixShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
     ResidualSection result = read_residual(checked_section(section, threads).reader, index_.sections[section].end(),
@@ -152,7 +152,7 @@ ResidualSection Archive::load_residual(std::size_t section, std::size_t threads)
 }
 
 Archive::LosslessSection Archive::load_lossless(std::size_t section, std::size_t threads) const {
-    std::vector<PlanesShape> shapes;
+    Vector<PlanesShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors) {
         shapes.push_back({index_.tensors[t].count(), index_.tensors[t].dtype});
     }
@@ -165,9 +165,10 @@ void Archive::check_bools(const Tensor& tensor, const TensorTarget& target) cons
         std::find_if(target.data, target.data + target.count, [](std::uint8_t byte) { return byte > 1; });
     if (bad == target.data + target.count) return;
     const std::uint64_t at = index_.sections[tensor.section].offset + target.start;
-    throw Error(ErrorCode::malformed,
-                "section " + std::to_string(tensor.section) + ": bool of tensor '" + tensor.name + "' at offset " +
-                    std::to_string(at + static_cast<std::uint64_t>(bad - target.data)) + ": is neither 0 nor 1");
+    throw Error(ErrorCode::malformed, "section " + std::to_string(tensor.section) + ": bool of tensor " +
+                                          tensor.quoted_name() + " at offset " +
+                                          std::to_string(at + static_cast<std::uint64_t>(bad - target.data)) +
+                                          ": is neither 0 nor 1");
 }
 
 // Targets of raw tensors count and start in bytes.
@@ -190,9 +191,9 @@ void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarg
 void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets,
                                       std::size_t threads) const {
     const ResidualSection& content = residual(section, threads);
-    std::vector<BaseValues> bases(targets.size());
+    Vector<BaseValues> bases(targets.size());
     if (content.base) {
-        std::vector<TensorTarget> base_targets(targets.begin(), targets.end());
+        Vector<TensorTarget> base_targets(targets.begin(), targets.end());
         for (std::size_t t = 0; t < targets.size(); ++t) {
             if (targets[t].data == nullptr) continue;
             bases[t].resize(targets[t].count);
@@ -219,8 +220,8 @@ void Archive::decode_lossless_section(std::size_t section, std::span<const Tenso
         try {
             decode_planes(file_, content[i], first, {target.count, target.dtype}, target.data, threads);
         } catch (const Error& error) {
-            throw Error(error.code(),
-                        "section " + std::to_string(section) + ": tensor '" + tensor.name + "': " + error.what());
+            throw Error(error.code(), "section " + std::to_string(section) + ": tensor " + tensor.quoted_name() + ": " +
+                                          error.what());
         }
     }
 }
@@ -237,16 +238,16 @@ void Archive::decode_section(std::size_t section, std::span<const TensorTarget> 
 }
 
 void Archive::check_digests(std::span<const Destination> destinations, std::size_t threads) const {
-    std::vector<DigestSource> sources;
+    Vector<DigestSource> sources;
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors[destination.tensor];
         sources.push_back({destination.data, tensor.count(), tensor.dtype});
     }
-    const std::vector<std::uint64_t> digests = tensor_digests(sources, threads);
+    const Vector<std::uint64_t> digests = tensor_digests(sources, threads);
     for (std::size_t i = 0; i < digests.size(); ++i) {
         const Tensor& tensor = index_.tensors[destinations[i].tensor];
         if (digests[i] == tensor.digest) continue;
-        throw Error(ErrorCode::checksum, "index: digest of tensor '" + tensor.name + "' at offset " +
+        throw Error(ErrorCode::checksum, "index: digest of tensor " + tensor.quoted_name() + " at offset " +
                                              std::to_string(tensor.digest_offset) +
                                              ": does not match the decoded values");
     }
@@ -260,8 +261,8 @@ TensorTarget target_of(const Tensor& tensor, const Destination& destination) {
     const std::size_t count = destination.count == all_elements ? all : destination.count;
     if (tensor.codec == Codec::alias) throw Error(ErrorCode::invalid_argument, "an alias has no data of its own");
     if (first > all || count > all - first) {
-        throw Error(ErrorCode::invalid_argument,
-                    "tensor '" + tensor.name + "' has " + std::to_string(all) + " elements; ask for a part of these");
+        throw Error(ErrorCode::invalid_argument, "tensor " + tensor.quoted_name() + " has " + std::to_string(all) +
+                                                     " elements; ask for a part of these");
     }
     // Raw tensors follow each other byte by byte.
     const std::size_t unit = tensor.codec == Codec::raw ? info(tensor.dtype).size : 1;
@@ -276,15 +277,15 @@ bool is_whole(const Tensor& tensor, const Destination& destination) {
 
 // Of a raw tensor nothing but the whole has a checksum.
 void Archive::check_raw_tensor(const Tensor& tensor, std::size_t threads) const {
-    std::vector<std::uint8_t> data(tensor.bytes());
+    Vector<std::uint8_t> data(tensor.bytes());
     const Destination whole{static_cast<std::size_t>(&tensor - index_.tensors.data()), data.data()};
     decode({&whole, 1}, {.verify = true, .threads = threads});
 }
 
 void Archive::decode(std::span<const Destination> destinations, const DecodeOptions& options) const {
-    std::vector<bool> used(index_.sections.size());
-    std::vector<TensorTarget> by_tensor(index_.tensors.size());
-    std::vector<Destination> whole;
+    Vector<bool> used(index_.sections.size());
+    Vector<TensorTarget> by_tensor(index_.tensors.size());
+    Vector<Destination> whole;
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors.at(destination.tensor);
         TensorTarget& target = by_tensor[destination.tensor];
@@ -299,7 +300,7 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
     }
     for (std::size_t s = 0; s < used.size(); ++s) {
         if (!used[s]) continue;
-        std::vector<TensorTarget> targets;
+        Vector<TensorTarget> targets;
         for (const std::size_t t : index_.sections[s].tensors) {
             const Tensor& tensor = index_.tensors[t];
             targets.push_back(by_tensor[t].data != nullptr ? by_tensor[t] : target_of(tensor, {t, nullptr}));
@@ -336,8 +337,8 @@ void Archive::verify(std::size_t threads) const {
         if (!index_.sections[s].external) check_contents(s, threads);
     }
     for (std::size_t t = 0; t < index_.tensors.size();) {
-        std::vector<std::vector<std::uint8_t>> arrays;
-        std::vector<Destination> destinations;
+        Vector<Vector<std::uint8_t>> arrays;
+        Vector<Destination> destinations;
         for (std::size_t bytes = 0; t < index_.tensors.size() && bytes < verified_bytes; ++t) {
             const Tensor& tensor = index_.tensors[t];
             if (tensor.codec == Codec::alias) continue;
@@ -352,7 +353,7 @@ void Archive::verify(std::size_t threads) const {
 Accounting Archive::accounting() const {
     Accounting bytes;
     bytes.container = index_.container_bytes;
-    std::vector<bool> decoder_seen(index_.sections.size());
+    Vector<bool> decoder_seen(index_.sections.size());
     for (std::size_t s = 0; s < index_.sections.size(); ++s) {
         const Section& section = index_.sections[s];
         const std::uint64_t stored = section.external ? 0 : section.size;
@@ -384,8 +385,8 @@ Accounting Archive::accounting() const {
     return bytes;
 }
 
-std::vector<ChunkSummary> Archive::chunks() const {
-    std::vector<ChunkSummary> summaries;
+Vector<ChunkSummary> Archive::chunks() const {
+    Vector<ChunkSummary> summaries;
     for (std::size_t s = 0; s < index_.sections.size(); ++s) {
         if (index_.sections[s].kind != SectionKind::latents) continue;
         const LatentsHeader& header = group(s, 0).header;
@@ -394,4 +395,4 @@ std::vector<ChunkSummary> Archive::chunks() const {
     return summaries;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -7,14 +7,14 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "decode/parts.hpp"
 #include "format/index.hpp"
 #include "format/lossless.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // Bytes of the file by what they are for; they add up to the file's size.
 struct Accounting {
@@ -55,7 +55,7 @@ class Archive {
     // Checks every section and every digest.
     void verify(std::size_t threads) const;
     [[nodiscard]] Accounting accounting() const;
-    [[nodiscard]] std::vector<ChunkSummary> chunks() const;
+    [[nodiscard]] Vector<ChunkSummary> chunks() const;
 
   private:
     // What sections hold, read when it is first asked for.
@@ -74,9 +74,9 @@ class Archive {
 
       private:
         std::mutex mutex_;
-        std::vector<std::unique_ptr<Part>> parts_;
+        Vector<std::unique_ptr<Part>> parts_;
     };
-    using LosslessSection = std::vector<std::vector<Plane>>;
+    using LosslessSection = Vector<Vector<Plane>>;
     // What a section's checksum covers, with a reader of it behind the head's size.
     struct CheckedSection {
         LoadedBytes bytes;
@@ -99,7 +99,7 @@ class Archive {
 
     // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
     [[nodiscard]] std::size_t owner(std::size_t latents) const;
-    [[nodiscard]] std::vector<std::size_t> owners() const;
+    [[nodiscard]] Vector<std::size_t> owners() const;
     void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
@@ -111,10 +111,10 @@ class Archive {
     const Source& file_;
     Index index_;
     mutable std::once_flag owners_found_;
-    mutable std::vector<std::size_t> owners_;
+    mutable Vector<std::size_t> owners_;
     mutable Cache<LatentGroup> groups_;
     mutable Cache<ResidualSection> residuals_;
     mutable Cache<LosslessSection> lossless_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

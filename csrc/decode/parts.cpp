@@ -7,14 +7,14 @@
 #include "core/extent.hpp"
 #include "core/parallel.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr auto canonical_nan = std::bit_cast<float>(0x7fc00000);
 
 // The parts of the flat vector, of `length` elements each, in which a wanted tensor lies.
-std::vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
-    std::vector<std::size_t> numbers;
+Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
+    Vector<std::size_t> numbers;
     for (const TensorTarget& target : targets) {
         if (target.data == nullptr) continue;
         for (const std::size_t part : blocks_between(target.start, target.start + target.count, length)) {
@@ -35,20 +35,20 @@ void add(const float* base, std::size_t count, float* values) {
 
 void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const {
     if (const auto* integer = std::get_if<IntegerDecoder>(&decoder)) {
-        const auto& z = std::get<std::vector<std::int8_t>>(latents);
+        const auto& z = std::get<Vector<std::int8_t>>(latents);
         integer->forward_tile(z.data() + first_chunk * header.latent, rows, values);
     } else {
-        const auto& z = std::get<std::vector<float>>(latents);
+        const auto& z = std::get<Vector<float>>(latents);
         std::get<Float32Decoder>(decoder).forward_tile(z.data() + first_chunk * header.latent, rows, values);
     }
 }
 
 void LatentGroup::decode(std::span<const TensorTarget> targets, std::size_t threads) const {
     const std::size_t tile_length = header.chunk_length * rows_a_tile;
-    const std::vector<std::size_t> tiles = wanted_parts(targets, tile_length);
+    const Vector<std::size_t> tiles = wanted_parts(targets, tile_length);
     parallel_for(tiles.size(), threads, [&](std::size_t i) {
         const std::size_t first = tiles[i] * rows_a_tile, rows = std::min(rows_a_tile, header.chunks - first);
-        std::vector<float> values(rows * header.chunk_length);
+        Vector<float> values(rows * header.chunk_length);
         forward_tile(first, rows, values.data());
         scatter(values, tiles[i] * tile_length, targets);
     });
@@ -110,7 +110,7 @@ class ResidualDecoder {
     std::span<const BaseValues> bases_;
     std::span<const TensorTarget> targets_;
     DecodingTables tables_;
-    std::vector<Extent> matrices_;
+    Vector<Extent> matrices_;
 };
 
 }  // namespace
@@ -122,4 +122,4 @@ void decode_residual(const Source& source, const ResidualSection& section, std::
                             [&](std::size_t block, BlockReader& reader) { decoder.decode_block(block, reader); });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,20 +5,20 @@
 #include <cstdint>
 #include <span>
 #include <variant>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "format/residual.hpp"
 #include "format/sections.hpp"
 #include "kernels/chunk/chunk.hpp"
 #include "kernels/decoder/decoder.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // A latents section with its decoder.
 struct LatentGroup {
     LatentsHeader header;
     std::variant<IntegerDecoder, Float32Decoder> decoder;
-    std::variant<std::vector<std::int8_t>, std::vector<float>> latents;
+    std::variant<Vector<std::int8_t>, Vector<float>> latents;
     std::size_t decoder_table_bytes, latent_table_bytes;
 
     // Targets of all tensors of the section, without data where nobody asks.
@@ -29,10 +29,10 @@ struct LatentGroup {
 };
 
 // What is added to a residual: the values of a target; empty: zeros.
-using BaseValues = std::vector<float>;
+using BaseValues = Vector<float>;
 
 // Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
 void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
                      std::span<const TensorTarget> targets, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -6,7 +6,7 @@
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr std::uint64_t bytes_a_lane = 512, lengths_a_byte = 8 * 256;
@@ -24,11 +24,11 @@ std::size_t lanes_for(std::size_t count, std::uint64_t length) {
 }
 
 void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode) {
-    std::vector<std::vector<std::uint8_t>> blocks(block_count(count));
+    Vector<Vector<std::uint8_t>> blocks(block_count(count));
     parallel_for(blocks.size(), 0, [&](std::size_t b) {
         blocks[b] = encode(b * block_symbols, std::min(count, (b + 1) * block_symbols));
     });
-    for (const std::vector<std::uint8_t>& block : blocks) {
+    for (const Vector<std::uint8_t>& block : blocks) {
         head.varint(block.size());
         head.fixed(kernels().crc32c(block.data(), block.size()));
         payload.append(block);
@@ -71,4 +71,4 @@ std::size_t read_lanes(ByteReader& reader) {
     return lanes;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

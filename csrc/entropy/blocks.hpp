@@ -3,15 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
 #include "core/checked_blocks.hpp"
+#include "core/containers.hpp"
 #include "entropy/rans.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr std::size_t block_symbols = 131072;
 // Symbols that are decoded before they are used: they stay in the first- or second-level cache.
@@ -22,8 +21,8 @@ std::size_t lanes_for(std::size_t count, std::uint64_t length);
 
 // The parts of runs that lie in [begin, end) of the sequence they make.
 template <typename Run>
-std::vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::size_t end) {
-    std::vector<Run> parts;
+Vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::size_t end) {
+    Vector<Run> parts;
     std::size_t at = 0;
     for (const Run& run : runs) {
         const std::size_t from = std::max(begin, at), to = std::min(end, at + run.length);
@@ -41,7 +40,7 @@ std::vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::siz
 }
 
 // Gives the bytes of the block of symbols [begin, end); called from several threads.
-using BlockEncoder = std::function<std::vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
+using BlockEncoder = FunctionRef<Vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
 
 // Writes the directory of the blocks of `count` symbols to `head`, and the blocks to `payload`.
 void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode);
@@ -69,7 +68,7 @@ class Blocks {
     [[nodiscard]] std::uint64_t payload_bytes() const { return blocks_.bytes(); }
 
     // Has each of the ascending numbers of blocks read to its end, on several threads.
-    using Use = std::function<void(std::size_t block, BlockReader& reader)>;
+    using Use = FunctionRef<void(std::size_t block, BlockReader& reader)>;
     void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
                   const Use& use) const;
 
@@ -80,4 +79,4 @@ class Blocks {
 
 std::size_t read_lanes(ByteReader& reader);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <string>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Index of the best symbol among those allowed, where better(a, b) says that a precedes b; ties go to the lowest.
@@ -62,11 +62,11 @@ void Histogram::add(const Histogram& other) {
 }
 
 FrequencyTable make_table(const Histogram& histogram) {
-    const std::vector<std::uint64_t>& counts = histogram.counts();
+    const Vector<std::uint64_t>& counts = histogram.counts();
     const std::size_t size = counts.size();
     if (size == 0) return {0, {static_cast<std::uint16_t>(table_total)}};
     const std::uint64_t total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-    std::vector<std::uint64_t> scaled(size);
+    Vector<std::uint64_t> scaled(size);
     std::uint64_t sum = 0;
     for (std::size_t j = 0; j < size; ++j) {
         if (counts[j] > 0) scaled[j] = std::max<std::uint64_t>(1, counts[j] * table_total / total);
@@ -122,4 +122,4 @@ FrequencyTable read_table(ByteReader& reader, SymbolRange range) {
     return table;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

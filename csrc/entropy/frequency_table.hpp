@@ -3,18 +3,18 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "kernels/rans/rans.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 using rans::table_total;
 
 struct FrequencyTable {
     std::int32_t first = 0;
-    std::vector<std::uint16_t> frequencies;
+    Vector<std::uint16_t> frequencies;
 
     [[nodiscard]] std::int64_t last() const { return first + static_cast<std::int64_t>(frequencies.size()) - 1; }
 };
@@ -35,11 +35,11 @@ class Histogram {
     void add(const Histogram& other);
 
     [[nodiscard]] std::int32_t first() const { return first_; }
-    [[nodiscard]] const std::vector<std::uint64_t>& counts() const { return counts_; }
+    [[nodiscard]] const Vector<std::uint64_t>& counts() const { return counts_; }
 
   private:
     std::int32_t first_ = 0;
-    std::vector<std::uint64_t> counts_;
+    Vector<std::uint64_t> counts_;
 };
 
 // The encoder's rule: counts scaled to table_total, every symbol that occurs at least 1. Without symbols: the shortest.
@@ -51,4 +51,4 @@ std::uint64_t code_length(const FrequencyTable& table, const Histogram& histogra
 void write_table(ByteWriter& writer, const FrequencyTable& table);
 FrequencyTable read_table(ByteReader& reader, SymbolRange range);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

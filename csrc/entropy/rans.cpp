@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using rans::lowest_state;
@@ -60,11 +60,11 @@ EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
     }
 }
 
-std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                                       std::size_t lanes) {
+Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
+                                  std::size_t lanes) {
     std::array<std::uint32_t, most_lanes> states;
     states.fill(lowest_state);
-    std::vector<std::uint16_t> words;
+    Vector<std::uint16_t> words;
     std::size_t end = symbols.size();
     for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
         const std::size_t begin = end - run->length;
@@ -116,4 +116,4 @@ void BlockReader::expect_end() const {
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

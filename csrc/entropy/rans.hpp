@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "entropy/frequency_table.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 using rans::most_lanes;
 
@@ -27,10 +27,10 @@ class DecodingTables {
     }
 
   private:
-    std::vector<std::uint32_t> slots_;
-    std::vector<std::int32_t> symbols_;  // empty if the slots hold them
+    Vector<std::uint32_t> slots_;
+    Vector<std::int32_t> symbols_;  // empty if the slots hold them
     std::int32_t least_ = 0;
-    std::vector<RansAlphabet> alphabets_;
+    Vector<RansAlphabet> alphabets_;
 };
 
 // A table laid out for encoding.
@@ -41,7 +41,7 @@ struct EncodingTable {
         std::uint32_t start, frequency;
     };
     std::int32_t first;
-    std::vector<Interval> intervals;
+    Vector<Interval> intervals;
 };
 
 // `length` symbols whose tables are tables[contexts[i]], or all the first one if there are no contexts. A block is a
@@ -52,8 +52,8 @@ struct EncodingRun {
     std::size_t length;
 };
 
-std::vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                                       std::size_t lanes);
+Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
+                                  std::size_t lanes);
 
 // Decodes a block piece by piece. Everything throws malformed, without a field: the caller knows it.
 class BlockReader {
@@ -70,4 +70,4 @@ class BlockReader {
     RansState state_{};
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

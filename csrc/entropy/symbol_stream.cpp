@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Whether the lengths are positive and add up to `count`; their sum may exceed 64 bits.
@@ -32,7 +32,7 @@ void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::i
                     "segments must be at most 4096 positive lengths that add up to the number of symbols");
     }
     ByteWriter coded_tables;
-    std::vector<EncodingTable> tables;
+    Vector<EncodingTable> tables;
     std::size_t begin = 0;
     std::uint64_t code = 0;
     for (const std::size_t length : segments) {
@@ -44,7 +44,7 @@ void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::i
         code += code_length(table, histogram);
         begin += length;
     }
-    std::vector<EncodingRun> runs;
+    Vector<EncodingRun> runs;
     for (std::size_t s = 0; s < segments.size(); ++s) runs.push_back({&tables[s], nullptr, segments[s]});
 
     if (lanes == 0) lanes = lanes_for(symbols.size(), code);
@@ -55,8 +55,8 @@ void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::i
     write_blocks(head, payload, symbols, runs, lanes);
 }
 
-std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
-                                         std::size_t lanes) {
+Vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
+                                    std::size_t lanes) {
     ByteWriter stream, payload;
     write_symbols(stream, payload, symbols, segments, lanes);
     stream.append(payload.bytes());
@@ -87,7 +87,7 @@ template <typename Take>
 void SymbolStream::for_each_piece(const Source& source, std::size_t begin, std::size_t end, std::size_t threads,
                                   const Take& take) const {
     const DecodingTables tables(tables_);
-    std::vector<DecodingRun> runs;
+    Vector<DecodingRun> runs;
     for (std::size_t s = 0; s < segments_.size(); ++s) runs.push_back({tables.view(s), segments_[s]});
     blocks_.for_each(source, blocks_between(begin, end, block_symbols), threads,
                      [&](std::size_t b, BlockReader& block) {
@@ -121,4 +121,4 @@ void SymbolStream::decode(const Source& source, std::span<std::int32_t> out, std
                    });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "entropy/blocks.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr std::size_t most_segments = 4096;
 
@@ -18,8 +17,8 @@ inline constexpr std::size_t most_segments = 4096;
 void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
                    std::span<const std::size_t> segments, std::size_t lanes);
 // The same in one piece.
-std::vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
-                                         std::size_t lanes);
+Vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
+                                    std::size_t lanes);
 
 // A stream whose head has been read and checked; its blocks stay where they are.
 class SymbolStream {
@@ -35,7 +34,7 @@ class SymbolStream {
     void place_in(ByteReader& reader) { blocks_.place_in(reader); }
 
     // What takes the symbols from `begin` on; called for piece after piece, from several threads at once.
-    using Sink = std::function<void(std::size_t begin, std::span<const std::int32_t> symbols)>;
+    using Sink = FunctionRef<void(std::size_t begin, std::span<const std::int32_t> symbols)>;
     // Decodes all blocks with symbols in [begin, end).
     void decode(const Source& source, std::size_t begin, std::size_t end, std::size_t threads, const Sink& sink) const;
 
@@ -44,8 +43,8 @@ class SymbolStream {
 
     // All symbols of a stream within `reader`'s bytes, in a type that holds them.
     template <typename Symbol>
-    [[nodiscard]] std::vector<Symbol> decode_in(const ByteReader& reader, std::size_t threads) const {
-        std::vector<Symbol> out(count_);
+    [[nodiscard]] Vector<Symbol> decode_in(const ByteReader& reader, std::size_t threads) const {
+        Vector<Symbol> out(count_);
         const MemorySource source(reader.bytes(), reader.first_offset());
         decode(source, 0, count_, threads, [&](std::size_t begin, std::span<const std::int32_t> symbols) {
             for (std::size_t i = 0; i < symbols.size(); ++i) out[begin + i] = static_cast<Symbol>(symbols[i]);
@@ -59,9 +58,9 @@ class SymbolStream {
                         const Take& take) const;
 
     std::size_t count_ = 0, table_bytes_ = 0;
-    std::vector<std::size_t> segments_;  // their lengths
-    std::vector<FrequencyTable> tables_;
+    Vector<std::size_t> segments_;  // their lengths
+    Vector<FrequencyTable> tables_;
     Blocks blocks_;
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -1,6 +1,6 @@
 #include "format/head.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 std::uint64_t read_head_bytes(ByteReader& reader, std::uint64_t section_bytes) {
     const std::uint64_t bytes = reader.varint("head's size");
@@ -17,7 +17,7 @@ Bytes checked_bytes(SectionKind kind, Bytes section) {
     return section.first(static_cast<std::size_t>(reader.offset() + bytes));
 }
 
-std::vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
+Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
     ByteWriter section;
     section.varint(head.size());
     section.append(head.bytes());
@@ -25,4 +25,4 @@ std::vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
     return std::move(section.bytes());
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

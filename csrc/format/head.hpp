@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "format/layout.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 constexpr bool has_head(SectionKind kind) { return kind == SectionKind::residual || kind == SectionKind::lossless; }
 
@@ -17,6 +17,6 @@ std::uint64_t read_head_bytes(ByteReader& reader, std::uint64_t section_bytes);
 // Those of a section's bytes that the index's checksum covers: all of them, or its head and the head's size.
 Bytes checked_bytes(SectionKind kind, Bytes section);
 
-std::vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload);
+Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 struct Header {
@@ -15,6 +15,11 @@ struct Header {
     std::uint64_t file_bytes;
     std::uint32_t index_bytes, index_crc;
 };
+
+struct NameHash {
+    std::size_t operator()(const String& name) const { return std::hash<std::string_view>()(name); }
+};
+using Names = std::unordered_set<String, NameHash, std::equal_to<>, Allocator<String>>;
 
 [[noreturn]] void fail_header(const char* field, const std::string& problem) {
     throw Error(ErrorCode::malformed, std::string("header: ") + field + ": " + problem);
@@ -45,11 +50,11 @@ Header read_header(Bytes start_of_file) {
 
 void read_metadata(ByteReader& reader, Index& index) {
     const std::uint64_t count = reader.varint("metadata count", 0, most_metadata);
-    std::unordered_set<std::string> keys;
+    Names keys;
     for (std::uint64_t i = 0; i < count; ++i) {
-        std::string key = reader.string("metadata key");
+        String key = reader.string("metadata key");
         if (!keys.insert(key).second) reader.fail("metadata key", "occurs twice");
-        std::string value = reader.string("metadata value");
+        String value = reader.string("metadata value");
         index.metadata.emplace_back(std::move(key), std::move(value));
     }
 }
@@ -119,7 +124,7 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
         if (target >= index.tensors.size() || index.tensors[target].codec == Codec::alias) {
             reader.fail("alias target", "is no earlier tensor with data of its own");
         }
-        std::string name = std::move(tensor.name);
+        String name = std::move(tensor.name);
         tensor = index.tensors[target];
         tensor.name = std::move(name);
         tensor.codec = Codec::alias;
@@ -159,14 +164,14 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
 
 void read_tensors(ByteReader& reader, Index& index) {
     const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
-    std::unordered_set<std::string> names;
-    std::vector<std::uint64_t> used(index.sections.size());
+    Names names;
+    Vector<std::uint64_t> used(index.sections.size());
     std::uint64_t decoded = 0, name_bytes = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
         Tensor tensor = read_tensor(reader, index);
         name_bytes += tensor.name.size();
         if (name_bytes > most_name_bytes) reader.fail("tensor name", "the names have together more than 2^26 bytes");
-        if (!names.insert(tensor.name).second) reader.fail("tensor name", "'" + tensor.name + "' occurs twice");
+        if (!names.insert(tensor.name).second) reader.fail("tensor name", tensor.quoted_name() + " occurs twice");
         if (tensor.codec != Codec::alias) {
             index.sections[tensor.section].tensors.push_back(static_cast<std::size_t>(i));
             tensor.first = used[tensor.section];
@@ -209,6 +214,13 @@ std::uint64_t check_padding(const Source& file, const Index& index, std::uint64_
 
 std::uint64_t read_file_bytes(Bytes header) { return read_header(header).file_bytes; }
 
+std::string Tensor::quoted_name() const {
+    std::string text(1, '\'');
+    text += name;
+    text += '\'';
+    return text;
+}
+
 Index read_index(const Source& file) {
     const LoadedBytes start(file, 0, std::min(file.size(), first_request));
     const Header header = read_header(start.bytes());
@@ -239,4 +251,4 @@ Index read_index(const Source& file) {
     return index;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

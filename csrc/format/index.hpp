@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "core/dtype.hpp"
 #include "core/source.hpp"
 #include "format/layout.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 struct Section {
     SectionKind kind;
@@ -20,16 +20,16 @@ struct Section {
     std::uint64_t offset, size;  // in this file; offset is meaningless for an external section
     std::uint32_t crc;
     std::array<std::uint8_t, sha256_bytes> hash;  // of an external section
-    std::vector<std::size_t> tensors;             // those that name this section, in the table's order
+    Vector<std::size_t> tensors;                  // those that name this section, in the table's order
 
     [[nodiscard]] std::uint64_t end() const { return offset + size; }
 };
 
 struct Tensor {
-    std::string name;
+    String name;
     Codec codec;
     DType dtype;
-    std::vector<std::size_t> shape;
+    Vector<std::size_t> shape;
     std::size_t section;  // or, for an alias, the tensor it shares its data with
     std::uint64_t digest;
     std::uint64_t digest_offset = 0;  // in the file, for messages
@@ -41,14 +41,16 @@ struct Tensor {
         return product;
     }
     [[nodiscard]] std::size_t bytes() const { return count() * info(dtype).size; }
+    // For messages.
+    [[nodiscard]] std::string quoted_name() const;
 };
 
 struct Index {
     std::uint16_t version;
     std::uint64_t file_bytes, container_bytes;  // container: header, index and padding
-    std::vector<std::pair<std::string, std::string>> metadata;
-    std::vector<Section> sections;
-    std::vector<Tensor> tensors;  // aliases carry their target's dtype, shape and digest
+    Vector<std::pair<String, String>> metadata;
+    Vector<Section> sections;
+    Vector<Tensor> tensors;  // aliases carry their target's dtype, shape and digest
 };
 
 // Of a file's or section's first bytes: enough for what they begin with in most, so that one request does.
@@ -60,4 +62,4 @@ std::uint64_t read_file_bytes(Bytes header);
 // Parses and checks header, index and padding of a file.
 Index read_index(const Source& file);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

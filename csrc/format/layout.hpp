@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr std::array<std::uint8_t, 8> magic = {0x89, 'V', 'A', 'E', 'C', '\r', '\n', 0x1a};
 inline constexpr std::uint16_t format_version = 1;
@@ -40,4 +40,4 @@ constexpr std::uint64_t section_begin(SectionKind kind, std::uint64_t end) {
     return (end + section_alignment - 1) / section_alignment * section_alignment;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

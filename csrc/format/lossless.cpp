@@ -7,7 +7,7 @@
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr SymbolRange byte_range{0, 255};
@@ -44,8 +44,8 @@ void restore_items(const PlanesShape& shape, std::uint8_t* data, std::size_t thr
     });
 }
 
-std::vector<std::int32_t> plane_symbols(const PlanesSource& tensor, std::size_t plane) {
-    std::vector<std::int32_t> symbols(tensor.shape.items());
+Vector<std::int32_t> plane_symbols(const PlanesSource& tensor, std::size_t plane) {
+    Vector<std::int32_t> symbols(tensor.shape.items());
     with_word(tensor.shape.item_bytes(), [&]<typename Word>(Word) {
         const int turn = is_rotated(tensor.shape) ? 1 : 0;
         for (std::size_t i = 0; i < symbols.size(); ++i) {
@@ -95,7 +95,7 @@ Plane read_plane(ByteReader& reader, const PlanesShape& shape) {
 }
 
 void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tensor, std::size_t plane) {
-    const std::vector<std::int32_t> symbols = plane_symbols(tensor, plane);
+    const Vector<std::int32_t> symbols = plane_symbols(tensor, plane);
     const std::size_t all[] = {symbols.size()};
     ByteWriter stream, blocks;
     write_symbols(stream, blocks, symbols, all, 0);
@@ -106,7 +106,7 @@ void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tens
         behind.append(blocks.bytes());
         return;
     }
-    const std::vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
+    const Vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
     head.fixed(static_cast<std::uint8_t>(PlaneForm::stored));
     for (const std::size_t b : blocks_between(0, is_small(tensor.shape) ? 0 : bytes.size(), block_symbols)) {
         head.fixed(kernels().crc32c(bytes.data() + b * block_symbols, stored_size(b, bytes.size())));
@@ -116,9 +116,8 @@ void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tens
 
 }  // namespace
 
-std::vector<std::vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end,
-                                              std::span<const PlanesShape> shapes) {
-    std::vector<std::vector<Plane>> tensors;
+Vector<Vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes) {
+    Vector<Vector<Plane>> tensors;
     for (const PlanesShape& shape : shapes) {
         tensors.emplace_back();
         for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) {
@@ -162,7 +161,7 @@ void decode_planes(const Source& source, std::span<const Plane> planes, std::siz
     }
 }
 
-std::vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
+Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
     ByteWriter head, payload;
     for (const PlanesSource& tensor : tensors) {
         for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
@@ -172,4 +171,4 @@ std::vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors)
     return join_head(head, payload);
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

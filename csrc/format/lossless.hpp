@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <span>
 #include <variant>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "core/dtype.hpp"
 #include "entropy/symbol_stream.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // The bytes of one significance of all items of a tensor: as they are in blocks, or coded.
 using Plane = std::variant<CheckedBlocks, SymbolStream>;
@@ -27,8 +27,7 @@ struct PlanesShape {
 
 // The planes of each tensor, the least significant first; none of an empty one. Reads the head of a section that ends
 // at `section_end`.
-std::vector<std::vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end,
-                                              std::span<const PlanesShape> shapes);
+Vector<Vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes);
 
 // The elements of one tensor from `first` on, as many as `part` has, in host byte order. Throws malformed, without
 // saying where, for a bool that is neither 0 nor 1.
@@ -40,6 +39,6 @@ struct PlanesSource {
     PlanesShape shape;
     const std::uint8_t* data;
 };
-std::vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors);
+Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

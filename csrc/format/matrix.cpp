@@ -6,7 +6,7 @@
 #include "format/residual.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Calls piece(row, column, length, at) for the parts of the elements [begin, end) that lie in one row; `at` counts from
@@ -22,7 +22,7 @@ void for_each_row(const MatrixShape& shape, std::size_t begin, std::size_t end, 
 }
 
 // The least and the greatest of an axis' values.
-std::pair<std::int32_t, std::int32_t> bounds(const std::vector<std::int16_t>& axis) {
+std::pair<std::int32_t, std::int32_t> bounds(const Vector<std::int16_t>& axis) {
     if (axis.empty()) return {0, 0};
     const auto [least, greatest] = std::minmax_element(axis.begin(), axis.end());
     return {*least, *greatest};
@@ -71,7 +71,7 @@ void ResidualMatrix::make_scales() {
 }
 
 void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
-    const std::vector<std::int16_t>&row_axis = axes[row_exponents], &column_axis = axes[column_exponents];
+    const Vector<std::int16_t>&row_axis = axes[row_exponents], &column_axis = axes[column_exponents];
     const Scales table{scales.data(), scales.size()};
     for_each_row(shape, begin, begin + symbols.size(),
                  [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
@@ -95,4 +95,4 @@ void ResidualMatrix::from_codebook(std::span<const std::int32_t> symbols, std::i
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

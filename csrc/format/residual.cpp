@@ -9,7 +9,7 @@
 #include "entropy/symbol_stream.hpp"
 #include "format/head.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr std::uint8_t codebook_flag = 1 << axis_count;
@@ -116,10 +116,10 @@ std::uint64_t segment_length(const Histogram& histogram) {
 }
 
 // Where to change tables: neighbouring arrays share one if that is not larger, or if there are too many.
-std::vector<std::size_t> axes_segments(std::span<const std::vector<std::int16_t>* const> arrays) {
-    std::vector<std::size_t> segments;
+Vector<std::size_t> axes_segments(std::span<const Vector<std::int16_t>* const> arrays) {
+    Vector<std::size_t> segments;
     Histogram last;
-    for (const std::vector<std::int16_t>* array : arrays) {
+    for (const Vector<std::int16_t>* array : arrays) {
         Histogram next, both = last;
         for (const std::int16_t value : *array) next.add(value);
         both.add(next);
@@ -136,11 +136,11 @@ std::vector<std::size_t> axes_segments(std::span<const std::vector<std::int16_t>
     return segments;
 }
 
-std::vector<std::uint8_t> encode_axes(std::span<const ResidualMatrix> matrices) {
-    std::vector<const std::vector<std::int16_t>*> arrays;
-    std::vector<std::int32_t> values;
+Vector<std::uint8_t> encode_axes(std::span<const ResidualMatrix> matrices) {
+    Vector<const Vector<std::int16_t>*> arrays;
+    Vector<std::int32_t> values;
     for (const ResidualMatrix& matrix : matrices) {
-        for (const std::vector<std::int16_t>& axis : matrix.axes) {
+        for (const Vector<std::int16_t>& axis : matrix.axes) {
             if (axis.empty()) continue;
             arrays.push_back(&axis);
             values.insert(values.end(), axis.begin(), axis.end());
@@ -152,8 +152,8 @@ std::vector<std::uint8_t> encode_axes(std::span<const ResidualMatrix> matrices) 
 // Symbols and contexts of a stretch of the section's elements, which may lie in several matrices. A large model's are
 // never all in one piece.
 struct Stretch {
-    std::vector<std::int32_t> symbols;
-    std::vector<std::uint8_t> contexts;
+    Vector<std::int32_t> symbols;
+    Vector<std::uint8_t> contexts;
 };
 
 std::size_t count_of(const Symbols& symbols) {
@@ -186,7 +186,7 @@ Stretch stretch_of(std::span<const ResidualMatrix> matrices, std::span<const Sym
 // Nothing is ever written that the reader refuses.
 void check_readable(Bytes section, std::span<const ResidualMatrix> matrices) {
     try {
-        std::vector<MatrixShape> shapes;
+        Vector<MatrixShape> shapes;
         for (const ResidualMatrix& matrix : matrices) shapes.push_back(matrix.shape);
         ByteReader reader(checked_bytes(SectionKind::residual, section), 0, "residual section");
         read_head_bytes(reader, section.size());
@@ -243,7 +243,7 @@ ResidualSection read_residual(ByteReader reader, std::uint64_t section_end, std:
                               std::uint64_t most_symbols, std::size_t threads) {
     ResidualSection section;
     section.base = read_base(reader);
-    std::vector<MatrixHead> heads;
+    Vector<MatrixHead> heads;
     for (const MatrixShape& shape : shapes) heads.push_back(read_matrix(reader, shape));
     read_axes(reader, heads, most_symbols, threads);
     std::size_t count = 0;
@@ -265,8 +265,8 @@ ResidualSection read_residual(ByteReader reader, std::uint64_t section_end, std:
     return section;
 }
 
-std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                          std::span<const Symbols> symbols, std::size_t tables) {
+Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
+                                     std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
     ByteWriter head, payload;
     head.varint(base ? *base + 1 : 0);
@@ -275,7 +275,7 @@ std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::
 
     std::size_t count = 0;
     for (const Symbols& own : symbols) count += count_of(own);
-    std::vector<Histogram> histograms(1);
+    Vector<Histogram> histograms(1);
     for (std::size_t begin = 0; begin < count; begin += block_symbols) {
         const Stretch stretch = stretch_of(matrices, symbols, tables, begin, std::min(count, begin + block_symbols));
         for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
@@ -284,7 +284,7 @@ std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::
             histograms[context].add(stretch.symbols[i]);
         }
     }
-    std::vector<EncodingTable> coding;
+    Vector<EncodingTable> coding;
     std::uint64_t code = 0;
     head.varint(histograms.size());
     for (const Histogram& histogram : histograms) {
@@ -300,9 +300,9 @@ std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::
         const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
         return encode_block(stretch.symbols, {&run, 1}, lanes);
     });
-    std::vector<std::uint8_t> section = join_head(head, payload);
+    Vector<std::uint8_t> section = join_head(head, payload);
     check_readable(section, matrices);
     return section;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -6,18 +6,18 @@
 #include <optional>
 #include <span>
 #include <variant>
-#include <vector>
 
 #include "core/bytes.hpp"
+#include "core/containers.hpp"
 #include "entropy/blocks.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 inline constexpr std::size_t most_tables = 256;
 
 struct Codebook {
     std::int32_t first = 0;
-    std::vector<float> values;  // of symbol `first`, `first + 1`, ...
+    Vector<float> values;  // of symbol `first`, `first + 1`, ...
 };
 
 // The arrays along a matrix's rows and columns, in the order of their flags.
@@ -39,12 +39,12 @@ struct ResidualMatrix {
     MatrixShape shape{};
     float step = 1;
     std::size_t level = 0;
-    std::array<std::vector<std::int16_t>, axis_count> axes;  // empty: zeros
+    std::array<Vector<std::int16_t>, axis_count> axes;  // empty: zeros
     std::optional<Codebook> codebook;
 
     // Of the reader's side: made from step and exponents.
     std::int32_t least_exponent = 0;
-    std::vector<float> scales;  // from the least exponent of an element to the greatest
+    Vector<float> scales;  // from the least exponent of an element to the greatest
 
     // Throws malformed, without saying where, if a scale is no normal number.
     void make_scales();
@@ -61,8 +61,8 @@ struct ResidualMatrix {
 
 struct ResidualSection {
     std::optional<std::size_t> base;  // a latents section
-    std::vector<ResidualMatrix> matrices;
-    std::vector<FrequencyTable> tables;
+    Vector<ResidualMatrix> matrices;
+    Vector<FrequencyTable> tables;
     Blocks blocks;
 };
 
@@ -80,7 +80,7 @@ using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::
 
 // `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
 // least 1.
-std::vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                          std::span<const Symbols> symbols, std::size_t tables = most_tables);
+Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
+                                     std::span<const Symbols> symbols, std::size_t tables = most_tables);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

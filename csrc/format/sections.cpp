@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr SymbolRange int8_range{-128, 127};
@@ -21,23 +21,23 @@ Value read_value(ByteReader& reader, const char* field) {
 }
 
 template <typename Value>
-std::vector<Value> read_values(ByteReader& reader, std::size_t count, const char* field) {
+Vector<Value> read_values(ByteReader& reader, std::size_t count, const char* field) {
     if (reader.remaining() / sizeof(Value) < count) {
         reader.take(std::uint64_t{count} * sizeof(Value), field);  // fails, naming the offset
     }
-    std::vector<Value> values(count);
+    Vector<Value> values(count);
     for (Value& value : values) value = read_value<Value>(reader, field);
     return values;
 }
 
 template <typename Value>
-std::vector<Value> read_parameter(ByteReader& reader, std::size_t out, const char* field, bool optional) {
+Vector<Value> read_parameter(ByteReader& reader, std::size_t out, const char* field, bool optional) {
     const auto form = static_cast<ParameterForm>(reader.fixed<std::uint8_t>(field));
     switch (form) {
         case ParameterForm::absent:
             if (!optional) reader.fail(field, "must not be absent");
-            return std::vector<Value>(out);
-        case ParameterForm::one: return std::vector<Value>(out, read_value<Value>(reader, field));
+            return Vector<Value>(out);
+        case ParameterForm::one: return Vector<Value>(out, read_value<Value>(reader, field));
         case ParameterForm::each: return read_values<Value>(reader, out, field);
     }
     reader.fail(field, "has an unknown form");
@@ -45,8 +45,8 @@ std::vector<Value> read_parameter(ByteReader& reader, std::size_t out, const cha
 
 // Weights arrive input by input; the decoder wants them output by output.
 template <typename Value>
-std::vector<Value> transposed(const std::vector<Value>& values, std::size_t rows, std::size_t columns) {
-    std::vector<Value> result(values.size());
+Vector<Value> transposed(const Vector<Value>& values, std::size_t rows, std::size_t columns) {
+    Vector<Value> result(values.size());
     for (std::size_t r = 0; r < rows; ++r) {
         for (std::size_t c = 0; c < columns; ++c) result[c * rows + r] = values[r * columns + c];
     }
@@ -72,7 +72,7 @@ Layer read_layer_shape(ByteReader& reader, std::size_t previous) {
 DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols,
                                                     std::size_t threads) {
     const std::uint64_t count = reader.varint("layer count", 1, most_layers);
-    std::vector<IntegerLayer> layers;
+    Vector<IntegerLayer> layers;
     std::size_t table_bytes = 0;
     for (std::uint64_t l = 0; l < count; ++l) {
         auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out);
@@ -105,7 +105,7 @@ DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint
 
 Float32Decoder read_float32_decoder(ByteReader reader) {
     const std::uint64_t count = reader.varint("layer count", 1, most_layers);
-    std::vector<Float32Layer> layers;
+    Vector<Float32Layer> layers;
     for (std::uint64_t l = 0; l < count; ++l) {
         auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out);
         layer.bias = read_values<float>(reader, layer.out, "bias");
@@ -138,10 +138,10 @@ Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, s
     return {transposed(by_latent, header.latent, header.chunks), stream.table_bytes()};
 }
 
-std::vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header) {
-    std::vector<float> values = read_values<float>(reader, header.chunks * header.latent, "latents");
+Vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header) {
+    Vector<float> values = read_values<float>(reader, header.chunks * header.latent, "latents");
     reader.expect_end("end");
     return values;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

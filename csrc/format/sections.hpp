@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "entropy/symbol_stream.hpp"
 #include "format/layout.hpp"
 #include "kernels/decoder/decoder.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 template <typename Decoder>
 struct DecoderSection {
@@ -27,11 +27,11 @@ struct LatentsHeader {
 LatentsHeader read_latents_header(ByteReader& reader);
 
 struct Int8Latents {
-    std::vector<std::int8_t> values;  // [chunks, latent]
+    Vector<std::int8_t> values;  // [chunks, latent]
     std::size_t table_bytes;
 };
 Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
                               std::size_t threads);
-std::vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header);
+Vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -8,14 +8,14 @@
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 void write_value(ByteWriter& writer, float value) { writer.fixed(std::bit_cast<std::uint32_t>(value)); }
 void write_value(ByteWriter& writer, std::integral auto value) { writer.fixed(value); }
 
 template <typename Value>
-void write_parameter(ByteWriter& writer, const std::vector<Value>& values, bool may_be_absent) {
+void write_parameter(ByteWriter& writer, const Vector<Value>& values, bool may_be_absent) {
     const auto same = [&](Value wanted) {
         return std::all_of(values.begin(), values.end(), [&](Value value) {
             return std::bit_cast<std::array<std::uint8_t, sizeof(Value)>>(value) ==
@@ -34,9 +34,8 @@ void write_parameter(ByteWriter& writer, const std::vector<Value>& values, bool 
 }
 
 // int8 [rows, columns] as symbols, column by column.
-std::vector<std::int32_t> symbols_by_column(std::span<const std::int8_t> values, std::size_t rows,
-                                            std::size_t columns) {
-    std::vector<std::int32_t> symbols;
+Vector<std::int32_t> symbols_by_column(std::span<const std::int8_t> values, std::size_t rows, std::size_t columns) {
+    Vector<std::int32_t> symbols;
     symbols.reserve(values.size());
     for (std::size_t c = 0; c < columns; ++c) {
         for (std::size_t r = 0; r < rows; ++r) symbols.push_back(values[r * columns + c]);
@@ -67,8 +66,8 @@ std::uint32_t crc_of(Bytes bytes) { return kernels().crc32c(bytes.data(), bytes.
 
 }  // namespace
 
-std::vector<std::uint8_t> encode_integer_decoder(std::span<const IntegerLayer> layers,
-                                                 std::span<const std::vector<std::size_t>> segments) {
+Vector<std::uint8_t> encode_integer_decoder(std::span<const IntegerLayer> layers,
+                                            std::span<const std::span<const std::size_t>> segments) {
     // Checks the layers as the reader's side will.
     static_cast<void>(IntegerDecoder({layers.begin(), layers.end()}));
     if (segments.size() != layers.size()) {
@@ -92,7 +91,7 @@ std::vector<std::uint8_t> encode_integer_decoder(std::span<const IntegerLayer> l
     return std::move(writer.bytes());
 }
 
-std::vector<std::uint8_t> encode_float32_decoder(std::span<const Float32Layer> layers) {
+Vector<std::uint8_t> encode_float32_decoder(std::span<const Float32Layer> layers) {
     static_cast<void>(Float32Decoder({layers.begin(), layers.end()}));
     ByteWriter writer;
     writer.varint(layers.size());
@@ -105,15 +104,15 @@ std::vector<std::uint8_t> encode_float32_decoder(std::span<const Float32Layer> l
     return std::move(writer.bytes());
 }
 
-std::vector<std::uint8_t> encode_int8_latents(const LatentsShape& shape, std::span<const std::int8_t> latents,
-                                              std::span<const std::size_t> segments) {
+Vector<std::uint8_t> encode_int8_latents(const LatentsShape& shape, std::span<const std::int8_t> latents,
+                                         std::span<const std::size_t> segments) {
     ByteWriter writer;
     write_latents_header(writer, shape);
     writer.append(encode_symbols(symbols_by_column(latents, shape.chunks, shape.latent), segments, 0));
     return std::move(writer.bytes());
 }
 
-std::vector<std::uint8_t> encode_float32_latents(const LatentsShape& shape, std::span<const float> latents) {
+Vector<std::uint8_t> encode_float32_latents(const LatentsShape& shape, std::span<const float> latents) {
     ByteWriter writer;
     write_latents_header(writer, shape);
     for (const float value : latents) write_value(writer, value);
@@ -122,8 +121,8 @@ std::vector<std::uint8_t> encode_float32_latents(const LatentsShape& shape, std:
 
 namespace {
 
-std::vector<std::uint8_t> assemble(std::span<const std::pair<std::string, std::string>> metadata,
-                                   std::span<const NewSection> sections, std::span<const Tensor> tensors) {
+Vector<std::uint8_t> assemble(std::span<const std::pair<std::string, std::string>> metadata,
+                              std::span<const NewSection> sections, std::span<const Tensor> tensors) {
     ByteWriter index;
     index.varint(metadata.size());
     for (const auto& [key, value] : metadata) {
@@ -172,8 +171,8 @@ std::vector<std::uint8_t> assemble(std::span<const std::pair<std::string, std::s
 
 }  // namespace
 
-std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, std::string>> metadata,
-                                        std::span<const NewSection> sections, std::span<const Tensor> tensors) {
+Vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, std::string>> metadata,
+                                   std::span<const NewSection> sections, std::span<const Tensor> tensors) {
     try {
         return assemble(metadata, sections, tensors);
     } catch (const Error& error) {
@@ -182,4 +181,4 @@ std::vector<std::uint8_t> write_archive(std::span<const std::pair<std::string, s
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -1,6 +1,6 @@
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 constexpr Kernels scalar_kernels = {
@@ -106,4 +106,4 @@ const Kernels& kernels() {
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

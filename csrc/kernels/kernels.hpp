@@ -13,7 +13,7 @@
 #include "kernels/noise/noise.hpp"
 #include "kernels/rans/rans.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 struct Kernels {
     Crc32c* crc32c;
@@ -34,4 +34,4 @@ struct Kernels {
 // Those of active_isa().
 const Kernels& kernels();
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

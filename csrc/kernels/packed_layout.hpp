@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <vector>
 
-namespace vaecomp {
+#include "core/containers.hpp"
+
+namespace vaecomp::core {
 
 // Packed once a decoder: [out / outputs][in / inputs][outputs][inputs], zero filled.
 struct PackedLayout {
@@ -24,8 +25,8 @@ struct PackedLayout {
     }
 
     template <typename Weight>
-    [[nodiscard]] std::vector<Weight> pack(const std::vector<Weight>& weights, std::size_t out, std::size_t in) const {
-        std::vector<Weight> packed(size(out, in));
+    [[nodiscard]] Vector<Weight> pack(const Vector<Weight>& weights, std::size_t out, std::size_t in) const {
+        Vector<Weight> packed(size(out, in));
         for (std::size_t o = 0; o < out; ++o) {
             const Weight* from = weights.data() + o * in;
             Weight* to = packed.data() + index(o, 0, in);
@@ -37,4 +38,4 @@ struct PackedLayout {
     }
 };
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

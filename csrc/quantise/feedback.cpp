@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "core/parallel.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Rows that go through the columns together, so that each row of `feedback` is read once for all of them.
@@ -68,7 +68,7 @@ class Tile {
 
     const FeedbackProblem& problem_;
     std::size_t first_, rows_;
-    std::vector<float> rest_;  // what is left to quantise: values with the errors of earlier columns passed on
+    Vector<float> rest_;  // what is left to quantise: values with the errors of earlier columns passed on
 };
 
 }  // namespace
@@ -78,4 +78,4 @@ void feedback_quantise(const FeedbackProblem& problem, std::span<std::int32_t> s
                     [&](std::size_t begin, std::size_t end) { Tile(problem, begin, end - begin).quantise(symbols); });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

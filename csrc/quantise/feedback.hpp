@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // What a symbol costs: bits[t * symbols + q - first] for symbol q under table t. Tables of an element as in the
 // archive: min(tables - 1, row_levels[i] + column_levels[j]).
@@ -33,4 +33,4 @@ struct FeedbackProblem {
 // taken.
 void feedback_quantise(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

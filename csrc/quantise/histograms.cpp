@@ -1,6 +1,6 @@
 #include "quantise/histograms.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 void symbol_histograms(const HistogramShape& shape, std::span<const std::int32_t> symbols,
                        std::span<const std::uint8_t> groups, std::span<std::uint32_t> counts) {
@@ -13,4 +13,4 @@ void symbol_histograms(const HistogramShape& shape, std::span<const std::int32_t
     }
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // counts[i][group][symbol - first] of every row i (or, with by_column, of every column) of symbols [rows, columns];
 // `groups` are those of the other axis, each below group_count. All symbols lie in [first, first + symbol_count).
@@ -20,4 +20,4 @@ struct HistogramShape {
 void symbol_histograms(const HistogramShape& shape, std::span<const std::int32_t> symbols,
                        std::span<const std::uint8_t> groups, std::span<std::uint32_t> counts);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -10,41 +10,41 @@
 #include "kernels/kernels.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using testing::expect_error;
 
 constexpr std::size_t latent = 4, chunk_length = 24, chunks = 5, padding = 7;
 
-std::vector<IntegerLayer> layers() {
+Vector<IntegerLayer> layers() {
     IntegerLayer hidden{latent,
                         6,
                         testing::random_integers<std::int8_t>(24, -30, 30, 1),
-                        std::vector<std::int32_t>(6, 9),
-                        std::vector<std::int32_t>(6, 1 << 20),
-                        std::vector<std::uint8_t>(6, 22),
+                        Vector<std::int32_t>(6, 9),
+                        Vector<std::int32_t>(6, 1 << 20),
+                        Vector<std::uint8_t>(6, 22),
                         {}};
     IntegerLayer last{6,
                       chunk_length,
                       testing::random_integers<std::int8_t>(144, -30, 30, 2),
-                      std::vector<std::int32_t>(chunk_length),
+                      Vector<std::int32_t>(chunk_length),
                       {},
                       {},
-                      std::vector<float>(chunk_length, 0.25f)};
+                      Vector<float>(chunk_length, 0.25f)};
     return {hidden, last};
 }
 
 // A file with two latent tensors (float32 and float16), a raw one, an empty one, three residual ones of which one has a
 // base, a lossless one and an alias.
 struct Sample {
-    std::vector<std::uint8_t> file;
-    std::vector<float> values;
-    std::vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
-    std::vector<float> quantised, from_codebook, sum, planes;
+    Vector<std::uint8_t> file;
+    Vector<float> values;
+    Vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
+    Vector<float> quantised, from_codebook, sum, planes;
 };
 
-std::vector<ResidualMatrix> matrices() {
+Vector<ResidualMatrix> matrices() {
     ResidualMatrix scaled, coded;
     scaled.shape = {4, 5};
     scaled.step = 0.375f;
@@ -55,8 +55,8 @@ std::vector<ResidualMatrix> matrices() {
     return {scaled, coded};
 }
 
-std::vector<float> values_of(ResidualMatrix matrix, const std::vector<std::int32_t>& symbols) {
-    std::vector<float> values(symbols.size());
+Vector<float> values_of(ResidualMatrix matrix, const Vector<std::int32_t>& symbols) {
+    Vector<float> values(symbols.size());
     matrix.make_scales();
     matrix.values(0, symbols, values.data());
     return values;
@@ -70,59 +70,60 @@ struct Change {
 
 Sample make_sample(std::optional<Change> change = {}) {
     Sample sample;
-    const std::vector<std::int8_t> z = testing::random_integers<std::int8_t>(chunks * latent, -9, 9, 3);
+    const Vector<std::int8_t> z = testing::random_integers<std::int8_t>(chunks * latent, -9, 9, 3);
     sample.values.resize(chunks * chunk_length);
     forward(IntegerDecoder(layers()), z.data(), chunks, sample.values.data(), 1);
     const std::size_t flat = chunks * chunk_length - padding, first = 60;
-    std::vector<std::uint8_t> half((flat - first) * 2);
+    Vector<std::uint8_t> half((flat - first) * 2);
     kernels().from_float32[convertible_index(DType::f16)](sample.values.data() + first, half.data(), flat - first);
 
-    const std::vector<std::vector<std::size_t>> segments = {{24}, {72, 72}};
-    const std::vector<std::size_t> latent_segments = {chunks * latent};
+    const std::size_t first_segments[] = {24}, last_segments[] = {72, 72};
+    const std::span<const std::size_t> segments[] = {first_segments, last_segments};
+    const Vector<std::size_t> latent_segments = {chunks * latent};
     auto decoder = encode_integer_decoder(layers(), segments);
     auto latents = encode_int8_latents({0, chunk_length, chunks, latent, padding}, z, latent_segments);
 
     const auto first_symbols = testing::random_integers<std::int32_t>(20, -3, 3, 4);
     const auto second_symbols = testing::random_integers<std::int32_t>(6, -1, 2, 5);
-    const std::vector<std::int16_t> narrow(first_symbols.begin(), first_symbols.end());
-    const std::vector<std::int16_t> narrow_codes(second_symbols.begin(), second_symbols.end());
-    const std::vector<Symbols> symbols = {narrow, narrow_codes};
+    const Vector<std::int16_t> narrow(first_symbols.begin(), first_symbols.end());
+    const Vector<std::int16_t> narrow_codes(second_symbols.begin(), second_symbols.end());
+    const Vector<Symbols> symbols = {narrow, narrow_codes};
     sample.quantised = values_of(matrices()[0], first_symbols);
     sample.from_codebook = values_of(matrices()[1], second_symbols);
     auto residual = encode_residual(std::nullopt, matrices(), symbols);
 
-    const std::vector<std::int8_t> base_z = testing::random_integers<std::int8_t>(latent, -9, 9, 6);
-    const std::vector<std::size_t> base_segments = {latent};
+    const Vector<std::int8_t> base_z = testing::random_integers<std::int8_t>(latent, -9, 9, 6);
+    const Vector<std::size_t> base_segments = {latent};
     auto base = encode_int8_latents({0, chunk_length, 1, latent, 4}, base_z, base_segments);
     ResidualMatrix added;
     added.shape = {4, 5};
     auto added_section = encode_residual(4, {&added, 1}, {symbols.data(), 1});
-    std::vector<float> base_values(chunk_length);
+    Vector<float> base_values(chunk_length);
     forward(IntegerDecoder(layers()), base_z.data(), 1, base_values.data(), 1);
     sample.sum = values_of(added, first_symbols);
     for (std::size_t i = 0; i < sample.sum.size(); ++i) sample.sum[i] += base_values[i];
 
     sample.planes = {0.5f, -0.5f, 0.75f, -1.25f, 1.5f, 0.5f, 0.5f};
-    const std::vector<float> many(600, 0.5f);
+    const Vector<float> many(600, 0.5f);
     const PlanesSource sources[] = {
         {{sample.planes.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(sample.planes.data())},
         {{many.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(many.data())}};
     auto lossless = encode_lossless(sources);
     if (change) {
-        std::vector<std::uint8_t>* const changeable[] = {&decoder, &latents,       nullptr,  &residual,
-                                                         &base,    &added_section, &lossless};
-        std::vector<std::uint8_t>& section = *changeable[change->section];
+        Vector<std::uint8_t>* const changeable[] = {&decoder, &latents,       nullptr,  &residual,
+                                                    &base,    &added_section, &lossless};
+        Vector<std::uint8_t>& section = *changeable[change->section];
         if (change->at >= section.size()) return {};
         section[change->at] ^= change->mask;
     }
-    const std::vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
-                                              {SectionKind::latents, latents},
-                                              {SectionKind::raw, sample.raw},
-                                              {SectionKind::residual, residual},
-                                              {SectionKind::latents, base},
-                                              {SectionKind::residual, added_section},
-                                              {SectionKind::lossless, lossless}};
-    const std::vector<Tensor> tensors = {
+    const Vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
+                                         {SectionKind::latents, latents},
+                                         {SectionKind::raw, sample.raw},
+                                         {SectionKind::residual, residual},
+                                         {SectionKind::latents, base},
+                                         {SectionKind::residual, added_section},
+                                         {SectionKind::lossless, lossless}};
+    const Vector<Tensor> tensors = {
         {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest({sample.values.data(), first, DType::f32}, 1)},
         {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest({half.data(), flat - first, DType::f16}, 1)},
         {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest({sample.raw.data(), 4, DType::i16}, 1)},
@@ -144,7 +145,7 @@ Sample make_sample(std::optional<Change> change = {}) {
         {"planes.many", Codec::lossless, DType::f32, {600}, 6, tensor_digest({many.data(), 600, DType::f32}, 1)},
         {"tied", Codec::alias, DType::f32, {}, 0, 0},
     };
-    const std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
+    const Vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
     sample.file = write_archive(metadata, sections, tensors);
     return sample;
 }
@@ -162,17 +163,16 @@ TEST(Archive, DecodesWhatWasWritten) {
             const MemorySource source(sample.file);
             const Archive archive(source);
             ASSERT_EQ(archive.index().tensors.size(), 10u);
-            EXPECT_EQ(archive.index().tensors[9].shape, (std::vector<std::size_t>{6, 10}));
-            std::vector<float> a(60);
-            std::vector<std::uint8_t> raw(8);
-            const std::vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())},
-                                                           {2, raw.data()}};
+            EXPECT_EQ(archive.index().tensors[9].shape, (Vector<std::size_t>{6, 10}));
+            Vector<float> a(60);
+            Vector<std::uint8_t> raw(8);
+            const Vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())}, {2, raw.data()}};
             archive.decode(destinations, {.verify = true, .threads = threads});
             EXPECT_EQ(std::memcmp(a.data(), sample.values.data(), 240), 0);
             EXPECT_EQ(raw, sample.raw);
-            std::vector<float> sum(20), planes(7);
-            const std::vector<Destination> others = {{6, reinterpret_cast<std::uint8_t*>(sum.data())},
-                                                     {7, reinterpret_cast<std::uint8_t*>(planes.data())}};
+            Vector<float> sum(20), planes(7);
+            const Vector<Destination> others = {{6, reinterpret_cast<std::uint8_t*>(sum.data())},
+                                                {7, reinterpret_cast<std::uint8_t*>(planes.data())}};
             archive.decode(others, {.verify = true, .threads = threads});
             EXPECT_EQ(sum, sample.sum);
             EXPECT_EQ(planes, sample.planes);
@@ -200,7 +200,7 @@ TEST(Archive, RefusesEveryPrefix) {
 }
 
 TEST(Archive, RefusesEveryFlippedBit) {
-    std::vector<std::uint8_t> file = make_sample().file;
+    Vector<std::uint8_t> file = make_sample().file;
     for (std::size_t bit = 0; bit < file.size() * 8; ++bit) {
         const auto mask = static_cast<std::uint8_t>(1u << (bit % 8));
         file[bit / 8] ^= mask;
@@ -210,18 +210,18 @@ TEST(Archive, RefusesEveryFlippedBit) {
 }
 
 // Puts right the checksums of header and index after a change, so that the change itself is judged.
-void reseal(std::vector<std::uint8_t>& file) {
+void reseal(Vector<std::uint8_t>& file) {
     const auto index_bytes = load_le<std::uint32_t>(file.data() + 12);
     store_le(file.data() + 24, kernels().crc32c(file.data() + header_bytes, index_bytes));
     store_le(file.data() + 28, kernels().crc32c(file.data(), header_bytes - 4));
 }
 
 TEST(Archive, SurvivesEveryByteOfTheIndexChangedUnderValidChecksums) {
-    const std::vector<std::uint8_t> good = make_sample().file;
+    const Vector<std::uint8_t> good = make_sample().file;
     const std::size_t end = header_bytes + load_le<std::uint32_t>(good.data() + 12);
     for (std::size_t at = 0; at < end; ++at) {
         for (unsigned change = 1; change < 256; ++change) {
-            std::vector<std::uint8_t> file = good;
+            Vector<std::uint8_t> file = good;
             file[at] ^= static_cast<std::uint8_t>(change);
             if (at < 12 || at >= 16) reseal(file);
             try {
@@ -256,7 +256,7 @@ TEST(Archive, SurvivesEveryByteOfASectionChangedUnderValidChecksums) {
 }
 
 TEST(Archive, NamesANewerVersion) {
-    std::vector<std::uint8_t> file = make_sample().file;
+    Vector<std::uint8_t> file = make_sample().file;
     file[8] = 2;
     expect_error(ErrorCode::unsupported_version, "version 2", [&] { decode_everything(file); });
 }
@@ -286,7 +286,7 @@ TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
     reseal(writer.bytes());
     const MemorySource source(writer.bytes());
     const Archive archive(source);
-    std::vector<std::uint8_t> data(2);
+    Vector<std::uint8_t> data(2);
     const Destination destination{0, data.data()};
     expect_error(ErrorCode::missing_section, "sha256 000102030405", [&] { archive.decode({&destination, 1}, {}); });
 }
@@ -309,12 +309,12 @@ TEST(Archive, OnlyRawSectionsAreAligned) {
 
 // Rows of a few bytes each that repeat a long name: thousands of times as much as the file.
 TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
-    const std::vector<std::uint8_t> byte = {1};
-    const std::vector<NewSection> sections = {{SectionKind::raw, byte}};
-    const std::string name(65000, 'n');
-    std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest({byte.data(), 1, DType::u8}, 1)}};
+    const Vector<std::uint8_t> byte = {1};
+    const Vector<NewSection> sections = {{SectionKind::raw, byte}};
+    const String name(65000, 'n');
+    Vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest({byte.data(), 1, DType::u8}, 1)}};
     while (tensors.size() <= 1032) {
-        tensors.push_back({name + std::to_string(tensors.size()), Codec::alias, DType::u8, {}, 0, 0});
+        tensors.push_back({name + String(std::to_string(tensors.size())), Codec::alias, DType::u8, {}, 0, 0});
     }
     EXPECT_LT(write_archive({}, sections, tensors).size(), 80000u);
     tensors.push_back({name, Codec::alias, DType::u8, {}, 0, 0});
@@ -322,11 +322,11 @@ TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
 }
 
 TEST(Writer, RefusesPartsThatMakeNoArchive) {
-    const std::vector<std::uint8_t> bytes = {1, 2};
-    const std::vector<NewSection> sections = {{SectionKind::raw, bytes}};
-    const std::vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {3}, 0, 0}};
+    const Vector<std::uint8_t> bytes = {1, 2};
+    const Vector<NewSection> sections = {{SectionKind::raw, bytes}};
+    const Vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {3}, 0, 0}};
     expect_error(ErrorCode::invalid_argument, "no valid archive", [&] { write_archive({}, sections, tensors); });
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -2,12 +2,12 @@
 
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using testing::expect_error;
 
-ByteReader reader_of(const std::vector<std::uint8_t>& bytes) { return {bytes, 100, "part"}; }
+ByteReader reader_of(const Vector<std::uint8_t>& bytes) { return {bytes, 100, "part"}; }
 
 TEST(Varint, RoundTripsAtEveryLength) {
     for (unsigned bit = 0; bit < 64; ++bit) {
@@ -23,10 +23,10 @@ TEST(Varint, RoundTripsAtEveryLength) {
 }
 
 TEST(Varint, RefusesLongerFormsOverflowAndTruncation) {
-    const std::vector<std::uint8_t> longer = {0x81, 0x00}, overflow(9, 0xff), truncated = {0x80};
+    const Vector<std::uint8_t> longer = {0x81, 0x00}, overflow(9, 0xff), truncated = {0x80};
     expect_error(ErrorCode::malformed, "number at offset 100: the number is not in its shortest form",
                  [&] { reader_of(longer).varint("number"); });
-    std::vector<std::uint8_t> beyond = overflow;
+    Vector<std::uint8_t> beyond = overflow;
     beyond.push_back(2);
     expect_error(ErrorCode::malformed, "exceeds 64 bits", [&] { reader_of(beyond).varint("number"); });
     expect_error(ErrorCode::malformed, "end inside", [&] { reader_of(truncated).varint("number"); });
@@ -43,12 +43,12 @@ TEST(Zigzag, RoundTripsTheExtremes) {
 }
 
 TEST(String, AcceptsUtf8AndRefusesEverythingElse) {
-    for (const std::string text : {"", "fc.weight", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80"}) {
+    for (const String text : {"", "fc.weight", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80"}) {
         ByteWriter writer;
         writer.string(text);
         EXPECT_EQ(reader_of(writer.bytes()).string("name"), text);
     }
-    for (const std::string text : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
+    for (const String text : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
         ByteWriter writer;
         writer.varint(text.size());
         writer.append({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
@@ -58,17 +58,17 @@ TEST(String, AcceptsUtf8AndRefusesEverythingElse) {
 
 TEST(FrontCoded, StoresWhatDiffers) {
     // The last two share the first byte of a character.
-    const std::vector<std::string> names = {"layer.0.bias", "layer.0.weight", "", "l", "layer", "\xc3\xbc", "\xc3\xb6"};
+    const Vector<String> names = {"layer.0.bias", "layer.0.weight", "", "l", "layer", "\xc3\xbc", "\xc3\xb6"};
     ByteWriter writer;
-    std::string previous;
-    for (const std::string& name : names) {
+    String previous;
+    for (const String& name : names) {
         writer.front_coded(name, previous);
         previous = name;
     }
     EXPECT_EQ(writer.size(), 2 * names.size() + 12 + 6 + 1 + 4 + 2 + 1);
     ByteReader reader = reader_of(writer.bytes());
     previous.clear();
-    for (const std::string& name : names) {
+    for (const String& name : names) {
         EXPECT_EQ(reader.front_coded("name", previous), name);
         previous = name;
     }
@@ -76,14 +76,14 @@ TEST(FrontCoded, StoresWhatDiffers) {
 }
 
 TEST(FrontCoded, RefusesWhatIsNotThere) {
-    const std::vector<std::uint8_t> too_much = {4, 0}, not_text = {1, 0}, too_long = {3, 0xff, 0xff, 3};
+    const Vector<std::uint8_t> too_much = {4, 0}, not_text = {1, 0}, too_long = {3, 0xff, 0xff, 3};
     expect_error(ErrorCode::malformed, "outside 0 to 3", [&] { reader_of(too_much).front_coded("name", "abc"); });
     expect_error(ErrorCode::malformed, "UTF-8", [&] { reader_of(not_text).front_coded("name", "\xc3\xbc"); });
     expect_error(ErrorCode::malformed, "outside", [&] { reader_of(too_long).front_coded("name", "abc"); });
 }
 
 TEST(Reader, NamesFieldAndOffset) {
-    const std::vector<std::uint8_t> bytes = {1, 2, 3};
+    const Vector<std::uint8_t> bytes = {1, 2, 3};
     ByteReader reader = reader_of(bytes);
     reader.fixed<std::uint16_t>("first");
     expect_error(ErrorCode::malformed, "part: second at offset 102: needs 4 bytes, 1 left",
@@ -92,4 +92,4 @@ TEST(Reader, NamesFieldAndOffset) {
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

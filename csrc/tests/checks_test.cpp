@@ -3,7 +3,7 @@
 #include "kernels/kernels.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
@@ -12,7 +12,7 @@ TEST(Crc32c, MatchesPublishedValues) {
     testing::for_every_isa([](Isa) {
         const Bytes digits = bytes_of("123456789");
         EXPECT_EQ(kernels().crc32c(digits.data(), digits.size()), 0xe3069283u);
-        const std::vector<std::uint8_t> zeros(32);
+        const Vector<std::uint8_t> zeros(32);
         EXPECT_EQ(kernels().crc32c(zeros.data(), zeros.size()), 0x8a9136aau);  // RFC 3720, B.4
     });
 }
@@ -36,7 +36,7 @@ TEST(Checksum, OfPartsIsThatOfTheWhole) {
 }
 
 TEST(Digest, DoesNotDependOnThreadsAndSeesEveryLeaf) {
-    std::vector<float> values = testing::random_floats(100000, 1);
+    Vector<float> values = testing::random_floats(100000, 1);
     const std::uint64_t digest = tensor_digest({values.data(), values.size(), DType::f32}, 1);
     EXPECT_EQ(tensor_digest({values.data(), values.size(), DType::f32}, 3), digest);
     for (const std::size_t changed : {std::size_t{0}, std::size_t{16384}, values.size() - 1}) {
@@ -47,4 +47,4 @@ TEST(Digest, DoesNotDependOnThreadsAndSeesEveryLeaf) {
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,24 +5,24 @@
 #include "entropy/symbol_stream.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using testing::expect_error;
 constexpr SymbolRange any{-2147483647 - 1, 2147483647};
 
-std::vector<std::int32_t> decoded(const std::vector<std::uint8_t>& bytes, std::size_t threads = 1) {
+Vector<std::int32_t> decoded(const Vector<std::uint8_t>& bytes, std::size_t threads = 1) {
     ByteReader reader(bytes, 0, "stream");
     SymbolStream stream(reader, any, 1u << 24);
     stream.place_in(reader);
     reader.expect_end("end");
-    std::vector<std::int32_t> symbols(stream.count());
+    Vector<std::int32_t> symbols(stream.count());
     stream.decode(MemorySource(bytes), symbols, threads);
     return symbols;
 }
 
 TEST(FrequencyTable, SumsUpAndKeepsRareSymbols) {
-    std::vector<std::int32_t> symbols(1000000, 7);
+    Vector<std::int32_t> symbols(1000000, 7);
     symbols[5] = -3;
     const FrequencyTable table = make_table(Histogram(symbols));
     EXPECT_EQ(table.first, -3);
@@ -75,15 +75,15 @@ TEST(Lanes, WeighThePayload) {
 TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
     constexpr std::size_t count = 140001, tables = 256;
     const auto contexts = testing::random_integers<std::uint8_t>(count, 0, tables - 1, 7);
-    std::vector<std::int32_t> symbols(count);
+    Vector<std::int32_t> symbols(count);
     const auto noise = testing::random_integers<std::int32_t>(count, 0, 20, 8);
-    std::vector<Histogram> histograms(tables);
+    Vector<Histogram> histograms(tables);
     for (std::size_t i = 0; i < count; ++i) {
         symbols[i] = noise[i] * (contexts[i] % 5) - contexts[i];
         histograms[contexts[i]].add(symbols[i]);
     }
-    std::vector<FrequencyTable> made;
-    std::vector<EncodingTable> encoding;
+    Vector<FrequencyTable> made;
+    Vector<EncodingTable> encoding;
     for (const Histogram& histogram : histograms) {
         made.push_back(make_table(histogram));
         encoding.emplace_back(made.back());
@@ -100,8 +100,8 @@ TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
             reader.expect_end("end");
             ASSERT_EQ(blocks.size(), 2u);
             EXPECT_EQ(blocks.place(0), payload.size());
-            std::vector<std::int32_t> out(count);
-            blocks.for_each(source, std::vector<std::size_t>{0, 1}, 2, [&](std::size_t b, BlockReader& block) {
+            Vector<std::int32_t> out(count);
+            blocks.for_each(source, Vector<std::size_t>{0, 1}, 2, [&](std::size_t b, BlockReader& block) {
                 const std::size_t begin = blocks.begin(b), length = blocks.end(b) - begin;
                 // In two pieces, of which the second does not begin with the first lane.
                 const std::size_t cut = length / 2 + 3;
@@ -118,10 +118,10 @@ TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {
     for (const std::size_t count : {0u, 1u, 2u, 31u, 1000u, 131071u, 131072u, 131073u, 300000u}) {
         const auto symbols = testing::random_integers<std::int32_t>(count, -20, 30, static_cast<unsigned>(count));
         for (const std::size_t lanes : {0u, 1u, 8u, 32u, 64u}) {
-            const std::vector<std::size_t> segments =
-                count == 0 ? std::vector<std::size_t>{}
-                           : (count < 3 ? std::vector<std::size_t>{count}
-                                        : std::vector<std::size_t>{1, count / 2, count - 1 - count / 2});
+            const Vector<std::size_t> segments =
+                count == 0 ? Vector<std::size_t>{}
+                           : (count < 3 ? Vector<std::size_t>{count}
+                                        : Vector<std::size_t>{1, count / 2, count - 1 - count / 2});
             const auto bytes = encode_symbols(symbols, segments, lanes);
             testing::for_every_isa([&](Isa) {
                 EXPECT_EQ(decoded(bytes, 1), symbols);
@@ -133,8 +133,8 @@ TEST(SymbolStream, RoundTripsOverSizesLanesAndSegments) {
 
 TEST(SymbolStream, NoPrefixAndNoExtensionDecodes) {
     const auto symbols = testing::random_integers<std::int32_t>(300, 0, 9, 1);
-    const std::vector<std::size_t> segments = {100, 200};
-    std::vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 8);
+    const Vector<std::size_t> segments = {100, 200};
+    Vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 8);
     testing::for_every_isa([&](Isa) {
         for (std::size_t size = 0; size < bytes.size(); ++size) {
             EXPECT_THROW(decoded({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)}), Error) << size;
@@ -146,10 +146,10 @@ TEST(SymbolStream, NoPrefixAndNoExtensionDecodes) {
 
 TEST(SymbolStream, SeesEveryFlippedBitOfItsBlocks) {
     const auto symbols = testing::random_integers<std::int32_t>(200, 0, 3, 2);
-    const std::vector<std::size_t> segments = {200};
-    const std::vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 2);
+    const Vector<std::size_t> segments = {200};
+    const Vector<std::uint8_t> bytes = encode_symbols(symbols, segments, 2);
     for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-        std::vector<std::uint8_t> changed = bytes;
+        Vector<std::uint8_t> changed = bytes;
         changed[bit / 8] = static_cast<std::uint8_t>(changed[bit / 8] ^ (1u << (bit % 8)));
         // A changed table may still describe valid symbols; nothing may come out as it went in by accident and pass.
         try {
@@ -169,16 +169,16 @@ TEST(SymbolStream, RefusesACountBeyondTheCap) {
 }
 
 TEST(Encoder, RefusesSegmentsThatDoNotFit) {
-    const std::vector<std::int32_t> symbols = {1, 2, 3};
-    const std::vector<std::size_t> wrong = {1, 1}, zero = {3, 0}, all = {3}, wraps = {~std::size_t{4}, 8};
+    const Vector<std::int32_t> symbols = {1, 2, 3};
+    const Vector<std::size_t> wrong = {1, 1}, zero = {3, 0}, all = {3}, wraps = {~std::size_t{4}, 8};
     expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, wraps, 1); });
     expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, wrong, 1); });
     expect_error(ErrorCode::invalid_argument, "segments", [&] { encode_symbols(symbols, zero, 1); });
     expect_error(ErrorCode::invalid_argument, "lanes", [&] { encode_symbols(symbols, all, 3); });
-    const std::vector<std::int32_t> wide = {0, 4096};
-    const std::vector<std::size_t> two = {2};
+    const Vector<std::int32_t> wide = {0, 4096};
+    const Vector<std::size_t> two = {2};
     expect_error(ErrorCode::invalid_argument, "4097", [&] { encode_symbols(wide, two, 1); });
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,8 +4,10 @@
 #include <array>
 #include <bit>
 #include <cfenv>
+#include <cmath>
 #include <cstring>
 #include <limits>
+#include <random>
 
 #include "core/endian.hpp"
 #include "core/float_environment.hpp"
@@ -14,7 +16,7 @@
 #include "kernels/noise/noise_variants.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using testing::for_every_isa;
@@ -39,8 +41,8 @@ struct LayerShape {
 };
 
 // Every count of rows to 50 and of outputs to 130, and inputs to 600, which is more than the kernels take at a time.
-std::vector<LayerShape> layer_shapes() {
-    std::vector<LayerShape> shapes;
+Vector<LayerShape> layer_shapes() {
+    Vector<LayerShape> shapes;
     for (std::size_t i = 0; i < 130; ++i) shapes.push_back({1 + i % 50, 1 + i, 1 + i * i * 13 % 600});
     for (const std::size_t in : {1u, 2u, 3u, 4u, 5u, 7u, 511u, 512u, 513u, 514u, 599u, 600u}) {
         for (const std::size_t rows : {1u, 6u, 24u, 25u}) shapes.push_back({rows, 17, in});
@@ -48,15 +50,15 @@ std::vector<LayerShape> layer_shapes() {
     return shapes;
 }
 
-std::vector<float> floats_of(const std::vector<std::uint32_t>& bits) {
-    std::vector<float> values(bits.size());
+Vector<float> floats_of(const Vector<std::uint32_t>& bits) {
+    Vector<float> values(bits.size());
     std::memcpy(values.data(), bits.data(), bits.size() * sizeof(float));
     return values;
 }
 
 // Each float's upper half, with lower halves at and beside the ties of the narrower formats.
-std::vector<float> floats_around_ties() {
-    std::vector<std::uint32_t> bits;
+Vector<float> floats_around_ties() {
+    Vector<std::uint32_t> bits;
     for (std::uint32_t upper = 0; upper < 65536; ++upper) {
         for (const std::uint32_t lower : {0x0000u, 0x0001u, 0x0fffu, 0x1000u, 0x1001u, 0x2fffu, 0x3000u, 0x3001u,
                                           0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
@@ -67,20 +69,20 @@ std::vector<float> floats_around_ties() {
 }
 
 // Normal numbers, among them signed zeros, subnormals, huge numbers, infinities and NaNs.
-std::vector<float> floats_with_specials(std::size_t count, unsigned seed) {
+Vector<float> floats_with_specials(std::size_t count, unsigned seed) {
     constexpr std::array<std::uint32_t, 10> specials = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x7f7fffff,
                                                         0x7f800000, 0xff800000, 0x7fc00001, 0xff812345, 0x7f800001};
-    std::vector<float> values = testing::random_floats(count, seed);
+    Vector<float> values = testing::random_floats(count, seed);
     for (std::size_t i = seed % 7; i < count; i += 7) values[i] = std::bit_cast<float>(specials[i % specials.size()]);
     return values;
 }
 
 TEST(Convert, EveryHalfWidensAlike) {
     for (const DType dtype : {DType::f16, DType::bf16}) {
-        std::vector<std::uint16_t> bits(65536);
+        Vector<std::uint16_t> bits(65536);
         for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
         expect_equal_on_every_isa([&] {
-            std::vector<float> values(bits.size());
+            Vector<float> values(bits.size());
             kernels().to_float32[convertible_index(dtype)](reinterpret_cast<const std::uint8_t*>(bits.data()),
                                                            values.data(), bits.size());
             return values;
@@ -91,14 +93,14 @@ TEST(Convert, EveryHalfWidensAlike) {
 TEST(Convert, NarrowingUndoesWideningOfEveryFiniteValue) {
     for (const DType dtype : {DType::f16, DType::bf16, DType::f8_e4m3fn, DType::f8_e5m2}) {
         const std::size_t size = info(dtype).size, count = std::size_t{1} << (8 * size);
-        std::vector<std::uint8_t> bits(count * size);
+        Vector<std::uint8_t> bits(count * size);
         for (std::size_t i = 0; i < count; ++i) {
             bits[i * size] = static_cast<std::uint8_t>(i);
             if (size == 2) store_le(bits.data() + 2 * i, static_cast<std::uint16_t>(i));
         }
         for_every_isa([&](Isa) {
-            std::vector<float> values(count);
-            std::vector<std::uint8_t> back(bits.size());
+            Vector<float> values(count);
+            Vector<std::uint8_t> back(bits.size());
             kernels().to_float32[convertible_index(dtype)](bits.data(), values.data(), count);
             kernels().from_float32[convertible_index(dtype)](values.data(), back.data(), count);
             for (std::size_t i = 0; i < count; ++i) {
@@ -111,11 +113,11 @@ TEST(Convert, NarrowingUndoesWideningOfEveryFiniteValue) {
 
 TEST(Convert, RandomFloat32BitsNarrowAlike) {
     std::mt19937 generator(3);
-    std::vector<float> values(100003);
+    Vector<float> values(100003);
     for (float& value : values) value = std::bit_cast<float>(static_cast<std::uint32_t>(generator()));
     for (const DType dtype : convertible) {
         expect_equal_on_every_isa([&] {
-            std::vector<std::uint8_t> narrow(values.size() * info(dtype).size);
+            Vector<std::uint8_t> narrow(values.size() * info(dtype).size);
             kernels().from_float32[convertible_index(dtype)](values.data(), narrow.data(), values.size());
             return narrow;
         });
@@ -123,10 +125,10 @@ TEST(Convert, RandomFloat32BitsNarrowAlike) {
 }
 
 TEST(Convert, EveryFloat32AroundATieNarrowsAlike) {
-    const std::vector<float> values = floats_around_ties();
+    const Vector<float> values = floats_around_ties();
     for (const DType dtype : convertible) {
         expect_equal_on_every_isa([&] {
-            std::vector<std::uint8_t> narrow(values.size() * info(dtype).size);
+            Vector<std::uint8_t> narrow(values.size() * info(dtype).size);
             kernels().from_float32[convertible_index(dtype)](values.data(), narrow.data(), values.size());
             return narrow;
         });
@@ -135,7 +137,7 @@ TEST(Convert, EveryFloat32AroundATieNarrowsAlike) {
 
 TEST(Convert, Float64WidensAndRoundsAlike) {
     std::mt19937_64 generator(4);
-    std::vector<std::uint64_t> bits;
+    Vector<std::uint64_t> bits;
     for (int i = 0; i < 20000; ++i) bits.push_back(generator());
     // Ties of float32 and what is beside them, normal, subnormal and overflowing; infinities and NaNs.
     for (const std::uint64_t exponent : {0x369u, 0x36au, 0x37fu, 0x380u, 0x381u, 0x3ffu, 0x47eu, 0x47fu, 0x7ffu}) {
@@ -147,7 +149,7 @@ TEST(Convert, Float64WidensAndRoundsAlike) {
         }
     }
     expect_equal_on_every_isa([&] {
-        std::vector<float> values(bits.size());
+        Vector<float> values(bits.size());
         kernels().to_float32[convertible_index(DType::f64)](reinterpret_cast<const std::uint8_t*>(bits.data()),
                                                             values.data(), bits.size());
         return values;
@@ -156,19 +158,19 @@ TEST(Convert, Float64WidensAndRoundsAlike) {
 
 TEST(Convert, EveryCountAndAlignmentIsAlike) {
     const auto bytes = testing::random_integers<std::uint8_t>(most_counts * 8 + 1, 0, 255, 5);
-    const std::vector<float> values = floats_with_specials(most_counts, 6);
+    const Vector<float> values = floats_with_specials(most_counts, 6);
     for (const DType dtype : convertible) {
         const std::size_t index = convertible_index(dtype), size = info(dtype).size;
         for (std::size_t count = 0; count <= most_counts; ++count) {
             for (const std::size_t offset : {0u, 1u}) {
                 // What lies behind the end stays as it is.
                 expect_equal_on_every_isa([&] {
-                    std::vector<float> wide(most_counts + 1, 7.0f);
+                    Vector<float> wide(most_counts + 1, 7.0f);
                     kernels().to_float32[index](bytes.data() + offset, wide.data(), count);
                     return wide;
                 });
                 expect_equal_on_every_isa([&] {
-                    std::vector<std::uint8_t> narrow(most_counts * size + 2, 7);
+                    Vector<std::uint8_t> narrow(most_counts * size + 2, 7);
                     kernels().from_float32[index](values.data(), narrow.data() + offset, count);
                     return narrow;
                 });
@@ -178,42 +180,46 @@ TEST(Convert, EveryCountAndAlignmentIsAlike) {
 }
 
 TEST(Flatten, ReadsStridesAndPads) {
-    const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+    const Vector<float> values = {1, 2, 3, 4, 5, 6};
     // A [2, 3] array seen transposed, and a reversed vector.
     const auto* data = reinterpret_cast<const std::uint8_t*>(values.data());
-    const std::vector<TensorView> views = {{data, {3, 2}, {4, 12}, DType::f32, false},
-                                           {data + 20, {6}, {-4}, DType::f32, false}};
-    std::vector<float> out(16, -1.0f);
+    const Vector<TensorView> views = {{data, {3, 2}, {4, 12}, DType::f32, false},
+                                      {data + 20, {6}, {-4}, DType::f32, false}};
+    Vector<float> out(16, -1.0f);
     flatten(views, out.data(), out.size(), 2);
-    EXPECT_EQ(out, (std::vector<float>{1, 4, 2, 5, 3, 6, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0}));
+    EXPECT_EQ(out, (Vector<float>{1, 4, 2, 5, 3, 6, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0}));
 }
 
 TEST(Noise, IsAlikeOnEveryIsaAndInEverySlice) {
-    const std::vector<float> base = testing::random_floats(1003, 4);
+    const Vector<float> base = testing::random_floats(1003, 4);
     for (const double probability : {0.0, 0.1, 0.5, 1.0}) {
         const auto make = [&](std::size_t from, std::size_t count, std::uint64_t first) {
-            std::vector<float> out(count);
+            Vector<float> out(count);
             noise_variants({base.data() + from, count}, {1, probability, 0.3, 99, 7, first}, out.data(), 1);
             return out;
         };
         constexpr std::uint64_t far = (std::uint64_t{1} << 40) - 3;
         expect_equal_on_every_isa([&] { return make(0, base.size(), far); });
-        const std::vector<float> whole = make(0, base.size(), far), part = make(137, 500, far + 137);
+        const Vector<float> whole = make(0, base.size(), far), part = make(137, 500, far + 137);
         EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + 137));
     }
 }
 
 TEST(Noise, EveryThresholdAndPlaceIsAlike) {
-    const std::vector<float> base = testing::random_floats(300, 8);
+    const Vector<float> base = testing::random_floats(300, 8);
     constexpr std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
-    for (const std::uint32_t threshold : {0u, 1u, 2u, 0x40000000u, 0x7fffffffu, 0x80000000u}) {
-        const NoiseParameters parameters{0x123456789abcdef0, threshold,
-                                         static_cast<float>(1.0 / std::max(threshold, 1u)), 0.7f};
-        for (const std::size_t count : {0u, 1u, 3u, 4u, 15u, 16u, 17u, 63u, 64u, 65u, 67u, 130u, 299u}) {
-            for (const std::uint64_t first :
-                 {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{3}, 0x3fffffff5u - count, last - count + 1}) {
+    // From none to all; of the middle ones many steps of many positions are partly noisy, of the small ones few are.
+    constexpr std::array<std::uint32_t, 14> thresholds = {0,           1,           2,           1000,       0x10001,
+                                                          0xffffff,    0x1000001,   0x6666666,   0x12345678, 0x40000000,
+                                                          0x40000001u, 0x7ffffffeu, 0x7fffffffu, 0x80000000u};
+    for (const std::uint32_t threshold : thresholds) {
+        const NoiseParameters parameters = noise_parameters(0x123456789abcdef0, threshold, 0.7f);
+        for (const std::size_t count : {0u, 1u, 3u, 4u, 15u, 16u, 17u, 63u, 64u, 65u, 67u, 127u, 128u, 130u, 299u}) {
+            // The last but one: the lower half of the block's number ends within.
+            for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3},
+                                              0x3fffffff5u - count, 0x400000000u - count / 2, last - count + 1}) {
                 expect_equal_on_every_isa([&] {
-                    std::vector<float> out(base.size() + 1, 7.0f);
+                    Vector<float> out(base.size() + 1, 7.0f);
                     kernels().noise_run(parameters, last - 5, first, base.data(), out.data(), count);
                     return out;
                 });
@@ -222,17 +228,33 @@ TEST(Noise, EveryThresholdAndPlaceIsAlike) {
     }
 }
 
+TEST(Noise, ManySeedsVariantsAndThresholdsAreAlike) {
+    const Vector<float> base = floats_with_specials(517, 9);
+    std::mt19937_64 draw(10);
+    for (int i = 0; i < 500; ++i) {
+        // Thresholds of every magnitude, and sigmas that make subnormals.
+        const auto threshold = static_cast<std::uint32_t>((draw() >> 33) >> (draw() % 31));
+        const float sigma = std::ldexp(1.0f, static_cast<int>(draw() % 260) - 140);
+        const NoiseParameters parameters = noise_parameters(draw(), threshold, i % 2 == 0 ? sigma : -sigma);
+        const std::uint64_t variant = draw(), first = draw();
+        expect_equal_on_every_isa([&] {
+            Vector<float> out(base.size());
+            kernels().noise_run(parameters, variant, first, base.data(), out.data(), out.size());
+            return out;
+        });
+    }
+}
+
 TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
     // So many positions that a small threshold selects some: at a large one the noise next to it rounds to nothing.
-    const std::vector<float> base(200000);
+    const Vector<float> base(200000);
     const auto noise_below = [&](std::uint32_t threshold) {
-        std::vector<float> out(base.size());
-        kernels().noise_run({1, threshold, 1.0f / static_cast<float>(threshold), 1.0f}, 2, 0, base.data(), out.data(),
-                            out.size());
+        Vector<float> out(base.size());
+        kernels().noise_run(noise_parameters(1, threshold, 1.0f), 2, 0, base.data(), out.data(), out.size());
         return out;
     };
     std::uint32_t quiet = 1, noisy = 65536;
-    const std::vector<float> some = noise_below(noisy);
+    const Vector<float> some = noise_below(noisy);
     const auto found = std::find_if(some.begin(), some.end(), [](float value) { return value != 0.0f; });
     ASSERT_NE(found, some.end());
     const auto position = static_cast<std::size_t>(found - some.begin());
@@ -250,14 +272,14 @@ TEST(Crc32c, EveryLengthAndAlignmentIsAlike) {
     for (std::size_t count = 0; count <= most_counts; ++count) {
         for (std::size_t offset = 0; offset < 8; ++offset) {
             expect_equal_on_every_isa(
-                [&] { return std::vector<std::uint32_t>{kernels().crc32c(bytes.data() + offset, count)}; });
+                [&] { return Vector<std::uint32_t>{kernels().crc32c(bytes.data() + offset, count)}; });
         }
     }
 }
 
 // Slots of `tables` tables, each of symbols with random frequencies, as DecodingTables lays them out.
-std::vector<std::uint32_t> random_slots(std::size_t tables, unsigned seed) {
-    std::vector<std::uint32_t> slots;
+Vector<std::uint32_t> random_slots(std::size_t tables, unsigned seed) {
+    Vector<std::uint32_t> slots;
     std::mt19937 generator(seed);
     for (std::size_t t = 0; t < tables; ++t) {
         std::uint32_t left = rans::table_total;
@@ -276,7 +298,7 @@ std::vector<std::uint32_t> random_slots(std::size_t tables, unsigned seed) {
 
 TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
     constexpr std::size_t table_count = 3, most_symbols = 400;
-    const std::vector<std::uint32_t> slots = random_slots(table_count, 30);
+    const Vector<std::uint32_t> slots = random_slots(table_count, 30);
     const auto symbols = testing::random_integers<std::int32_t>(slots.size(), -2147483647 - 1, 2147483647, 31);
     const auto contexts = testing::random_integers<std::uint8_t>(most_symbols, 0, table_count - 1, 32);
     const auto words = testing::random_integers<std::uint8_t>(2 * most_symbols, 0, 255, 33);
@@ -298,10 +320,10 @@ TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
                     tables.least = -5;
                     expect_equal_on_every_isa([&] {
                         RansState state = start;
-                        std::vector<std::int32_t> out(count + 1, 7);
+                        Vector<std::int32_t> out(count + 1, 7);
                         const bool complete = kernels().rans_decode(tables, kind & 2 ? contexts.data() : nullptr, lanes,
                                                                     first, count, state, out.data());
-                        if (!complete) return std::vector<std::int32_t>{};
+                        if (!complete) return Vector<std::int32_t>{};
                         out.push_back(static_cast<std::int32_t>(state.word - start.word));
                         for (const std::uint32_t lane : state.lanes) out.push_back(static_cast<std::int32_t>(lane));
                         return out;
@@ -321,7 +343,7 @@ TEST(Dequantise, IsAlikeOnEveryIsa) {
     }
     for (const std::size_t scale_count : {1u, 2u, 3u, 507u}) {
         // From the smallest normal number to almost the largest; large symbols overflow.
-        std::vector<float> of(scale_count, 0x1p-126f);
+        Vector<float> of(scale_count, 0x1p-126f);
         if (scale_count > 1) of[1] = std::bit_cast<float>(0x00b504f3u);
         for (std::size_t e = 2; e < scale_count; ++e) of[e] = 2.0f * of[e - 2];
         const Scales scales{of.data(), scale_count};
@@ -330,7 +352,7 @@ TEST(Dequantise, IsAlikeOnEveryIsa) {
         for (std::size_t count = 0; count <= most_counts; ++count) {
             for (const bool has_columns : {false, true}) {
                 expect_equal_on_every_isa([&] {
-                    std::vector<float> out(most_counts + 1, 7.0f);
+                    Vector<float> out(most_counts + 1, 7.0f);
                     kernels().dequantise(symbols.data(), scales, has_columns ? 0 : most,
                                          has_columns ? columns.data() : nullptr, count, out.data());
                     return out;
@@ -341,10 +363,10 @@ TEST(Dequantise, IsAlikeOnEveryIsa) {
 }
 
 // acc of one layer by the active kernels: weights packed, biases moved for the offset of the inputs.
-std::vector<std::int32_t> products(const LayerShape& shape, const std::vector<std::int8_t>& weights,
-                                   const std::vector<std::int32_t>& bias, const std::vector<std::int8_t>& x) {
+Vector<std::int32_t> products(const LayerShape& shape, const Vector<std::int8_t>& weights,
+                              const Vector<std::int32_t>& bias, const Vector<std::int8_t>& x) {
     const LinearI8Layout& layout = kernels().linear_i8_layout;
-    std::vector<std::int32_t> moved = bias;
+    Vector<std::int32_t> moved = bias;
     for (std::size_t o = 0; o < shape.out; ++o) {
         auto sum = static_cast<std::uint32_t>(bias[o]);
         for (std::size_t i = 0; i < shape.in; ++i) {
@@ -352,7 +374,7 @@ std::vector<std::int32_t> products(const LayerShape& shape, const std::vector<st
         }
         moved[o] = static_cast<std::int32_t>(sum);
     }
-    std::vector<std::int32_t> acc(shape.rows * shape.out + 16, 7);
+    Vector<std::int32_t> acc(shape.rows * shape.out + 16, 7);
     kernels().linear_i8(layout.weights.pack(weights, shape.out, shape.in).data(), moved.data(), shape.out, shape.in,
                         x.data(), shape.rows, acc.data());
     return acc;
@@ -372,8 +394,8 @@ TEST(LinearI8, IsAlikeForExtremesAndWhereSumsWrap) {
     for (const std::int8_t weight : std::array<std::int8_t, 3>{-128, -127, 127}) {
         for (const std::int8_t input : std::array<std::int8_t, 2>{-128, 127}) {
             for (const std::int32_t start : {-2147483647 - 1, 0, 2147483647}) {
-                const std::vector<std::int8_t> weights(shape.out * shape.in, weight), x(shape.rows * shape.in, input);
-                const std::vector<std::int32_t> bias(shape.out, start);
+                const Vector<std::int8_t> weights(shape.out * shape.in, weight), x(shape.rows * shape.in, input);
+                const Vector<std::int32_t> bias(shape.out, start);
                 expect_equal_on_every_isa([&] { return products(shape, weights, bias, x); });
             }
         }
@@ -384,8 +406,8 @@ TEST(Requantize, EveryShiftIsAlikeForExtremes) {
     constexpr std::array<std::int32_t, 12> sums = {-2147483647 - 1, -2147483647, -65536, -2, -1, 0, 1, 2, 127, 128,
                                                    2147483646,      2147483647};
     constexpr std::array<std::int32_t, 6> multipliers = {0, 1, 3, 0x40000000, 0x7ffffffe, 0x7fffffff};
-    std::vector<std::int32_t> acc, multiplier;
-    std::vector<std::uint8_t> shift;
+    Vector<std::int32_t> acc, multiplier;
+    Vector<std::uint8_t> shift;
     for (std::uint8_t s = 0; s <= 62; ++s) {
         for (const std::int32_t m : multipliers) {
             for (const std::int32_t sum : sums) {
@@ -396,7 +418,7 @@ TEST(Requantize, EveryShiftIsAlikeForExtremes) {
         }
     }
     expect_equal_on_every_isa([&] {
-        std::vector<std::int8_t> y(acc.size() + 1, 7);
+        Vector<std::int8_t> y(acc.size() + 1, 7);
         kernels().requantize(acc.data(), 1, acc.size(), multiplier.data(), shift.data(), y.data());
         return y;
     });
@@ -409,7 +431,7 @@ TEST(Requantize, IsAlikeForManyShapes) {
         const auto multiplier = testing::random_integers<std::int32_t>(out, 0, 2147483647, 16);
         const auto shift = testing::random_integers<std::uint8_t>(out, 0, 62, 17);
         expect_equal_on_every_isa([&] {
-            std::vector<std::int8_t> y(rows * out + 16, 7);
+            Vector<std::int8_t> y(rows * out + 16, 7);
             kernels().requantize(acc.data(), rows, out, multiplier.data(), shift.data(), y.data());
             return y;
         });
@@ -422,9 +444,9 @@ TEST(ScaleOutput, IsAlikeForManyShapes) {
         auto acc = testing::random_integers<std::int32_t>(rows * out, -2147483647 - 1, 2147483647, 18);
         acc.front() = 0;
         acc.back() = -2147483647 - 1;
-        const std::vector<float> scale = floats_with_specials(out, 19);
+        const Vector<float> scale = floats_with_specials(out, 19);
         expect_equal_on_every_isa([&] {
-            std::vector<float> y(rows * out + 16, 7.0f);
+            Vector<float> y(rows * out + 16, 7.0f);
             kernels().scale_output(acc.data(), rows, out, scale.data(), y.data());
             return y;
         });
@@ -432,9 +454,9 @@ TEST(ScaleOutput, IsAlikeForManyShapes) {
 }
 
 // One layer by the active kernels.
-std::vector<float> values_of(const LayerShape& shape, const std::vector<float>& weights, const std::vector<float>& bias,
-                             const std::vector<float>& x, Activation activation) {
-    std::vector<float> y(shape.rows * shape.out + 16, 7.0f);
+Vector<float> values_of(const LayerShape& shape, const Vector<float>& weights, const Vector<float>& bias,
+                        const Vector<float>& x, Activation activation) {
+    Vector<float> y(shape.rows * shape.out + 16, 7.0f);
     kernels().linear_f32(kernels().linear_f32_layout.pack(weights, shape.out, shape.in).data(), bias.data(), shape.out,
                          shape.in, x.data(), shape.rows, activation, y.data());
     return y;
@@ -474,22 +496,22 @@ void set_unwanted_environment() {
 
 TEST(FloatEnvironment, IsTheKernelsOwn) {
     const auto bits = testing::random_integers<std::uint16_t>(4000, 0, 65535, 26);
-    const std::vector<float> scale = floats_with_specials(100, 27);
+    const Vector<float> scale = floats_with_specials(100, 27);
     const auto sums = testing::random_integers<std::int32_t>(100, -2147483647 - 1, 2147483647, 28);
     const auto make = [&] {
         const FloatEnvironment environment;
-        std::vector<float> values(bits.size() + sums.size());
+        Vector<float> values(bits.size() + sums.size());
         kernels().to_float32[convertible_index(DType::f16)](reinterpret_cast<const std::uint8_t*>(bits.data()),
                                                             values.data(), bits.size());
         kernels().scale_output(sums.data(), 1, sums.size(), scale.data(), values.data() + bits.size());
         return values;
     };
     for_every_isa([&](Isa) {
-        const std::vector<float> expected = make();
+        const Vector<float> expected = make();
         std::fenv_t before;
         std::fegetenv(&before);
         set_unwanted_environment();
-        const std::vector<float> found = make();
+        const Vector<float> found = make();
         const int rounding = std::fegetround();
         std::fesetenv(&before);
         EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0);
@@ -519,7 +541,7 @@ TEST(IntegerDecoder, IsAlikeOnEveryIsa) {
             expect_equal_on_every_isa([&] {
                 const IntegerDecoder decoder(
                     {integer_layer(width, 5, false, 10), integer_layer(2 * width + 1, width, true, 20)});
-                std::vector<float> values(rows * decoder.chunk_length());
+                Vector<float> values(rows * decoder.chunk_length());
                 forward(decoder, latents.data(), rows, values.data(), 2);
                 return values;
             });
@@ -535,7 +557,7 @@ TEST(Float32Decoder, IsAlikeOnEveryIsa) {
                 {{5, width, testing::random_floats(5 * width, 6), testing::random_floats(width, 7)},
                  {width, width + 2, testing::random_floats(width * (width + 2), 8),
                   testing::random_floats(width + 2, 9)}});
-            std::vector<float> values(33 * decoder.chunk_length());
+            Vector<float> values(33 * decoder.chunk_length());
             forward(decoder, latents.data(), 33, values.data(), 2);
             return values;
         });
@@ -551,4 +573,4 @@ TEST(IntegerDecoder, RefusesLayersThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

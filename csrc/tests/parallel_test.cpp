@@ -20,7 +20,7 @@
 #include "core/thread_pool.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 using std::chrono_literals::operator""ms;
@@ -360,4 +360,4 @@ TEST(ParallelRanges, CoverTheItems) {
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -6,14 +6,14 @@
 #include "quantise/histograms.hpp"
 #include "tests/support.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
-using Symbols = std::vector<std::int32_t>;
+using Symbols = Vector<std::int32_t>;
 
 // A matrix with steps of 1 and weights of 1, whose symbols -limit .. limit cost a bit for each step away from zero.
 struct Problem {
-    Problem(std::vector<float> elements, std::size_t height, std::size_t width, std::int32_t limit = 7)
+    Problem(Vector<float> elements, std::size_t height, std::size_t width, std::int32_t limit = 7)
         : values(std::move(elements)),
           rows(height),
           columns(width),
@@ -45,12 +45,12 @@ struct Problem {
         return symbols;
     }
 
-    std::vector<float> values;
+    Vector<float> values;
     std::size_t rows, columns;
-    std::vector<float> feedback, curvature, row_weights, row_scales, column_scales, bits;
+    Vector<float> feedback, curvature, row_weights, row_scales, column_scales, bits;
     std::size_t tables = 1;
     std::int32_t first;
-    std::vector<std::uint8_t> row_levels, column_levels;
+    Vector<std::uint8_t> row_levels, column_levels;
 };
 
 TEST(Feedback, FreeBitsGiveTheNearestSymbolTiesToEven) {
@@ -124,25 +124,25 @@ TEST(Feedback, NothingToQuantise) {
 TEST(Histograms, CountByRowOrColumnForEachGroupOfTheOther) {
     const Symbols symbols = {-1, 0, 1,  //
                              0,  0, -1};
-    const std::vector<std::uint8_t> of_columns = {0, 1, 0}, of_rows = {1, 1};
-    std::vector<std::uint32_t> counts(2 * 2 * 3, 0);
+    const Vector<std::uint8_t> of_columns = {0, 1, 0}, of_rows = {1, 1};
+    Vector<std::uint32_t> counts(2 * 2 * 3, 0);
     symbol_histograms({2, 3, false, 2, -1, 3}, symbols, of_columns, counts);
-    EXPECT_EQ(counts, (std::vector<std::uint32_t>{1, 0, 1, 0, 1, 0,  //
-                                                  1, 1, 0, 0, 1, 0}));
+    EXPECT_EQ(counts, (Vector<std::uint32_t>{1, 0, 1, 0, 1, 0,  //
+                                             1, 1, 0, 0, 1, 0}));
     counts.assign(3 * 2 * 3, 0);
     symbol_histograms({2, 3, true, 2, -1, 3}, symbols, of_rows, counts);
-    EXPECT_EQ(counts, (std::vector<std::uint32_t>{0, 0, 0, 1, 1, 0,  //
-                                                  0, 0, 0, 0, 2, 0,  //
-                                                  0, 0, 0, 1, 0, 1}));
+    EXPECT_EQ(counts, (Vector<std::uint32_t>{0, 0, 0, 1, 1, 0,  //
+                                             0, 0, 0, 0, 2, 0,  //
+                                             0, 0, 0, 1, 0, 1}));
 }
 
 TEST(Histograms, AddToWhatIsThere) {
     const auto symbols = testing::random_integers<std::int32_t>(200, -5, 5, 3);
     const auto groups = testing::random_integers<std::uint8_t>(20, 0, 2, 4);
-    std::vector<std::uint32_t> counts(10 * 3 * 11, 0);
+    Vector<std::uint32_t> counts(10 * 3 * 11, 0);
     for (int turn = 0; turn < 2; ++turn) symbol_histograms({10, 20, false, 3, -5, 11}, symbols, groups, counts);
     EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0u), 400u);
 }
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -10,7 +10,7 @@
 #include "core/cpu.hpp"
 #include "core/error.hpp"
 
-namespace vaecomp::testing {
+namespace vaecomp::core::testing {
 
 // Runs `body` once for every instruction set this processor has.
 inline void for_every_isa(const std::function<void(Isa)>& body) {
@@ -34,20 +34,20 @@ inline void expect_error(ErrorCode code, const std::string& part, const std::fun
 }
 
 template <typename T>
-std::vector<T> random_integers(std::size_t count, int least, int most, unsigned seed) {
+Vector<T> random_integers(std::size_t count, int least, int most, unsigned seed) {
     std::mt19937 generator(seed);
     std::uniform_int_distribution<int> draw(least, most);
-    std::vector<T> values(count);
+    Vector<T> values(count);
     for (T& value : values) value = static_cast<T>(draw(generator));
     return values;
 }
 
-inline std::vector<float> random_floats(std::size_t count, unsigned seed) {
+inline Vector<float> random_floats(std::size_t count, unsigned seed) {
     std::mt19937 generator(seed);
     std::normal_distribution<float> draw;
-    std::vector<float> values(count);
+    Vector<float> values(count);
     for (float& value : values) value = draw(generator);
     return values;
 }
 
-}  // namespace vaecomp::testing
+}  // namespace vaecomp::core::testing

@@ -9,29 +9,30 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
+Selection = npt.NDArray[np.bool_]
 
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ELEMENTS_PER_SLICE = 1 << 20
 
-_LOG = np.array(
-    [0x3F80001B, 0xBF00014A, 0x3EAA834B, 0xBE7EC8E4, 0x3E52FDFD, 0xBE418EDF, 0x3DF23ABB], np.uint32
-).view(np.float32)
-_QUANTILE = np.array(
-    [
-        *(0x4074D88C, 0x3FDC48E0, 0xBDBA944E, 0x3CAAB7F9, 0x3BEF250C, 0xBCC44D48),
-        *(0x3C931711, 0x3A9D5606, 0xBBA7551F, 0x39C1631A, 0x39F0D1BA),
-    ],
-    np.uint32,
-).view(np.float32)
-_LN2 = np.array(0x3F317218, np.uint32).view(np.float32)[()]
+
+def _floats(*bits: int) -> Floats:
+    return np.array(bits, np.uint32).view(np.float32)
+
+
+_LOG = _floats(0xC0000026, 0x3F7FF32D, 0xBF2A47F2, 0x3F021099, 0xBEE1DAAD, 0x3E925A19)
+_COSINE = _floats(0x3F3504F3, 0xBF5F52B1, 0x3E37A002, 0xBC6C6F73)
+_SINE = _floats(0x3F8E2C19, 0xBEE9DD13, 0x3D66C41D, 0xBB54CF94)
+_EXPONENT = _floats(0xB4317218)[0]
+_SQRT_HALF = np.int32(0x3F3504F3)
+_EXPONENT_BITS = np.int32(-(1 << 23))
 
 
 def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> list[Words]:
-    """Philox4x32-10 (Salmon et al. 2011) of 32-bit words in uint64 arrays; the four outputs."""
+    """Philox4x32-7 (Salmon et al. 2011) of 32-bit words in uint64 arrays; the four outputs."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    for _ in range(10):
+    for _ in range(7):
         first = c0 * np.uint64(0xD2511F53)
         second = c2 * np.uint64(0xCD9E8D57)
         c0 = second >> _HALF ^ c1 ^ np.uint64(k0)
@@ -43,36 +44,66 @@ def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int])
     return [c0, c1, c2, c3]
 
 
-def random_words(seed: int, first_variant: int, rows: int, first_index: int, n: int) -> Words:
-    """The random word u of every (variant, position), uint64 [rows, n] with values below 2^32."""
-    first_block, skipped = divmod(first_index, 4)
-    blocks = np.uint64(first_block) + np.arange((skipped + n + 3) // 4, dtype=np.uint64)
-    variants = (np.uint64(first_variant) + np.arange(rows, dtype=np.uint64))[:, None]
-    counter = (blocks & _MASK, blocks >> _HALF, variants & _MASK, variants >> _HALF)
+def random_blocks(
+    seed: int, first_variant: int, rows: int, first_block: int, blocks: int
+) -> npt.NDArray[np.int64]:
+    """The random words u of every (variant, block), int64 [rows, blocks, 4], each below 2^32."""
+    block = np.uint64(first_block) + np.arange(blocks, dtype=np.uint64)
+    variant = (np.uint64(first_variant) + np.arange(rows, dtype=np.uint64))[:, None]
+    counter = (block & _MASK, block >> _HALF, variant & _MASK, variant >> _HALF)
     outputs = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
-    return np.stack(outputs, axis=-1).reshape(rows, -1)[:, skipped : skipped + n]
+    return np.stack(outputs, axis=-1).astype(np.int64)
 
 
-def normal_deviates(words: Words, threshold: int) -> Floats:
-    """The normal deviates y, float32, of words with ``word >> 1`` below the threshold."""
-    one, two, half = np.float32(1), np.float32(2), np.float32(0.5)
-    scale = np.float32(1 / np.float64(threshold))
-    t = ((words >> np.uint64(1)).astype(np.float32) + half) * scale
-    q = t * (two - t)
-    bits = q.view(np.int32)
-    exponent = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    x = (bits - (exponent << np.int32(23))).view(np.float32) - one
-    log = np.broadcast_to(_LOG[-1], x.shape)
-    for coefficient in _LOG[-2::-1]:
-        log = log * x + coefficient
-    w = -(exponent.astype(np.float32) * _LN2 + log * x)
-    h = np.sqrt(np.where(w > 0, w, np.float32(0)) + np.float32(4)) - np.float32(3.5)
-    p = np.broadcast_to(_QUANTILE[-1], h.shape)
-    for coefficient in _QUANTILE[-2::-1]:
-        p = p * h + coefficient
-    y = p * (one - t)
-    signed: Floats = np.where(words & np.uint64(1) != 0, -y, y)
-    return signed
+def reciprocal(count: int) -> np.float32:
+    """1 / count in float64, rounded towards zero to float32; of 0, which nobody needs, as of 1."""
+    exact = 1 / np.float64(max(count, 1))
+    nearest = np.float32(exact)
+    below: np.float32 = np.nextafter(nearest, np.float32(0))
+    return below if nearest > exact else nearest
+
+
+def uniform_numbers(words: npt.NDArray[np.int64], threshold: int) -> tuple[Selection, Floats]:
+    """Which words choose their position, and the numbers t in (0, 1], whatever was chosen."""
+    k = words & 0x7FFFFFFF
+    chosen = k < threshold
+    m = np.where(chosen, k, k - threshold).astype(np.float32)
+    scale = np.where(chosen, reciprocal(threshold), reciprocal((1 << 31) - threshold))
+    return chosen, (m + np.float32(0.5)) * scale
+
+
+def radii(t: Floats) -> Floats:
+    """sqrt(-2 ln t), float32, of t in (0, 1]."""
+    bits = t.view(np.int32)
+    exponent = (bits - _SQRT_HALF) & _EXPONENT_BITS
+    x = (bits - exponent).view(np.float32) - np.float32(1)
+    w: Floats = exponent.astype(np.float32) * _EXPONENT + _polynomial(_LOG, x) * x
+    return np.sqrt(w)
+
+
+def cosines_and_sines(t: Floats) -> tuple[Floats, Floats]:
+    """Of t quarter turns, float32."""
+    y = t - np.float32(0.5)
+    cosine = _polynomial(_COSINE, y * y)
+    sine = _polynomial(_SINE, y * y) * y
+    return cosine - sine, cosine + sine
+
+
+def _polynomial(coefficients: Floats, x: Floats) -> Floats:
+    result = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = result * x + coefficient
+    return result
+
+
+def noise_of_words(words: npt.NDArray[np.int64], threshold: int, sigma: np.float32) -> Floats:
+    """What words [..., 4] of blocks add to their positions, float32; -0 where they choose none."""
+    chosen, t = uniform_numbers(words, threshold)
+    radius = sigma * radii(t[..., 0::2])
+    pairs = np.stack([radius * part for part in cosines_and_sines(t[..., 1::2])], axis=-1)
+    magnitude = pairs.reshape(words.shape)
+    noise = np.where(words >> 31 != 0, -magnitude, magnitude)
+    return np.where(chosen, noise, np.float32(-0.0))
 
 
 def noise_variants(
@@ -102,12 +133,14 @@ def noise_variants(
     if max(seed + 1, first_variant + count, first_index + n) > 1 << 64:
         raise ValueError("seed, variants and positions must lie below 2^64")
     threshold = math.floor(probability * 2.0**31 + 0.5)
+    first_block, skipped = divmod(first_index, 4)
+    blocks = (skipped + n + 3) // 4
     result = np.tile(base, (count, 1))
     rows = max(1, _ELEMENTS_PER_SLICE // max(n, 1))
     for start in range(0, count, rows):
         part = result[start : start + rows]
-        words = random_words(seed, first_variant + start, len(part), first_index, n)
-        noisy = words >> np.uint64(1) < np.uint64(threshold)
+        words = random_blocks(seed, first_variant + start, len(part), first_block, blocks)
         with np.errstate(all="ignore"):
-            part[noisy] += np.float32(sigma) * normal_deviates(words[noisy], threshold)
+            noise = noise_of_words(words, threshold, np.float32(sigma))
+            part += noise.reshape(len(part), -1)[:, skipped : skipped + n]
     return result

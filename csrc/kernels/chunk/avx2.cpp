@@ -4,7 +4,7 @@
 
 #include "kernels/chunk/convert.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 namespace {
 
 __m256i magnitude(__m256i bits) { return _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)); }
@@ -84,4 +84,4 @@ void to_f64(const float* from, std::uint8_t* to, std::size_t count) {
     scalar::to_f64(from + i, to + 8 * i, count - i);
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

@@ -10,7 +10,7 @@
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Elements a task converts: 1 MiB of float32, which takes several times as long as starting a thread.
@@ -22,8 +22,8 @@ std::size_t item_at(std::span<const std::size_t> starts, std::size_t at) {
 }
 
 template <typename Item, typename Count>
-std::vector<std::size_t> starts_of(std::span<const Item> items, Count count) {
-    std::vector<std::size_t> starts(items.size());
+Vector<std::size_t> starts_of(std::span<const Item> items, Count count) {
+    Vector<std::size_t> starts(items.size());
     std::size_t at = 0;
     for (std::size_t i = 0; i < items.size(); ++i) {
         starts[i] = at;
@@ -105,12 +105,12 @@ std::size_t TensorView::count() const {
 }
 
 void flatten(std::span<const TensorView> tensors, float* out, std::size_t out_count, std::size_t threads) {
-    std::vector<TensorView> views;
+    Vector<TensorView> views;
     for (const TensorView& tensor : tensors) {
         if (tensor.count() > 0) views.push_back(coalesced(tensor));
     }
     const std::span<const TensorView> all(views);
-    const std::vector<std::size_t> starts = starts_of(all, [](const TensorView& view) { return view.count(); });
+    const Vector<std::size_t> starts = starts_of(all, [](const TensorView& view) { return view.count(); });
     const std::size_t flat = views.empty() ? 0 : starts.back() + views.back().count();
     parallel_ranges(out_count, grain, threads, [&](std::size_t begin, std::size_t end) {
         std::size_t at = begin;
@@ -136,7 +136,7 @@ void scatter(std::span<const float> values, std::size_t begin, std::span<const T
                      });
 }
 
-void unflatten(std::span<const float> flat, std::vector<TensorTarget> targets, std::size_t threads) {
+void unflatten(std::span<const float> flat, Vector<TensorTarget> targets, std::size_t threads) {
     std::size_t start = 0;
     for (TensorTarget& target : targets) {
         target.start = start;
@@ -147,4 +147,4 @@ void unflatten(std::span<const float> flat, std::vector<TensorTarget> targets, s
     });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,17 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "core/dtype.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // Somebody else's tensor: any strides (in bytes), either byte order.
 struct TensorView {
     const std::uint8_t* data;
-    std::vector<std::size_t> shape;
-    std::vector<std::ptrdiff_t> strides;
+    Vector<std::size_t> shape;
+    Vector<std::ptrdiff_t> strides;
     DType dtype;
     bool byte_swapped;
 
@@ -35,11 +35,11 @@ struct TensorTarget {
 // Converts values and writes them to the target's elements from `first` on.
 void write(const TensorTarget& target, std::size_t first, std::span<const float> values);
 
-// Converts the elements [begin, begin + values.size()) of the flat vector and writes those that `targets`, in the order of
-// their starts, want.
+// Converts the elements [begin, begin + values.size()) of the flat vector and writes those that `targets`, in the order
+// of their starts, want.
 void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets);
 
 // The whole inverse of flatten; the targets' starts follow from their order.
-void unflatten(std::span<const float> flat, std::vector<TensorTarget> targets, std::size_t threads);
+void unflatten(std::span<const float> flat, Vector<TensorTarget> targets, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

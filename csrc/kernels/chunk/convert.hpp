@@ -7,7 +7,7 @@
 
 #include "core/dtype.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // Elements in host byte order at any alignment.
 using ToFloat32 = void(const std::uint8_t* from, float* to, std::size_t count);
@@ -35,4 +35,4 @@ ToFloat32 from_f16, from_bf16, from_f64;
 FromFloat32 to_f16, to_bf16, to_f64;
 }  // namespace neon
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

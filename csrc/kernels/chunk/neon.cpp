@@ -4,7 +4,7 @@
 
 #include "kernels/chunk/convert.hpp"
 
-namespace vaecomp::neon {
+namespace vaecomp::core::neon {
 namespace {
 
 // Elements lie at any alignment, so that they are loaded and stored as bytes.
@@ -80,4 +80,4 @@ void to_f64(const float* from, std::uint8_t* to, std::size_t count) {
     scalar::to_f64(from + i, to + 8 * i, count - i);
 }
 
-}  // namespace vaecomp::neon
+}  // namespace vaecomp::core::neon

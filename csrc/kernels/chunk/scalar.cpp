@@ -3,7 +3,7 @@
 
 #include "kernels/chunk/convert.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 namespace {
 
 constexpr std::uint32_t quiet_nan = 0x7fc00000u, infinity = 0x7f800000u;
@@ -149,4 +149,4 @@ void to_f64(const float* from, std::uint8_t* to, std::size_t count) {
     }
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

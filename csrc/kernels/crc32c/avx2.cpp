@@ -4,7 +4,7 @@
 
 #include "kernels/crc32c/crc32c.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 
 std::uint32_t crc32c(const std::uint8_t* bytes, std::size_t size) {
     std::uint64_t crc = 0xffffffffu;
@@ -18,4 +18,4 @@ std::uint32_t crc32c(const std::uint8_t* bytes, std::size_t size) {
     return ~narrow;
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

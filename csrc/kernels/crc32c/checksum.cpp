@@ -1,12 +1,11 @@
 #include "kernels/crc32c/checksum.hpp"
 
 #include <algorithm>
-#include <vector>
 
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // Bytes a task takes: much more than the waking of a thread costs.
@@ -35,7 +34,7 @@ std::uint32_t power(std::uint32_t base, std::uint64_t exponent) {
 }  // namespace
 
 std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t size, std::size_t threads) {
-    std::vector<std::uint32_t> parts(static_cast<std::size_t>((size + grain - 1) / grain));
+    Vector<std::uint32_t> parts(static_cast<std::size_t>((size + grain - 1) / grain));
     const auto size_of = [&](std::size_t i) { return std::min<std::uint64_t>(grain, size - i * grain); };
     parallel_for(parts.size(), threads, [&](std::size_t i) {
         const LoadedBytes part(source, offset + i * grain, size_of(i));
@@ -49,4 +48,4 @@ std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t
     return crc;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,9 +5,9 @@
 
 #include "core/source.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // The CRC-32C of `size` bytes from `offset` on.
 std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t size, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 using Crc32c = std::uint32_t(const std::uint8_t* bytes, std::size_t size);
 
@@ -18,4 +18,4 @@ namespace neon {
 Crc32c crc32c;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,7 +4,7 @@
 
 #include "kernels/crc32c/crc32c.hpp"
 
-namespace vaecomp::neon {
+namespace vaecomp::core::neon {
 
 std::uint32_t crc32c(const std::uint8_t* bytes, std::size_t size) {
     std::uint32_t crc = 0xffffffffu;
@@ -17,4 +17,4 @@ std::uint32_t crc32c(const std::uint8_t* bytes, std::size_t size) {
     return ~crc;
 }
 
-}  // namespace vaecomp::neon
+}  // namespace vaecomp::core::neon

@@ -2,7 +2,7 @@
 
 #include "kernels/crc32c/crc32c.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 namespace {
 
 constexpr std::array<std::uint32_t, 256> make_table() {
@@ -24,4 +24,4 @@ std::uint32_t crc32c(const std::uint8_t* bytes, std::size_t size) {
     return ~crc;
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

@@ -6,7 +6,7 @@
 
 #include "core/parallel.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 void require(bool condition, std::size_t layer, const char* problem) {
@@ -17,7 +17,7 @@ void require(bool condition, std::size_t layer, const char* problem) {
 
 // What holds for the layers of both kinds; returns the widest output.
 template <typename Layer>
-std::size_t check_shapes(const std::vector<Layer>& layers) {
+std::size_t check_shapes(const Vector<Layer>& layers) {
     if (layers.empty()) throw Error(ErrorCode::invalid_argument, "a decoder needs at least one layer");
     std::size_t widest = 0;
     for (std::size_t l = 0; l < layers.size(); ++l) {
@@ -45,7 +45,7 @@ void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
 
 }  // namespace
 
-IntegerDecoder::IntegerDecoder(std::vector<IntegerLayer> layers)
+IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers)
     : kernels_(&kernels()), layers_(std::move(layers)), widest_(check_shapes(layers_)) {
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         IntegerLayer& layer = layers_[l];
@@ -60,8 +60,8 @@ IntegerDecoder::IntegerDecoder(std::vector<IntegerLayer> layers)
 }
 
 void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
-    std::vector<std::int32_t> acc(rows * widest_);
-    std::vector<std::int8_t> hidden;
+    Vector<std::int32_t> acc(rows * widest_);
+    Vector<std::int8_t> hidden;
     const std::int8_t* x = latents;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const IntegerLayer& layer = layers_[l];
@@ -77,7 +77,7 @@ void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, 
     }
 }
 
-Float32Decoder::Float32Decoder(std::vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {
+Float32Decoder::Float32Decoder(Vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {
     check_shapes(layers_);
     for (Float32Layer& layer : layers_) {
         layer.weight = kernels_->linear_f32_layout.pack(layer.weight, layer.out, layer.in);
@@ -85,12 +85,12 @@ Float32Decoder::Float32Decoder(std::vector<Float32Layer> layers) : kernels_(&ker
 }
 
 void Float32Decoder::forward_tile(const float* latents, std::size_t rows, float* values) const {
-    std::vector<float> hidden[2];
+    Vector<float> hidden[2];
     const float* x = latents;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const Float32Layer& layer = layers_[l];
         const bool last = l + 1 == layers_.size();
-        std::vector<float>& next = hidden[l % 2];
+        Vector<float>& next = hidden[l % 2];
         if (!last) next.resize(rows * layer.out);
         float* y = last ? values : next.data();
         kernels_->linear_f32(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows,
@@ -110,4 +110,4 @@ void forward(const Decoder& decoder, const typename Decoder::Latent* latents, st
 template void forward(const IntegerDecoder&, const std::int8_t*, std::size_t, float*, std::size_t);
 template void forward(const Float32Decoder&, const float*, std::size_t, float*, std::size_t);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "core/containers.hpp"
 #include "core/error.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // Chunks that are decoded together: enough to reuse the weights from cache, few enough for their values to stay there.
 inline constexpr std::size_t rows_a_tile = 24;
@@ -17,15 +17,15 @@ inline constexpr std::size_t rows_a_tile = 24;
 // One layer's parameters, as in the format. Hidden layers have multiplier and shift, the last has scale.
 struct IntegerLayer {
     std::size_t in = 0, out = 0;
-    std::vector<std::int8_t> weight;  // [out, in]
-    std::vector<std::int32_t> bias;
-    std::vector<std::int32_t> multiplier;
-    std::vector<std::uint8_t> shift;
-    std::vector<float> scale;
+    Vector<std::int8_t> weight;  // [out, in]
+    Vector<std::int32_t> bias;
+    Vector<std::int32_t> multiplier;
+    Vector<std::uint8_t> shift;
+    Vector<float> scale;
 };
 
 template <typename Layer>
-std::uint64_t multiplications_of(const std::vector<Layer>& layers) {
+std::uint64_t multiplications_of(const Vector<Layer>& layers) {
     std::uint64_t sum = 0;
     for (const Layer& layer : layers) sum += std::uint64_t{layer.in} * layer.out;
     return sum;
@@ -35,7 +35,7 @@ class IntegerDecoder {
   public:
     using Latent = std::int8_t;
     // Packs the weights for the active instruction set. Throws invalid_argument if the layers do not fit together.
-    explicit IntegerDecoder(std::vector<IntegerLayer> layers);
+    explicit IntegerDecoder(Vector<IntegerLayer> layers);
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
@@ -45,21 +45,21 @@ class IntegerDecoder {
 
   private:
     const Kernels* kernels_;
-    std::vector<IntegerLayer> layers_;  // packed
+    Vector<IntegerLayer> layers_;  // packed
     std::size_t widest_ = 0;
 };
 
 struct Float32Layer {
     std::size_t in = 0, out = 0;
-    std::vector<float> weight;  // [out, in]
-    std::vector<float> bias;
+    Vector<float> weight;  // [out, in]
+    Vector<float> bias;
 };
 
 class Float32Decoder {
   public:
     using Latent = float;
     // Packs as well. Throws likewise.
-    explicit Float32Decoder(std::vector<Float32Layer> layers);
+    explicit Float32Decoder(Vector<Float32Layer> layers);
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
@@ -68,7 +68,7 @@ class Float32Decoder {
 
   private:
     const Kernels* kernels_;
-    std::vector<Float32Layer> layers_;  // with packed weights
+    Vector<Float32Layer> layers_;  // with packed weights
 };
 
 // All rows: latents [rows, latent] to values [rows, chunk_length].
@@ -76,4 +76,4 @@ template <typename Decoder>
 void forward(const Decoder& decoder, const typename Decoder::Latent* latents, std::size_t rows, float* values,
              std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -5,7 +5,7 @@
 
 #include "kernels/dequantise/dequantise.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 namespace {
 
 constexpr std::size_t lanes = 8;
@@ -38,4 +38,4 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
     scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

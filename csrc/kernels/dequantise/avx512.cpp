@@ -5,7 +5,7 @@
 
 #include "kernels/dequantise/dequantise.hpp"
 
-namespace vaecomp::avx512 {
+namespace vaecomp::core::avx512 {
 namespace {
 
 constexpr std::size_t lanes = 16;
@@ -37,4 +37,4 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
     scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
-}  // namespace vaecomp::avx512
+}  // namespace vaecomp::core::avx512

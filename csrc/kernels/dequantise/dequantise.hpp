@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // What elements are multiplied with, by their exponent from 0 on: normal numbers, each twice the last but one.
 struct Scales {
@@ -29,4 +29,4 @@ namespace neon {
 Dequantise dequantise;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,7 +4,7 @@
 
 #include "kernels/dequantise/dequantise.hpp"
 
-namespace vaecomp::neon {
+namespace vaecomp::core::neon {
 namespace {
 
 constexpr std::size_t lanes = 4;
@@ -28,4 +28,4 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
     scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
-}  // namespace vaecomp::neon
+}  // namespace vaecomp::core::neon

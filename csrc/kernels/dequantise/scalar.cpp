@@ -1,6 +1,6 @@
 #include "kernels/dequantise/dequantise.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 
 void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
                 std::size_t count, float* out) {
@@ -10,4 +10,4 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
     }
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

@@ -3,7 +3,7 @@
 
 #include "kernels/linear_f32/blocked.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 namespace {
 
 struct Vector {
@@ -41,4 +41,4 @@ void linear_f32(const float* packed, const float* bias, std::size_t out, std::si
     BlockedLinearF32<Vector>::run(packed, bias, out, in, x, rows, activation, y);
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

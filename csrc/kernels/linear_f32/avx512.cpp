@@ -2,7 +2,7 @@
 
 #include "kernels/linear_f32/blocked.hpp"
 
-namespace vaecomp::avx512 {
+namespace vaecomp::core::avx512 {
 namespace {
 
 struct Vector {
@@ -33,4 +33,4 @@ void linear_f32(const float* packed, const float* bias, std::size_t out, std::si
     BlockedLinearF32<Vector>::run(packed, bias, out, in, x, rows, activation, y);
 }
 
-}  // namespace vaecomp::avx512
+}  // namespace vaecomp::core::avx512

@@ -9,7 +9,7 @@
 
 #include "kernels/linear_f32/linear_f32.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 template <typename Vector>
@@ -78,4 +78,4 @@ class BlockedLinearF32 {
 };
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

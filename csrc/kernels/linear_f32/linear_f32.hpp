@@ -5,7 +5,7 @@
 
 #include "kernels/packed_layout.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 enum class Activation { relu, none };
 
@@ -30,4 +30,4 @@ inline constexpr PackedLayout linear_f32_layout{16, 1};
 LinearF32 linear_f32;
 }  // namespace neon
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,7 +4,7 @@
 
 #include "kernels/linear_f32/linear_f32.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 
 void linear_f32(const float* packed, const float* bias, std::size_t out, std::size_t in, const float* x,
                 std::size_t rows, Activation activation, float* y) {
@@ -21,4 +21,4 @@ void linear_f32(const float* packed, const float* bias, std::size_t out, std::si
     }
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

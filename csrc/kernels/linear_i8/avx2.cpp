@@ -4,7 +4,7 @@
 
 #include "kernels/linear_i8/blocked.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 namespace {
 
 struct Vector {
@@ -88,4 +88,4 @@ void scale_output(const std::int32_t* acc, std::size_t rows, std::size_t out, co
     }
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

@@ -6,7 +6,7 @@
 
 #include "kernels/linear_i8/blocked.hpp"
 
-namespace vaecomp::avx512 {
+namespace vaecomp::core::avx512 {
 namespace {
 
 struct Vector : IntegerSums {
@@ -68,4 +68,4 @@ void scale_output(const std::int32_t* acc, std::size_t rows, std::size_t out, co
     }
 }
 
-}  // namespace vaecomp::avx512
+}  // namespace vaecomp::core::avx512

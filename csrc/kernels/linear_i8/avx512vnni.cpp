@@ -6,7 +6,7 @@
 #include "kernels/linear_i8/avx512.hpp"
 #include "kernels/linear_i8/blocked.hpp"
 
-namespace vaecomp::avx512vnni {
+namespace vaecomp::core::avx512vnni {
 namespace {
 
 struct Vector : IntegerSums {
@@ -32,4 +32,4 @@ void linear_i8(const std::int8_t* packed, const std::int32_t* bias, std::size_t 
     BlockedLinearI8<Vector>::run(packed, bias, out, in, x, rows, acc);
 }
 
-}  // namespace vaecomp::avx512vnni
+}  // namespace vaecomp::core::avx512vnni

@@ -11,7 +11,7 @@
 
 #include "kernels/linear_i8/linear_i8.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 template <typename Vector>
@@ -112,4 +112,4 @@ class BlockedLinearI8 {
 };
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

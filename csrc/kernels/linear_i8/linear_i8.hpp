@@ -6,7 +6,7 @@
 
 #include "kernels/packed_layout.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 // How a form wants its weights. Inputs are multiplied as x + input_offset, for which the packed biases make up.
 struct LinearI8Layout {
@@ -58,4 +58,4 @@ inline constexpr LinearI8Layout linear_i8_layout{{16, 4}, 0};
 LinearI8 linear_i8;
 }  // namespace neondot
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

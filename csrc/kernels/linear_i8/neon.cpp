@@ -6,7 +6,7 @@
 
 #include "kernels/linear_i8/blocked.hpp"
 
-namespace vaecomp::neon {
+namespace vaecomp::core::neon {
 namespace {
 
 struct Vector : IntegerSums {
@@ -65,4 +65,4 @@ void scale_output(const std::int32_t* acc, std::size_t rows, std::size_t out, co
     }
 }
 
-}  // namespace vaecomp::neon
+}  // namespace vaecomp::core::neon

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 // 24 sums, 4 vectors of weights, an input and a product are 30 of 32 registers.
@@ -34,4 +34,4 @@ struct IntegerSums {
 };
 
 }  // namespace
-}  // namespace vaecomp
+}  // namespace vaecomp::core

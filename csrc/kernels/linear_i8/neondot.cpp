@@ -5,7 +5,7 @@
 #include "kernels/linear_i8/blocked.hpp"
 #include "kernels/linear_i8/neon.hpp"
 
-namespace vaecomp::neondot {
+namespace vaecomp::core::neondot {
 namespace {
 
 struct Vector : IntegerSums {
@@ -29,4 +29,4 @@ void linear_i8(const std::int8_t* packed, const std::int32_t* bias, std::size_t 
     BlockedLinearI8<Vector>::run(packed, bias, out, in, x, rows, acc);
 }
 
-}  // namespace vaecomp::neondot
+}  // namespace vaecomp::core::neondot

@@ -1,6 +1,6 @@
 #include "kernels/linear_i8/linear_i8.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 
 void linear_i8(const std::int8_t* packed, const std::int32_t* bias, std::size_t out, std::size_t in,
                const std::int8_t* x, std::size_t rows, std::int32_t* acc) {
@@ -33,4 +33,4 @@ void scale_output(const std::int32_t* acc, std::size_t rows, std::size_t out, co
     }
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

@@ -1,28 +1,23 @@
-// Twice sixteen Philox counters at a time give 128 consecutive elements.
+// Twice sixteen Philox blocks at a time give 128 consecutive elements.
 #include <immintrin.h>
 
 #include "kernels/noise/noise.hpp"
 
-namespace vaecomp::avx512 {
+namespace vaecomp::core::avx512 {
 namespace {
 
 constexpr std::size_t lanes = 16;
-// Of sixteen Philox blocks: together they hide the latency of multiplications.
-constexpr std::size_t sets = 2, vectors_a_step = 4 * sets, elements_a_step = lanes * vectors_a_step;
+// Of sixteen blocks, one word of each in a vector. Two sets in step hide the latency of each other's instructions.
+constexpr std::size_t sets = 2, vectors = 4 * sets, pairs = vectors / 2, elements_a_step = lanes * vectors;
 
-__m512 constant(std::uint32_t bits) { return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits))); }
+__m512i integer(std::uint32_t bits) { return _mm512_set1_epi32(static_cast<int>(bits)); }
+__m512 constant(std::uint32_t bits) { return _mm512_castsi512_ps(integer(bits)); }
 
-struct Product {
-    __m512i low, high;
-};
-
-// 32 x 32 -> 64 bits in each of sixteen lanes.
-Product multiply(__m512i a, std::uint32_t b) {
-    const __m512i factor = _mm512_set1_epi32(static_cast<int>(b));
-    const __m512i even = _mm512_mul_epu32(a, factor);
-    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), factor);
-    return {_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA),
-            _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB)};
+// Calls `step` with every number below `count`.
+template <std::size_t count, typename Step>
+void each(Step step) {
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < count; ++i) step(i);
 }
 
 // The keys of every round, the same for all counters.
@@ -32,130 +27,145 @@ struct RoundKeys {
     explicit RoundKeys(std::uint64_t seed) {
         auto low = static_cast<std::uint32_t>(seed), high = static_cast<std::uint32_t>(seed >> 32);
         for (int i = 0; i < noise::philox_rounds; ++i, low += noise::philox_weyl_0, high += noise::philox_weyl_1) {
-            k0[i] = _mm512_set1_epi32(static_cast<int>(low));
-            k1[i] = _mm512_set1_epi32(static_cast<int>(high));
+            k0[i] = integer(low);
+            k1[i] = integer(high);
         }
     }
 };
 
-// Every second of the 32 words of both, from number `first` on.
-__m512i halves_of(__m512i a, __m512i b, int first) {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    return _mm512_permutex2var_epi32(a, _mm512_add_epi32(even, _mm512_set1_epi32(first)), b);
-}
-
-// Lane b of c0..c3 holds block b's four words: to element order.
-void transpose(__m512i c0, __m512i c1, __m512i c2, __m512i c3, __m512i words[4]) {
-    const __m512i ab_low = _mm512_unpacklo_epi32(c0, c1), ab_high = _mm512_unpackhi_epi32(c0, c1);
-    const __m512i cd_low = _mm512_unpacklo_epi32(c2, c3), cd_high = _mm512_unpackhi_epi32(c2, c3);
-    const __m512i blocks_0 = _mm512_unpacklo_epi64(ab_low, cd_low), blocks_1 = _mm512_unpackhi_epi64(ab_low, cd_low);
-    const __m512i blocks_2 = _mm512_unpacklo_epi64(ab_high, cd_high),
-                  blocks_3 = _mm512_unpackhi_epi64(ab_high, cd_high);
-    // blocks_k holds the blocks k, k + 4, k + 8 and k + 12.
-    const __m512i low_01 = _mm512_shuffle_i32x4(blocks_0, blocks_1, 0x44);
-    const __m512i low_23 = _mm512_shuffle_i32x4(blocks_2, blocks_3, 0x44);
-    const __m512i high_01 = _mm512_shuffle_i32x4(blocks_0, blocks_1, 0xee);
-    const __m512i high_23 = _mm512_shuffle_i32x4(blocks_2, blocks_3, 0xee);
-    words[0] = _mm512_shuffle_i32x4(low_01, low_23, 0x88);
-    words[1] = _mm512_shuffle_i32x4(low_01, low_23, 0xdd);
-    words[2] = _mm512_shuffle_i32x4(high_01, high_23, 0x88);
-    words[3] = _mm512_shuffle_i32x4(high_01, high_23, 0xdd);
-}
-
-// Applies `step` to every vector. Several vectors in step with each other hide the latency of each.
-template <std::size_t vectors, typename Step>
-void each(Step step) {
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) step(v);
-}
-
-// Words of blocks `block .. block + 31` as eight vectors of sixteen consecutive elements.
-void philox(std::uint64_t block, std::uint64_t variant, const RoundKeys& keys, __m512i words[vectors_a_step]) {
-    __m512i c0[sets], c1[sets], c2[sets], c3[sets];
-    each<sets>([&](std::size_t s) {
-        const __m512i start = _mm512_set1_epi64(static_cast<long long>(block + lanes * s));
-        const __m512i first = _mm512_add_epi64(start, _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
-        const __m512i last = _mm512_add_epi64(start, _mm512_setr_epi64(8, 9, 10, 11, 12, 13, 14, 15));
-        c0[s] = halves_of(first, last, 0);
-        c1[s] = halves_of(first, last, 1);
-        c2[s] = _mm512_set1_epi32(static_cast<int>(variant));
-        c3[s] = _mm512_set1_epi32(static_cast<int>(variant >> 32));
+// The words of blocks `block .. block + 31`: lane 4q + i of a set is its block 4i + q, which saves the transposition
+// all movements beyond 128 bits. Each block is computed in a lane of 64 bits, as products need them; the upper 32 of
+// c0..c3 mean nothing.
+void philox(std::uint64_t block, std::uint64_t variant, const RoundKeys& keys, __m512i words[vectors]) {
+    constexpr std::size_t halves = 2 * sets;
+    const __m512i even_lanes = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i odd_lanes = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    const __m512i multiplier_0 = _mm512_set1_epi64(noise::philox_multiplier_0);
+    const __m512i multiplier_1 = _mm512_set1_epi64(noise::philox_multiplier_1);
+    __m512i c0[halves], c1[halves], c2[halves], c3[halves];
+    each<halves>([&](std::size_t h) {
+        const __m512i start = _mm512_set1_epi64(static_cast<long long>(block + lanes * (h / 2)));
+        c0[h] = _mm512_add_epi64(start, h % 2 == 0 ? even_lanes : odd_lanes);
+        c1[h] = _mm512_srli_epi64(c0[h], 32);
+        c2[h] = _mm512_set1_epi64(static_cast<long long>(variant));
+        c3[h] = _mm512_srli_epi64(c2[h], 32);
     });
     for (int i = 0; i < noise::philox_rounds; ++i) {
-        each<sets>([&](std::size_t s) {
-            const Product p0 = multiply(c0[s], noise::philox_multiplier_0);
-            const Product p1 = multiply(c2[s], noise::philox_multiplier_1);
+        each<halves>([&](std::size_t h) {
+            const __m512i p0 = _mm512_mul_epu32(c0[h], multiplier_0), p1 = _mm512_mul_epu32(c2[h], multiplier_1);
             constexpr int exclusive_or = 0x96;
-            c0[s] = _mm512_ternarylogic_epi32(p1.high, c1[s], keys.k0[i], exclusive_or);
-            c2[s] = _mm512_ternarylogic_epi32(p0.high, c3[s], keys.k1[i], exclusive_or);
-            c1[s] = p1.low;
-            c3[s] = p0.low;
+            c0[h] = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p1, 32), c1[h], keys.k0[i], exclusive_or);
+            c2[h] = _mm512_ternarylogic_epi32(_mm512_srli_epi64(p0, 32), c3[h], keys.k1[i], exclusive_or);
+            c1[h] = p1;
+            c3[h] = p0;
         });
     }
-    each<sets>([&](std::size_t s) { transpose(c0[s], c1[s], c2[s], c3[s], words + 4 * s); });
+    const auto together = [](const __m512i* c) { return _mm512_mask_shuffle_epi32(c[0], 0xaaaa, c[1], _MM_PERM_CCAA); };
+    each<sets>([&](std::size_t s) {
+        words[4 * s] = together(c0 + 2 * s);
+        words[4 * s + 1] = together(c1 + 2 * s);
+        words[4 * s + 2] = together(c2 + 2 * s);
+        words[4 * s + 3] = together(c3 + 2 * s);
+    });
 }
 
-template <std::size_t vectors>
-void normal_deviates(const __m512i* words, __m512 inverse_threshold, __m512* deviates) {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    __m512 t[vectors], x[vectors], sum[vectors], h[vectors];
-    each<vectors>([&](std::size_t v) {
-        const __m512 k = _mm512_cvtepi32_ps(_mm512_srli_epi32(words[v], 1));
-        t[v] = _mm512_mul_ps(_mm512_add_ps(k, _mm512_set1_ps(0.5f)), inverse_threshold);
-    });
-    __m512i e[vectors];
-    each<vectors>([&](std::size_t v) {
-        const __m512 q = _mm512_mul_ps(t[v], _mm512_sub_ps(_mm512_set1_ps(2.0f), t[v]));
-        const __m512i bits = _mm512_castps_si512(q);
-        const __m512i sqrt_half = _mm512_set1_epi32(static_cast<int>(noise::sqrt_half_bits));
-        e[v] = _mm512_srai_epi32(_mm512_sub_epi32(bits, sqrt_half), 23);
-        x[v] = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_sub_epi32(bits, _mm512_slli_epi32(e[v], 23))), one);
-        sum[v] = _mm512_mul_ps(constant(noise::log_bits[6]), x[v]);
-    });
-    for (int i = 5; i >= 0; --i) {
-        const __m512 coefficient = constant(noise::log_bits[i]);
-        each<vectors>([&](std::size_t v) { sum[v] = _mm512_mul_ps(_mm512_add_ps(sum[v], coefficient), x[v]); });
+struct Constants {
+    __m512i threshold;
+    __m512 scale, quiet_scale, sigma;
+
+    explicit Constants(const NoiseParameters& parameters)
+        : threshold(integer(parameters.threshold)),
+          scale(_mm512_set1_ps(parameters.scale)),
+          quiet_scale(_mm512_set1_ps(parameters.quiet_scale)),
+          sigma(_mm512_set1_ps(parameters.sigma)) {}
+};
+
+__mmask16 is_noisy(const Constants& constants, __m512i word) {
+    return _mm512_cmplt_epu32_mask(_mm512_and_si512(word, integer(noise::number_mask)), constants.threshold);
+}
+
+// In (0, 1], whether the position is noisy or not.
+__m512 uniform_number(const Constants& constants, __m512i word, __mmask16 noisy) {
+    const __m512i k = _mm512_and_si512(word, integer(noise::number_mask));
+    const __m512i m = _mm512_mask_sub_epi32(k, _knot_mask16(noisy), k, constants.threshold);
+    const __m512 scale = _mm512_mask_blend_ps(noisy, constants.quiet_scale, constants.scale);
+    return _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(m), _mm512_set1_ps(0.5f)), scale);
+}
+
+template <std::size_t terms>
+void polynomials(const std::uint32_t (&bits)[terms], const __m512 x[pairs], __m512 sums[pairs]) {
+    each<pairs>([&](std::size_t p) { sums[p] = constant(bits[terms - 1]); });
+    for (std::size_t i = terms - 1; i-- > 0;) {
+        each<pairs>([&](std::size_t p) { sums[p] = _mm512_add_ps(_mm512_mul_ps(sums[p], x[p]), constant(bits[i])); });
     }
-    each<vectors>([&](std::size_t v) {
-        const __m512 minus_w =
-            _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(e[v]), constant(noise::ln2_bits)), sum[v]);
-        const __m512 w = _mm512_xor_ps(minus_w, _mm512_set1_ps(-0.0f));
-        // vmaxps returns its second operand, +0, unless w > 0.
-        const __m512 shifted = _mm512_add_ps(_mm512_max_ps(w, _mm512_setzero_ps()), _mm512_set1_ps(4.0f));
-        h[v] = _mm512_sub_ps(_mm512_sqrt_ps(shifted), _mm512_set1_ps(3.5f));
-        sum[v] = constant(noise::quantile_bits[10]);
+}
+
+// sqrt(-2 ln t).
+void radii(const __m512 t[pairs], __m512 results[pairs]) {
+    __m512 x[pairs], whole[pairs], sums[pairs];
+    each<pairs>([&](std::size_t p) {
+        const __m512i bits = _mm512_castps_si512(t[p]);
+        const __m512i exponent =
+            _mm512_and_si512(_mm512_sub_epi32(bits, integer(noise::sqrt_half_bits)), integer(noise::exponent_mask));
+        x[p] = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_sub_epi32(bits, exponent)), _mm512_set1_ps(1.0f));
+        whole[p] = _mm512_mul_ps(_mm512_cvtepi32_ps(exponent), constant(noise::exponent_step_bits));
     });
-    for (int i = 9; i >= 0; --i) {
-        const __m512 coefficient = constant(noise::quantile_bits[i]);
-        each<vectors>([&](std::size_t v) { sum[v] = _mm512_add_ps(_mm512_mul_ps(sum[v], h[v]), coefficient); });
-    }
-    each<vectors>([&](std::size_t v) {
-        const __m512 y = _mm512_mul_ps(sum[v], _mm512_sub_ps(one, t[v]));
-        deviates[v] = _mm512_xor_ps(y, _mm512_castsi512_ps(_mm512_slli_epi32(words[v], 31)));
+    polynomials(noise::log_bits, x, sums);
+    each<pairs>(
+        [&](std::size_t p) { results[p] = _mm512_sqrt_ps(_mm512_add_ps(whole[p], _mm512_mul_ps(sums[p], x[p]))); });
+}
+
+// Of t quarter turns.
+void directions(const __m512 t[pairs], __m512 cosines[pairs], __m512 sines[pairs]) {
+    __m512 y[pairs], squares[pairs], even[pairs], odd[pairs];
+    each<pairs>([&](std::size_t p) {
+        y[p] = _mm512_sub_ps(t[p], _mm512_set1_ps(0.5f));
+        squares[p] = _mm512_mul_ps(y[p], y[p]);
+    });
+    polynomials(noise::cosine_bits, squares, even);
+    polynomials(noise::sine_bits, squares, odd);
+    each<pairs>([&](std::size_t p) {
+        const __m512 sine = _mm512_mul_ps(odd[p], y[p]);
+        cosines[p] = _mm512_sub_ps(even[p], sine);
+        sines[p] = _mm512_add_ps(even[p], sine);
     });
 }
 
-// Writes `vectors` vectors of elements, with noise where it falls.
-template <std::size_t vectors>
-void add_noise(const NoiseParameters& parameters, const __m512i* words, const float* base, float* out) {
-    const __m512i threshold = _mm512_set1_epi32(static_cast<int>(parameters.threshold));
-    __mmask16 noisy[vectors], any = 0;
-    each<vectors>([&](std::size_t v) {
-        noisy[v] = _mm512_cmplt_epu32_mask(_mm512_srli_epi32(words[v], 1), threshold);
-        any = static_cast<__mmask16>(any | noisy[v]);
+// -0, which changes nothing, where no noise falls.
+__m512 signed_noise(__m512i word, __mmask16 noisy, __m512 magnitude) {
+    constexpr int a_and_b_exclusive_or_c = 0x6a;
+    return _mm512_castsi512_ps(_mm512_mask_ternarylogic_epi32(integer(noise::sign_mask), noisy, word,
+                                                              _mm512_castps_si512(magnitude), a_and_b_exclusive_or_c));
+}
+
+// What is added at the words' positions.
+void noise_of_words(const Constants& constants, const __m512i words[vectors], const __mmask16 noisy[vectors],
+                    __m512 noise[vectors]) {
+    __m512 first[pairs], second[pairs], lengths[pairs], cosines[pairs], sines[pairs];
+    each<pairs>([&](std::size_t p) {
+        first[p] = uniform_number(constants, words[2 * p], noisy[2 * p]);
+        second[p] = uniform_number(constants, words[2 * p + 1], noisy[2 * p + 1]);
     });
-    __m512 deviates[vectors] = {};
-    if (any != 0) normal_deviates<vectors>(words, _mm512_set1_ps(parameters.inverse_threshold), deviates);
-    const __m512 sigma = _mm512_set1_ps(parameters.sigma);
-    each<vectors>([&](std::size_t v) {
-        const __m512 value = _mm512_loadu_ps(base + lanes * v);
-        const __m512 noise = _mm512_mul_ps(sigma, deviates[v]);
-        _mm512_storeu_ps(out + lanes * v, _mm512_mask_add_ps(value, noisy[v], value, noise));
+    radii(first, lengths);
+    directions(second, cosines, sines);
+    each<pairs>([&](std::size_t p) {
+        const __m512 length = _mm512_mul_ps(constants.sigma, lengths[p]);
+        noise[2 * p] = signed_noise(words[2 * p], noisy[2 * p], _mm512_mul_ps(length, cosines[p]));
+        noise[2 * p + 1] = signed_noise(words[2 * p + 1], noisy[2 * p + 1], _mm512_mul_ps(length, sines[p]));
     });
 }
 
-// Below this threshold a vector is often spared as a whole.
-constexpr std::uint32_t dense_threshold = 1u << 28;
+// To element order, from the lanes that philox() chose.
+void transpose(__m512 set[4]) {
+    const __m512d ab_low = _mm512_castps_pd(_mm512_unpacklo_ps(set[0], set[1]));
+    const __m512d ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(set[0], set[1]));
+    const __m512d cd_low = _mm512_castps_pd(_mm512_unpacklo_ps(set[2], set[3]));
+    const __m512d cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(set[2], set[3]));
+    set[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_low, cd_low));
+    set[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_low, cd_low));
+    set[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high));
+    set[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high));
+}
 
 }  // namespace
 
@@ -166,20 +176,28 @@ void noise_run(const NoiseParameters& parameters, std::uint64_t variant, std::ui
     if (j > count) j = count;
     scalar::noise_run(parameters, variant, first_index, base, out, j);
     const RoundKeys keys(parameters.seed);
+    const Constants constants(parameters);
     for (; j + elements_a_step <= count; j += elements_a_step) {
-        __m512i words[vectors_a_step];
+        __m512i words[vectors];
         philox((first_index + j) >> 2, variant, keys, words);
-        if (parameters.threshold >= dense_threshold) {
-            for (std::size_t v = 0; v < vectors_a_step; v += 4) {
-                add_noise<4>(parameters, words + v, base + j + lanes * v, out + j + lanes * v);
-            }
-        } else {
-            for (std::size_t v = 0; v < vectors_a_step; ++v) {
-                add_noise<1>(parameters, words + v, base + j + lanes * v, out + j + lanes * v);
-            }
+        __mmask16 noisy[vectors], any = 0;
+        each<vectors>([&](std::size_t v) {
+            noisy[v] = is_noisy(constants, words[v]);
+            any = _kor_mask16(any, noisy[v]);
+        });
+        __m512 noise[vectors];
+        each<vectors>([&](std::size_t v) { noise[v] = constant(noise::sign_mask); });
+        // Sparse noise spares most steps all but the words.
+        if (any != 0) {
+            noise_of_words(constants, words, noisy, noise);
+            each<sets>([&](std::size_t s) { transpose(noise + 4 * s); });
         }
+        each<vectors>([&](std::size_t v) {
+            const __m512 value = _mm512_loadu_ps(base + j + lanes * v);
+            _mm512_storeu_ps(out + j + lanes * v, _mm512_add_ps(value, noise[v]));
+        });
     }
     avx2::noise_run(parameters, variant, first_index + j, base + j, out + j, count - j);
 }
 
-}  // namespace vaecomp::avx512
+}  // namespace vaecomp::core::avx512

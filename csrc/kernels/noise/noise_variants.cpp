@@ -8,7 +8,7 @@
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
-namespace vaecomp {
+namespace vaecomp::core {
 namespace {
 
 void check(const NoiseRequest& request, std::uint64_t elements) {
@@ -21,14 +21,24 @@ void check(const NoiseRequest& request, std::uint64_t elements) {
     if (elements > 0 && elements - 1 > last - request.first_index) fail("every index must be below 2^64");
 }
 
+// Rounded towards zero; of 0, which nobody needs, as of 1.
+float reciprocal(std::uint32_t count) {
+    const double exact = 1.0 / std::max(count, 1u);
+    const auto nearest = static_cast<float>(exact);
+    return nearest > exact ? std::nextafter(nearest, 0.0f) : nearest;
+}
+
 NoiseParameters parameters_of(const NoiseRequest& request) {
     const FloatEnvironment environment;
     const auto threshold = static_cast<std::uint32_t>(std::floor(request.probability * 2147483648.0 + 0.5));
-    return {request.seed, threshold, static_cast<float>(1.0 / std::max(threshold, 1u)),
-            static_cast<float>(request.sigma)};
+    return noise_parameters(request.seed, threshold, static_cast<float>(request.sigma));
 }
 
 }  // namespace
+
+NoiseParameters noise_parameters(std::uint64_t seed, std::uint32_t threshold, float sigma) {
+    return {seed, threshold, reciprocal(threshold), reciprocal(0x80000000u - threshold), sigma};
+}
 
 void noise_variants(std::span<const float> base, const NoiseRequest& request, float* out, std::size_t threads) {
     check(request, base.size());
@@ -43,4 +53,4 @@ void noise_variants(std::span<const float> base, const NoiseRequest& request, fl
     });
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

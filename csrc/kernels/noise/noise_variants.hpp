@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 struct NoiseRequest {
     std::size_t count;
@@ -18,4 +18,4 @@ struct NoiseRequest {
 // a probability or sigma out of range and for variants or indices beyond 2^64.
 void noise_variants(std::span<const float> base, const NoiseRequest& request, float* out, std::size_t threads);
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

@@ -4,12 +4,14 @@
 
 #include "kernels/noise/noise.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 namespace {
 
-std::array<std::uint32_t, 4> philox(std::uint64_t block, std::uint64_t variant, std::uint64_t seed) {
-    std::array<std::uint32_t, 4> c = {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                                      static_cast<std::uint32_t>(variant), static_cast<std::uint32_t>(variant >> 32)};
+using Words = std::array<std::uint32_t, 4>;
+
+Words philox(std::uint64_t block, std::uint64_t variant, std::uint64_t seed) {
+    Words c = {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+               static_cast<std::uint32_t>(variant), static_cast<std::uint32_t>(variant >> 32)};
     auto k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
     for (int i = 0; i < noise::philox_rounds; ++i, k0 += noise::philox_weyl_0, k1 += noise::philox_weyl_1) {
         const std::uint64_t p0 = std::uint64_t{noise::philox_multiplier_0} * c[0];
@@ -20,35 +22,73 @@ std::array<std::uint32_t, 4> philox(std::uint64_t block, std::uint64_t variant, 
     return c;
 }
 
-float normal_deviate(std::uint32_t word, float inverse_threshold) {
-    const float t = (static_cast<float>(static_cast<std::int32_t>(word >> 1)) + 0.5f) * inverse_threshold;
-    const float q = t * (2.0f - t);
-    const auto bits = std::bit_cast<std::uint32_t>(q);
-    const std::int32_t e = static_cast<std::int32_t>(bits - noise::sqrt_half_bits) >> 23;
-    const float x = std::bit_cast<float>(bits - (static_cast<std::uint32_t>(e) << 23)) - 1.0f;
-    float log = std::bit_cast<float>(noise::log_bits[6]) * x;
-    for (int i = 5; i >= 0; --i) log = (log + std::bit_cast<float>(noise::log_bits[i])) * x;
-    const float w = -(static_cast<float>(e) * std::bit_cast<float>(noise::ln2_bits) + log);
-    const float h = std::sqrt((w > 0.0f ? w : 0.0f) + 4.0f) - 3.5f;
-    float p = std::bit_cast<float>(noise::quantile_bits[10]);
-    for (int i = 9; i >= 0; --i) p = p * h + std::bit_cast<float>(noise::quantile_bits[i]);
-    const float y = p * (1.0f - t);
-    return word & 1 ? -y : y;
+bool is_noisy(const NoiseParameters& parameters, std::uint32_t word) {
+    return (word & noise::number_mask) < parameters.threshold;
+}
+
+// In (0, 1], whether the position is noisy or not.
+float uniform_number(const NoiseParameters& parameters, std::uint32_t word) {
+    const std::uint32_t k = word & noise::number_mask;
+    const bool noisy = is_noisy(parameters, word);
+    const auto m = static_cast<std::int32_t>(noisy ? k : k - parameters.threshold);
+    return (static_cast<float>(m) + 0.5f) * (noisy ? parameters.scale : parameters.quiet_scale);
+}
+
+template <std::size_t terms>
+float polynomial(const std::uint32_t (&bits)[terms], float x) {
+    float sum = std::bit_cast<float>(bits[terms - 1]);
+    for (std::size_t i = terms - 1; i-- > 0;) sum = sum * x + std::bit_cast<float>(bits[i]);
+    return sum;
+}
+
+// sqrt(-2 ln t).
+float radius(float t) {
+    const auto bits = std::bit_cast<std::uint32_t>(t);
+    const std::uint32_t exponent = (bits - noise::sqrt_half_bits) & noise::exponent_mask;
+    const float x = std::bit_cast<float>(bits - exponent) - 1.0f;
+    const float whole = static_cast<float>(static_cast<std::int32_t>(exponent));
+    return std::sqrt(whole * std::bit_cast<float>(noise::exponent_step_bits) + polynomial(noise::log_bits, x) * x);
+}
+
+struct Direction {
+    float cosine, sine;
+};
+
+// Of t quarter turns.
+Direction direction(float t) {
+    const float y = t - 0.5f, square = y * y;
+    const float cosine = polynomial(noise::cosine_bits, square), sine = polynomial(noise::sine_bits, square) * y;
+    return {cosine - sine, cosine + sine};
+}
+
+// What is added at the position of `word`: -0, which changes nothing, where no noise falls.
+float signed_noise(const NoiseParameters& parameters, std::uint32_t word, float magnitude) {
+    if (!is_noisy(parameters, word)) return -0.0f;
+    return word & noise::sign_mask ? -magnitude : magnitude;
+}
+
+std::array<float, 4> noise_of_block(const NoiseParameters& parameters, const Words& words) {
+    std::array<float, 4> noise{};
+    for (std::size_t i = 0; i < words.size(); i += 2) {
+        const float length = parameters.sigma * radius(uniform_number(parameters, words[i]));
+        const auto [cosine, sine] = direction(uniform_number(parameters, words[i + 1]));
+        noise[i] = signed_noise(parameters, words[i], length * cosine);
+        noise[i + 1] = signed_noise(parameters, words[i + 1], length * sine);
+    }
+    return noise;
 }
 
 }  // namespace
 
 void noise_run(const NoiseParameters& parameters, std::uint64_t variant, std::uint64_t first_index, const float* base,
                float* out, std::size_t count) {
-    std::array<std::uint32_t, 4> words{};
+    std::array<float, 4> noise{};
     for (std::size_t j = 0; j < count; ++j) {
         const std::uint64_t index = first_index + j;
-        if (j == 0 || (index & 3) == 0) words = philox(index >> 2, variant, parameters.seed);
-        const std::uint32_t word = words[index & 3];
-        out[j] = word >> 1 < parameters.threshold
-                     ? base[j] + parameters.sigma * normal_deviate(word, parameters.inverse_threshold)
-                     : base[j];
+        if (j == 0 || (index & 3) == 0)
+            noise = noise_of_block(parameters, philox(index >> 2, variant, parameters.seed));
+        out[j] = base[j] + noise[index & 3];
     }
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

@@ -3,7 +3,7 @@
 
 #include "kernels/rans/rans.hpp"
 
-namespace vaecomp::avx2 {
+namespace vaecomp::core::avx2 {
 namespace {
 
 constexpr std::size_t width = 8;
@@ -72,4 +72,4 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
     return scalar_part(i, count - i);
 }
 
-}  // namespace vaecomp::avx2
+}  // namespace vaecomp::core::avx2

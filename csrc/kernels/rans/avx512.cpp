@@ -3,7 +3,7 @@
 
 #include "kernels/rans/rans.hpp"
 
-namespace vaecomp::avx512 {
+namespace vaecomp::core::avx512 {
 namespace {
 
 constexpr std::size_t width = 16;
@@ -168,4 +168,4 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
     return plain_part(i, count - i);
 }
 
-}  // namespace vaecomp::avx512
+}  // namespace vaecomp::core::avx512

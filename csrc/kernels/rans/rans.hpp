@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace vaecomp {
+namespace vaecomp::core {
 
 namespace rans {
 inline constexpr unsigned table_bits = 12;
@@ -61,4 +61,4 @@ namespace avx512 {
 RansDecode rans_decode;
 }
 
-}  // namespace vaecomp
+}  // namespace vaecomp::core

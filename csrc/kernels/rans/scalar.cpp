@@ -1,7 +1,7 @@
 #include "core/endian.hpp"
 #include "kernels/rans/rans.hpp"
 
-namespace vaecomp::scalar {
+namespace vaecomp::core::scalar {
 namespace {
 
 // Compiled for each kind of tables, so that the plain ones do not pay for the others.
@@ -40,4 +40,4 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
                                                                  out);
 }
 
-}  // namespace vaecomp::scalar
+}  // namespace vaecomp::core::scalar

@@ -1,0 +1,314 @@
+// The C interface: arguments checked, exceptions turned into codes, everything else left to decode/archive.hpp.
+#include "vaecomp.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+
+#include "abi/memory.hpp"
+#include "core/file_source.hpp"
+#include "decode/archive.hpp"
+
+using namespace vaecomp::core;
+
+namespace {
+
+static_assert(VAECOMP_INVALID_ARGUMENT == static_cast<int>(ErrorCode::invalid_argument) &&
+              VAECOMP_MALFORMED == static_cast<int>(ErrorCode::malformed) &&
+              VAECOMP_UNSUPPORTED_VERSION == static_cast<int>(ErrorCode::unsupported_version) &&
+              VAECOMP_CHECKSUM == static_cast<int>(ErrorCode::checksum) &&
+              VAECOMP_MISSING_SECTION == static_cast<int>(ErrorCode::missing_section) &&
+              VAECOMP_IO == static_cast<int>(ErrorCode::io) &&
+              VAECOMP_MEMORY_LIMIT == static_cast<int>(ErrorCode::memory_limit) &&
+              VAECOMP_INTERNAL == static_cast<int>(ErrorCode::internal));
+static_assert(VAECOMP_COMPLEX128 == static_cast<int>(DType::c128) && VAECOMP_BFLOAT16 == static_cast<int>(DType::bf16));
+static_assert(VAECOMP_LOSSLESS == static_cast<int>(Codec::lossless) && VAECOMP_ALIAS == static_cast<int>(Codec::alias));
+static_assert(VAECOMP_HEADER_BYTES == header_bytes);
+
+class ReaderSource : public Source {
+  public:
+    explicit ReaderSource(const vaecomp_reader& reader) : reader_(reader) {}
+
+    [[nodiscard]] std::uint64_t size() const override { return reader_.file_bytes; }
+    [[nodiscard]] std::size_t request_bytes() const override { return reader_.request_bytes; }
+    void read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+        if (out.empty() || reader_.read(reader_.context, offset, out.data(), out.size()) == 0) return;
+        throw Error(ErrorCode::io, "the reader failed to read " + std::to_string(out.size()) + " bytes at offset " +
+                                       std::to_string(offset));
+    }
+
+  private:
+    vaecomp_reader reader_;
+};
+
+void require(bool condition, const char* problem) {
+    if (!condition) throw Error(ErrorCode::invalid_argument, problem);
+}
+
+int report(vaecomp_error* error, int code, const char* message) {
+    if (error == nullptr || error->size < sizeof(vaecomp_error)) return code;
+    error->code = code;
+    std::strncpy(error->message, message, sizeof(error->message) - 1);
+    error->message[sizeof(error->message) - 1] = '\0';
+    return code;
+}
+
+// Runs the body of a function of the interface.
+template <typename Body>
+int guarded(vaecomp_error* error, const Body& body) noexcept {
+    try {
+        body();
+        return VAECOMP_OK;
+    } catch (const Error& failure) {
+        return report(error, static_cast<int>(failure.code()), failure.what());
+    } catch (const std::bad_alloc&) {
+        return report(error, VAECOMP_OUT_OF_MEMORY, "out of memory");
+    } catch (const std::exception& failure) {
+        return report(error, VAECOMP_INTERNAL, failure.what());
+    } catch (...) {
+        return report(error, VAECOMP_INTERNAL, "an unknown exception");
+    }
+}
+
+// What the caller's structure says, with defaults for members that its version does not have.
+vaecomp_options options_of(const vaecomp_options* given) {
+    vaecomp_options options = VAECOMP_OPTIONS_INIT;
+    if (given == nullptr) return options;
+    require(given->size >= sizeof(vaecomp_options), "options: the size is not set; use VAECOMP_OPTIONS_INIT");
+    options = *given;
+    require((options.allocator.allocate == nullptr) == (options.allocator.deallocate == nullptr),
+            "options: an allocator has both functions or none");
+    return options;
+}
+
+}  // namespace
+
+struct vaecomp_archive {
+    explicit vaecomp_archive(const vaecomp_options& given)
+        : options(given), memory(given.allocator, given.memory_limit), runner{given.runner.context, given.runner.run} {}
+
+    [[nodiscard]] Context context() { return {&memory, runner.run != nullptr ? &runner : nullptr, false}; }
+    [[nodiscard]] const Index& index() const { return archive->index(); }
+    [[nodiscard]] const Tensor& tensor(std::size_t number) const {
+        require(number < index().tensors.size(), "there is no such tensor");
+        return index().tensors[number];
+    }
+    [[nodiscard]] DecodeOptions decoding() const { return {.verify = options.verify != 0, .threads = options.threads}; }
+
+    vaecomp_options options;
+    ArchiveMemory memory;
+    Runner runner;
+    std::unique_ptr<Source> source;
+    std::optional<Archive> archive;
+};
+
+namespace {
+
+// Opens what make_source() gives.
+template <typename MakeSource>
+int open(const vaecomp_options* options, vaecomp_archive** out, vaecomp_error* error, const MakeSource& make_source) {
+    if (out != nullptr) *out = nullptr;
+    return guarded(error, [&] {
+        require(out != nullptr, "archive: null");
+        auto opened = std::make_unique<vaecomp_archive>(options_of(options));
+        const ContextScope scope(opened->context());
+        opened->source = make_source();
+        opened->archive.emplace(*opened->source);
+        *out = opened.release();
+    });
+}
+
+// Runs a function that reads the archive.
+template <typename Body>
+int with_archive(vaecomp_archive* archive, vaecomp_error* error, const Body& body) {
+    return guarded(error, [&] {
+        require(archive != nullptr, "archive: null");
+        const ContextScope scope(archive->context());
+        body();
+    });
+}
+
+std::size_t owner_of(const vaecomp_archive& archive, std::size_t number) {
+    const Tensor& tensor = archive.tensor(number);
+    return tensor.codec == Codec::alias ? tensor.section : number;
+}
+
+Destination destination_of(const vaecomp_archive& archive, const vaecomp_output& output) {
+    const std::size_t owner = owner_of(archive, output.tensor);
+    const Tensor& tensor = archive.tensor(owner);
+    const std::size_t all = tensor.count(), item = info(tensor.dtype).size;
+    require(output.first <= all && output.count <= all - output.first, "the tensor has not as many elements");
+    require(output.bytes == output.count * item, "the buffer's size is not that of the elements");
+    require(output.data != nullptr || output.bytes == 0, "data: null");
+    return {owner, static_cast<std::uint8_t*>(output.data), output.first, output.count};
+}
+
+}  // namespace
+
+int vaecomp_open_file(const char* path, const vaecomp_options* options, vaecomp_archive** archive,
+                      vaecomp_error* error) {
+    return open(options, archive, error, [&] {
+        require(path != nullptr, "path: null");
+        return std::make_unique<FileSource>(path);
+    });
+}
+
+int vaecomp_open_memory(const void* data, size_t bytes, const vaecomp_options* options, vaecomp_archive** archive,
+                        vaecomp_error* error) {
+    return open(options, archive, error, [&] {
+        require(data != nullptr || bytes == 0, "data: null");
+        // Not null, which would mean that the bytes are not in memory.
+        const auto* first = data != nullptr ? static_cast<const std::uint8_t*>(data) : magic.data();
+        return std::make_unique<MemorySource>(Bytes{first, bytes});
+    });
+}
+
+int vaecomp_open_reader(const vaecomp_reader* reader, const vaecomp_options* options, vaecomp_archive** archive,
+                        vaecomp_error* error) {
+    return open(options, archive, error, [&] {
+        require(reader != nullptr && reader->read != nullptr, "reader: null");
+        return std::make_unique<ReaderSource>(*reader);
+    });
+}
+
+void vaecomp_close(vaecomp_archive* archive) { delete archive; }
+
+int vaecomp_file_bytes(const void* header, uint64_t* bytes, vaecomp_error* error) {
+    return guarded(error, [&] {
+        require(header != nullptr && bytes != nullptr, "header or bytes: null");
+        *bytes = read_file_bytes({static_cast<const std::uint8_t*>(header), header_bytes});
+    });
+}
+
+size_t vaecomp_tensor_count(const vaecomp_archive* archive) {
+    return archive == nullptr ? 0 : archive->index().tensors.size();
+}
+
+int vaecomp_tensor(const vaecomp_archive* archive, size_t tensor, vaecomp_tensor_info* result, vaecomp_error* error) {
+    return guarded(error, [&] {
+        require(archive != nullptr && result != nullptr, "archive or info: null");
+        require(result->size >= sizeof(vaecomp_tensor_info), "info: its size is not set; use VAECOMP_TENSOR_INFO_INIT");
+        const Tensor& own = archive->tensor(tensor);
+        result->name = own.name.c_str();
+        result->name_bytes = own.name.size();
+        result->shape = own.shape.data();
+        result->rank = own.shape.size();
+        result->elements = own.count();
+        result->bytes = own.bytes();
+        result->dtype = static_cast<std::int32_t>(own.dtype);
+        result->codec = static_cast<std::int32_t>(own.codec);
+        result->same_data_as = owner_of(*archive, tensor);
+    });
+}
+
+int vaecomp_find(const vaecomp_archive* archive, const char* name, size_t* tensor, vaecomp_error* error) {
+    return guarded(error, [&] {
+        require(archive != nullptr && name != nullptr && tensor != nullptr, "archive, name or tensor: null");
+        const auto& tensors = archive->index().tensors;
+        const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                        [&](const Tensor& own) { return std::string_view(own.name) == name; });
+        if (found == tensors.end()) {
+            throw Error(ErrorCode::invalid_argument, "the archive has no tensor '" + std::string(name) + "'");
+        }
+        *tensor = static_cast<std::size_t>(found - tensors.begin());
+    });
+}
+
+size_t vaecomp_metadata_count(const vaecomp_archive* archive) {
+    return archive == nullptr ? 0 : archive->index().metadata.size();
+}
+
+int vaecomp_metadata(const vaecomp_archive* archive, size_t entry, vaecomp_string* key, vaecomp_string* value,
+                     vaecomp_error* error) {
+    return guarded(error, [&] {
+        require(archive != nullptr && key != nullptr && value != nullptr, "archive, key or value: null");
+        require(entry < archive->index().metadata.size(), "there is no such entry");
+        const auto& [own_key, own_value] = archive->index().metadata[entry];
+        *key = {own_key.c_str(), own_key.size()};
+        *value = {own_value.c_str(), own_value.size()};
+    });
+}
+
+int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* accounting, vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        require(accounting != nullptr && accounting->size >= sizeof(vaecomp_accounting),
+                "accounting: its size is not set; use VAECOMP_ACCOUNTING_INIT");
+        const Accounting own = archive->archive->accounting();
+        *accounting = {accounting->size, own.container, own.decoder,    own.latents,
+                       own.residual,     own.tables,    own.passthrough};
+    });
+}
+
+int vaecomp_chunk_groups(vaecomp_archive* archive, vaecomp_chunks* groups, size_t* count, vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        require(count != nullptr && (groups != nullptr || *count == 0), "groups or count: null");
+        const Vector<ChunkSummary> own = archive->archive->chunks();
+        for (std::size_t i = 0; i < std::min(*count, own.size()); ++i) {
+            require(groups[i].size >= sizeof(vaecomp_chunks), "groups: a size is not set; use VAECOMP_CHUNKS_INIT");
+            groups[i] = {groups[i].size, own[i].chunks, own[i].chunk_length, own[i].latent, own[i].padding};
+        }
+        *count = own.size();
+    });
+}
+
+uint32_t vaecomp_archive_version(const vaecomp_archive* archive) {
+    return archive == nullptr ? 0 : archive->index().version;
+}
+
+int vaecomp_decode(vaecomp_archive* archive, size_t tensor, void* data, size_t bytes, vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        const Destination whole = destination_of(*archive, {tensor, 0, archive->tensor(tensor).count(), data, bytes});
+        archive->archive->decode({&whole, 1}, archive->decoding());
+    });
+}
+
+int vaecomp_decode_rows(vaecomp_archive* archive, size_t tensor, size_t first, size_t count, void* data, size_t bytes,
+                        vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        const Tensor& own = archive->tensor(tensor);
+        require(!own.shape.empty(), "a tensor without dimensions has no rows");
+        const std::size_t rows = own.shape.front(), row = rows == 0 ? 0 : own.count() / rows;
+        require(first <= rows && count <= rows - first, "the tensor has not as many rows");
+        const Destination part = destination_of(*archive, {tensor, first * row, count * row, data, bytes});
+        archive->archive->decode({&part, 1}, archive->decoding());
+    });
+}
+
+int vaecomp_decode_many(vaecomp_archive* archive, const vaecomp_output* outputs, size_t count, vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        require(outputs != nullptr || count == 0, "outputs: null");
+        Vector<Destination> destinations;
+        for (std::size_t i = 0; i < count; ++i) destinations.push_back(destination_of(*archive, outputs[i]));
+        archive->archive->decode(destinations, archive->decoding());
+    });
+}
+
+int vaecomp_verify(vaecomp_archive* archive, vaecomp_error* error) {
+    return with_archive(archive, error, [&] { archive->archive->verify(archive->options.threads); });
+}
+
+const char* vaecomp_version(void) { return VAECOMP_VERSION; }
+uint32_t vaecomp_abi_version(void) { return VAECOMP_ABI_VERSION; }
+uint32_t vaecomp_format_version(void) { return format_version; }
+
+const char* vaecomp_dtype_name(int32_t dtype) {
+    return dtype >= 0 && static_cast<std::size_t>(dtype) < dtype_table.size()
+               ? dtype_table[static_cast<std::size_t>(dtype)].name.data()
+               : nullptr;
+}
+
+size_t vaecomp_dtype_bytes(int32_t dtype) {
+    return dtype >= 0 && static_cast<std::size_t>(dtype) < dtype_table.size()
+               ? dtype_table[static_cast<std::size_t>(dtype)].size
+               : 0;
+}
+
+const char* vaecomp_code_name(int32_t code) {
+    constexpr const char* names[] = {"ok",           "invalid argument", "malformed", "unsupported version",
+                                     "checksum",     "missing section",  "io",        "out of memory",
+                                     "memory limit", "internal"};
+    return code >= 0 && static_cast<std::size_t>(code) < std::size(names) ? names[code] : nullptr;
+}

@@ -1,0 +1,131 @@
+"""The decoder of examples/minimal_decoder, which knows nothing but docs/format.md and docs/kernels.md."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .archive_writer import Archive, tensor
+from .archives import make_sample
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_decoder"
+GOLDENS = [
+    Path(__file__).parent / "goldens" / name for name in ("format-1.vaec", "format-1-blocks.vaec")
+]
+GOLDEN, BLOCKS = (path.read_bytes() for path in GOLDENS)
+RAW = 1
+
+pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="needs a checkout")
+
+
+@pytest.fixture(scope="module")
+def minimal() -> Iterator[ModuleType]:
+    """The example, imported as its own directory would import it."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(EXAMPLE))
+    try:
+        yield importlib.import_module("decode")
+    finally:
+        sys.path.remove(str(EXAMPLE))
+        for name in {"decode", "sections", "basics"} - before:
+            sys.modules.pop(name, None)
+
+
+def expected_of(golden: Path) -> dict[str, Any]:
+    expected: dict[str, Any] = json.loads(golden.with_suffix(".json").read_text(encoding="utf-8"))
+    return expected
+
+
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
+def test_goldens(minimal: ModuleType, golden: Path) -> None:
+    expected = expected_of(golden)
+    decoded = minimal.decode(golden.read_bytes())
+    assert list(decoded) == list(expected)
+    for name, own in decoded.items():
+        assert own.dtype == expected[name]["dtype"]
+        assert list(own.shape) == expected[name]["shape"]
+        assert hashlib.sha256(own.data).hexdigest() == expected[name]["sha256"], name
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_other_samples(minimal: ModuleType, seed: int) -> None:
+    sample = make_sample(seed)
+    decoded = minimal.decode(sample.data)
+    assert list(decoded) == list(sample.arrays)
+    for name, array in sample.arrays.items():
+        little = array.astype(array.dtype.newbyteorder("<"))
+        own = decoded[name]
+        assert (own.dtype, own.shape) == (array.dtype.name, array.shape)
+        assert own.data == little.tobytes(), name
+
+
+def test_external_sections(minimal: ModuleType) -> None:
+    array = np.arange(10, dtype=np.uint8)
+    content = array.tobytes()
+    archive = Archive(
+        sections=[(RAW, content)], tensors=[tensor("x", 0, array, 0)], external={0}
+    ).build()
+    sha256 = hashlib.sha256(content).digest()
+    assert minimal.decode(archive, {sha256: content})["x"].data == content
+    for external in ({}, {sha256: content[::-1]}, {sha256: content + b"\0"}):
+        with pytest.raises(minimal.FormatError, match="external section at offset"):
+            minimal.decode(archive, external)
+
+
+def test_an_empty_archive(minimal: ModuleType) -> None:
+    assert minimal.decode(Archive().build()) == {}
+
+
+def run(path: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLE / "decode.py"), str(path)], capture_output=True
+    )
+
+
+def test_process() -> None:
+    done = run(GOLDENS[0])
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [line.split("\t") for line in done.stdout.decode("utf-8").splitlines()]
+    assert lines == [
+        [name, tensor["dtype"], str(tensor["shape"]), tensor["sha256"]]
+        for name, tensor in expected_of(GOLDENS[0]).items()
+    ]
+
+
+def test_process_refuses_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "cut.vaec"
+    path.write_bytes(GOLDEN[:-1])
+    done = run(path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"size of file at offset 16" in done.stderr
+
+
+# Any other exception would get through `raises`.
+
+
+@pytest.mark.parametrize(("data", "step"), [(GOLDEN, 59), (BLOCKS, 1201)], ids=["golden", "blocks"])
+def test_changed_bytes_are_refused(minimal: ModuleType, data: bytes, step: int) -> None:
+    for position in [*range(32), *range(32, len(data), step), len(data) - 1]:
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        with pytest.raises(minimal.FormatError, match="at offset") as caught:
+            minimal.decode(bytes(changed))
+        assert 0 <= caught.value.offset <= len(data)
+
+
+def test_truncations_and_an_extension_are_refused(minimal: ModuleType) -> None:
+    for length in [*range(34), *range(34, len(GOLDEN), 229)]:
+        with pytest.raises(minimal.FormatError, match="at offset"):
+            minimal.decode(GOLDEN[:length])
+    with pytest.raises(minimal.FormatError, match="at offset"):
+        minimal.decode(GOLDEN + b"\0")

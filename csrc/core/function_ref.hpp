@@ -1,4 +1,4 @@
-// A function to call while its owner's frame lives: no copy, no memory.
+// A function to call while its owner lives: no copy, no memory. Made from a temporary it is for arguments only.
 #pragma once
 
 #include <memory>

@@ -220,7 +220,7 @@ TEST(ThreadPool, HasALimit) {
 TEST(ThreadPool, EndsItsThreadsAndThenCallersWorkAlone) {
     ThreadPool pool;
     std::atomic<int> left{100};
-    const ThreadPool::Step step = [&] { return left.fetch_sub(1) > 0; };
+    const auto step = [&] { return left.fetch_sub(1) > 0; };
     pool.run(3, step);
     EXPECT_EQ(pool.workers(), 3u);
     pool.stop();
@@ -234,7 +234,7 @@ TEST(ThreadPool, EndsItsThreadsAndThenCallersWorkAlone) {
 TEST(ThreadPool, StopsWhileACallerGoesOn) {
     ThreadPool pool;
     std::atomic<int> left{2000};
-    const ThreadPool::Step step = [&] {
+    const auto step = [&] {
         std::this_thread::sleep_for(std::chrono::microseconds(50));
         return left.fetch_sub(1) > 0;
     };

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/containers.hpp"
 #include "core/cpu.hpp"
 #include "core/error.hpp"
 

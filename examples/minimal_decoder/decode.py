@@ -1,0 +1,293 @@
+"""A complete decoder of latent archives (`.vaec`, format version 1): `python decode.py FILE`.
+
+It follows docs/format.md and docs/kernels.md, reads all of the file and checks all that they demand of a reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from basics import DTYPES, FormatError, Reader, crc32c, floats_to_bytes, tensor_digest
+from sections import read_decoder, read_latents, read_lossless, read_residual
+
+RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, LOSSLESS = 1, 2, 3, 4, 5, 7
+ALIAS = 2
+KIND_OF_CODEC = {0: RAW, 1: LATENTS, 3: RESIDUAL, 4: LOSSLESS}
+QUANTISABLE = list(DTYPES)[9:15]  # the dtypes of latent and residual tensors
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Little-endian elements in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section as the index describes it."""
+
+    kind: int
+    size: int
+    crc: int
+    sha256: bytes | None  # of an external section
+    offset: int  # where the index describes it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor as the index describes it."""
+
+    name: str
+    codec: int
+    target: int  # section, or the tensor that an alias names
+    dtype: str
+    shape: tuple[int, ...]
+    digest: int
+    offset: int  # of the digest
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.elements * DTYPES[self.dtype]
+
+
+def decode(data: bytes, external: Mapping[bytes, bytes] | None = None) -> dict[str, Tensor]:
+    """Decode an archive.
+
+    Args:
+        data: The file.
+        external: The sections that lie in other files, by their SHA-256 (32 bytes).
+
+    Raises:
+        FormatError: The file is damaged, or not an archive of this version.
+    """
+    return Archive(data, external or {}).decode()
+
+
+# Header and index.
+
+
+def read_header(data: bytes) -> Reader:
+    """Check the header and give a reader of the index."""
+    header = Reader(data, 0, len(data), "header: ", len(data))
+    header.require(header.take(8, "magic") == b"\x89VAEC\r\n\x1a", "magic", "not an archive")
+    version = header.number("H", "version")
+    header.require(version == 1, "version", f"{version} is not 1")
+    check = Reader(data, 28, len(data), "header: ", len(data)).number("I", "CRC of header")
+    if check != crc32c(data[:28]):
+        raise FormatError("header: CRC of header", 28, "it differs")
+    header.require(header.number("H", "flags") == 0, "flags", "not 0")
+    index_size = header.number("I", "size of index")
+    header.require(index_size <= 2**26, "size of index", "above 2^26")
+    header.require(32 + index_size <= len(data), "size of index", "the file ends before it")
+    header.require(header.number("Q", "size of file") == len(data), "size of file", "it differs")
+    index_crc = header.number("I", "CRC of index")
+    end = 32 + index_size
+    header.require(crc32c(data[32:end]) == index_crc, "CRC of index", "it differs")
+    return Reader(data, 32, end, "index: ", len(data))
+
+
+def read_index(index: Reader) -> tuple[list[Section], list[Entry]]:
+    keys = set()
+    for count in range(1, index.varint("metadata_count", most=65_536) + 1):
+        keys.add(index.string("key"))
+        index.require(len(keys) == count, "key", "it occurs twice")
+        index.string("value")
+    parts = [read_section(index) for _ in range(index.varint("section_count", most=65_536))]
+    entries: list[Entry] = []
+    name, names, size_of_names = b"", set[bytes](), 0
+    for count in range(1, index.varint("tensor_count", most=2**24) + 1):
+        name = read_name(index, name)
+        names.add(name)
+        size_of_names += len(name)
+        index.require(len(names) == count, "name", "it occurs twice")
+        index.require(size_of_names <= 2**26, "name", "all names have more than 2^26 bytes")
+        entries.append(read_entry(index, name.decode("utf-8"), parts, entries))
+    index.finish()
+    index.require_modest(sum(entry.size for entry in entries if entry.codec != ALIAS), "tensors")
+    return parts, entries
+
+
+def read_section(index: Reader) -> Section:
+    kind = index.number("B", "kind")
+    index.require(kind in (1, 2, 3, 4, 5, 7), "kind", f"{kind} is not allowed")
+    flags = index.number("B", "section flags")
+    index.require(flags in (0, 1), "section flags", f"{flags} is not allowed")
+    size, crc = index.varint("section size", most=2**63 - 1), index.number("I", "section crc32c")
+    offset = index.last
+    return Section(kind, size, crc, index.take(32, "section sha256") if flags else None, offset)
+
+
+def read_name(index: Reader, previous: bytes) -> bytes:
+    name = previous[: index.varint("shared", most=len(previous))]
+    name += index.take(index.varint("name size", most=65_535), "name")
+    index.text(name, "name")
+    return name
+
+
+def read_entry(index: Reader, name: str, parts: list[Section], entries: list[Entry]) -> Entry:
+    codec = index.number("B", "codec")
+    if codec == ALIAS:
+        target = index.varint("alias")
+        earlier = target < len(entries) and entries[target].codec != ALIAS
+        index.require(earlier, "alias", "not an earlier tensor of another codec")
+        return replace(entries[target], name=name, codec=ALIAS, target=target)
+    index.require(codec in KIND_OF_CODEC, "codec", f"{codec} is not allowed")
+    number = index.number("B", "dtype")
+    index.require(number < len(DTYPES), "dtype", f"{number} is not allowed")
+    dtype = list(DTYPES)[number]
+    index.require(codec in (0, 4) or dtype in QUANTISABLE, "dtype", f"{dtype} is not allowed here")
+    rank = index.number("B", "rank")
+    index.require(rank <= 32, "rank", "above 32")
+    shape = tuple(index.varint("shape") for _ in range(rank))
+    product = math.prod(length for length in shape if length)
+    index.require(product <= (2**63 - 1) // 16, "shape", "too many elements")
+    section = index.varint("section")
+    fits = section < len(parts) and parts[section].kind == KIND_OF_CODEC[codec]
+    index.require(fits, "section", f"{section} is not one of this codec")
+    return Entry(name, codec, section, dtype, shape, index.number("Q", "digest"), index.last)
+
+
+# Sections.
+
+
+def find_external(section: Section, external: Mapping[bytes, bytes], file_size: int) -> Reader:
+    data = external.get(section.sha256 or b"")
+    if data is None:
+        raise FormatError("external section", section.offset, "it was not given")
+    if len(data) != section.size or hashlib.sha256(data).digest() != section.sha256:
+        raise FormatError("external section", section.offset, "it is not what the index says")
+    return Reader(data, 0, len(data), "", file_size)
+
+
+def find_section(file: Reader, section: Section, external: Mapping[bytes, bytes]) -> Reader:
+    if section.sha256 is not None:
+        return find_external(section, external, file.file_size)
+    if section.kind == RAW:
+        padding = file.take(-file.position % 64, "padding")
+        file.require(not any(padding), "padding", "not zero")
+    return file.part(section.size, "section")
+
+
+def split_head(reader: Reader, section: Section) -> tuple[Reader, Reader]:
+    """Check the CRC; give the section, or its head, and its blocks."""
+    start = reader.position
+    if section.kind in (RESIDUAL, LOSSLESS):
+        head, blocks = reader.part(reader.varint("head_size"), "head"), reader
+    else:
+        head, blocks = reader, reader.part(0, "blocks")
+    reader.last = start
+    reader.require(crc32c(reader.data[start : head.end]) == section.crc, "CRC", "it differs")
+    return head, blocks
+
+
+class Archive:
+    """A file whose sections are found and checked; `decode` may be called once."""
+
+    def __init__(self, data: bytes, external: Mapping[bytes, bytes]) -> None:
+        index = read_header(data)
+        self.sections, self.entries = read_index(index)
+        self.members: list[list[Entry]] = [[] for _ in self.sections]  # the tensors that name each
+        for entry in self.entries:
+            if entry.codec != ALIAS:
+                self.members[entry.target].append(entry)
+        file = Reader(data, index.end, len(data), "", len(data))
+        self.readers = []
+        for number, section in enumerate(self.sections):
+            reader = find_section(file, section, external)
+            reader.place = f"section {number}: "
+            self.readers.append(split_head(reader, section))
+        file.finish()
+
+    def of_kind(self, *kinds: int) -> list[int]:
+        return [number for number, section in enumerate(self.sections) if section.kind in kinds]
+
+    def decode(self) -> dict[str, Tensor]:
+        self.decoders = {
+            number: read_decoder(self.readers[number][0], number in self.of_kind(INTEGER_DECODER))
+            for number in self.of_kind(INTEGER_DECODER, FLOAT_DECODER)
+        }
+        self.free_bases = {number for number in self.of_kind(LATENTS) if not self.members[number]}
+        data = [iter(self.read_section(number)) for number in range(len(self.sections))]
+        for number in self.free_bases:
+            self.readers[number][0].fail("section", "no tensor names it, and it is no base")
+        tensors: list[Tensor] = []
+        for entry in self.entries:
+            if entry.codec == ALIAS:
+                tensors.append(tensors[entry.target])
+            else:
+                tensors.append(Tensor(entry.dtype, entry.shape, next(data[entry.target])))
+                check_tensor(entry, tensors[-1].data)
+        return {entry.name: tensor for entry, tensor in zip(self.entries, tensors, strict=True)}
+
+    def read_section(self, number: int) -> list[bytes]:
+        """Decode the tensors that name a section."""
+        kind, members = self.sections[number].kind, self.members[number]
+        head, blocks = self.readers[number]
+        if kind == LATENTS and members:
+            count = sum(entry.elements for entry in members)
+            return split(read_latents(head, self.decoders, count), members)
+        if kind == RESIDUAL:
+            shapes = [entry.shape for entry in members]
+            return split(read_residual(head, blocks, shapes, self.read_base), members)
+        if kind == LOSSLESS:
+            return read_lossless(head, blocks, [(entry.dtype, entry.size) for entry in members])
+        if kind == RAW:
+            return read_raw(head, [entry.size for entry in members])
+        return []
+
+    def read_base(self, residual: Reader, number: int, elements: int) -> list[float]:
+        free = number in self.free_bases
+        residual.require(free, "base", f"section {number} is not latents for this section alone")
+        self.free_bases.remove(number)
+        return read_latents(self.readers[number][0], self.decoders, elements)
+
+
+def read_raw(section: Reader, sizes: list[int]) -> list[bytes]:
+    data = [section.take(size, "tensor") for size in sizes]
+    section.finish()
+    return data
+
+
+def split(values: list[float], members: list[Entry]) -> list[bytes]:
+    """Cut the flat vector into tensors, and convert these to their dtypes."""
+    vector = iter(values)
+    return [floats_to_bytes(list(islice(vector, entry.elements)), entry.dtype) for entry in members]
+
+
+def check_tensor(entry: Entry, data: bytes) -> None:
+    if entry.dtype == "bool" and max(data, default=0) > 1:
+        raise FormatError(f"tensor {entry.name!r}", entry.offset, "a bool is neither 0 nor 1")
+    if tensor_digest(data) != entry.digest:
+        raise FormatError(f"digest of {entry.name!r}", entry.offset, "the values do not match it")
+
+
+def main(path: str) -> int:
+    try:
+        tensors = decode(Path(path).read_bytes())
+    except FormatError as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return 1
+    for name, tensor in tensors.items():
+        sha256 = hashlib.sha256(tensor.data).hexdigest()
+        line = f"{name}\t{tensor.dtype}\t{list(tensor.shape)}\t{sha256}\n"
+        sys.stdout.buffer.write(line.encode("utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python decode.py FILE")
+    sys.exit(main(sys.argv[1]))

@@ -237,6 +237,19 @@ def test_verify_accepts_an_intact_archive(folder: Path) -> None:
     assert "intact" in run.stdout
 
 
+def test_archives_come_from_standard_input_and_urls(folder: Path, tmp_path: Path) -> None:
+    archive, out = folder / "model.vaec", tmp_path / "out.safetensors"
+    command = [sys.executable, "-m", "vaecomp_native", "decode", "-", str(out)]
+    with archive.open("rb") as file:
+        subprocess.run(command, stdin=file, check=True, capture_output=True)
+    expected = vc.decode(archive)
+    found = load_file(out)
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: expected[name].tobytes() for name in found
+    }
+    assert "intact" in vaecomp("verify", archive.as_uri()).stdout
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify", "decode", "compress"])
 def test_a_missing_file_is_named(command: str, tmp_path: Path) -> None:
     out = [tmp_path / "out"] if command in ("decode", "compress") else []

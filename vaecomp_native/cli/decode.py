@@ -13,7 +13,7 @@ import typer
 
 import vaecomp_native as vc
 from vaecomp_native.cli.errors import interruptible, reading
-from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption
+from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption, archive_source
 from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
@@ -22,6 +22,7 @@ from vaecomp_native.files import replacing
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",
     "vaecomp decode model.vaec part.safetensors --tensor fc1.weight --tensor fc1.bias",
+    "ssh store cat model.vaec | vaecomp decode - model.safetensors",
 )
 
 
@@ -38,7 +39,7 @@ def command(
     """Decode the archive IN to the safetensors file OUT, checking every tensor's digest."""
     check_output(out)
     with interruptible(f"{out} was not written"):
-        with reading(source), vc.open(source, threads=threads) as archive:
+        with reading(source), vc.open(archive_source(source), threads=threads) as archive:
             metadata = dict(archive.info.metadata)
             names = _known_names(source, list(archive), tensor)
             start = time.perf_counter()
@@ -53,7 +54,7 @@ def command(
 
 
 def _known_names(
-    source: Path, known: Sequence[str], wanted: Sequence[str] | None
+    source: str, known: Sequence[str], wanted: Sequence[str] | None
 ) -> list[str] | None:
     """``wanted`` without repetitions; None for all. Raises `VaecompError` for an unknown name."""
     for name in wanted or ():

@@ -39,7 +39,7 @@ def interruptible(outcome: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(archive: Path) -> Iterator[None]:
+def reading(archive: str | Path) -> Iterator[None]:
     """Put the file's name in front of what is wrong with an archive."""
     try:
         yield
@@ -64,6 +64,8 @@ def explain(error: Exception) -> Problem | None:
 
 def _missing_module(error: ModuleNotFoundError) -> Problem | None:
     module = (error.name or "").partition(".")[0]
+    if "pip install" in str(error):
+        return Problem(_one_line(error))
     if module not in TRAIN_EXTRA:
         return None
     advice = 'install it with pip install "vaecomp_native[train]"'

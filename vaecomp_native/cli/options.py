@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
+import sys
 from typing import Annotated
 
 import typer
 
-ArchiveArgument = Annotated[Path, typer.Argument(metavar="IN", help="Latent archive (.vaec).")]
+from vaecomp_native.sources import Source
+
+ArchiveArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="IN",
+        help="Latent archive (.vaec): a path, a URL that fsspec knows, or - for standard input.",
+    ),
+]
+
+
+def archive_source(text: str) -> Source:
+    """What an archive named on the command line is read from."""
+    return sys.stdin.buffer if text == "-" else text
+
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")

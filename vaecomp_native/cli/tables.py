@@ -28,7 +28,7 @@ LARGE_ERROR = 0.1
 LATENTS_ONLY = "latents\nonly\n(decoder\nnot\ncounted)"
 
 
-def print_archive(path: Path, info: vc.ArchiveInfo) -> None:
+def print_archive(path: str | Path, info: vc.ArchiveInfo) -> None:
     """An archive's bytes by part and its ratios."""
     total = info.bytes["total"]
     table = _table("part", "bytes", "share")

@@ -6,7 +6,7 @@ import typer
 
 import vaecomp_native as vc
 from vaecomp_native.cli.errors import reading
-from vaecomp_native.cli.options import ArchiveArgument, JsonOption
+from vaecomp_native.cli.options import ArchiveArgument, JsonOption, archive_source
 from vaecomp_native.cli.text import print_json
 
 EXAMPLES = (
@@ -18,7 +18,7 @@ EXAMPLES = (
 def command(source: ArchiveArgument, as_json: JsonOption = False) -> None:
     """Check every byte of the archive IN: all checksums, and the digest of every decoded tensor."""
     with reading(source):
-        info = vc.verify(source)
+        info = vc.verify(archive_source(source))
     if as_json:
         print_json({"verified": True, **info.to_dict()})
     else:

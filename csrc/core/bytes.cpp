@@ -1,11 +1,6 @@
 #include "core/bytes.hpp"
 
-#include <algorithm>
-
 namespace vaecomp::core {
-namespace {
-
-constexpr std::size_t longest_string = 65535;
 
 // Well-formed UTF-8 by the Unicode standard's table 3-7: no overlong forms, no surrogates.
 bool is_utf8(Bytes text) {
@@ -35,16 +30,6 @@ bool is_utf8(Bytes text) {
     }
     return true;
 }
-
-Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
-
-void require_text(std::string_view text) {
-    if (text.size() <= longest_string && is_utf8(bytes_of(text))) return;
-    throw Error(ErrorCode::invalid_argument,
-                "a name or metadata string must be valid UTF-8 of at most 65535 bytes; shorten or rename it");
-}
-
-}  // namespace
 
 void ByteReader::fail(std::string_view field, std::string_view problem) const {
     throw Error(ErrorCode::malformed, part_ + ": " + std::string(field) + " at offset " +
@@ -104,30 +89,6 @@ void ByteReader::expect_end(std::string_view field) const {
     if (remaining() == 0) return;
     throw Error(ErrorCode::malformed, part_ + ": " + std::string(field) + " at offset " + std::to_string(offset()) +
                                           ": " + std::to_string(remaining()) + " bytes too many");
-}
-
-void ByteWriter::varint(std::uint64_t value) {
-    for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<std::uint8_t>(value | 0x80));
-    bytes_.push_back(static_cast<std::uint8_t>(value));
-}
-
-void ByteWriter::zigzag(std::int64_t value) {
-    varint((static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63));
-}
-
-void ByteWriter::string(std::string_view text) {
-    require_text(text);
-    varint(text.size());
-    append(bytes_of(text));
-}
-
-void ByteWriter::front_coded(std::string_view text, std::string_view previous) {
-    require_text(text);
-    const auto [differs, rest] = std::mismatch(text.begin(), text.end(), previous.begin(), previous.end());
-    const auto shared = static_cast<std::size_t>(differs - text.begin());
-    varint(shared);
-    varint(text.size() - shared);
-    append(bytes_of(text.substr(shared)));
 }
 
 }  // namespace vaecomp::core

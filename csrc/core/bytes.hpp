@@ -1,5 +1,5 @@
-// Reading and writing the format's primitives. Every read names the field, so that an error can say
-// what is wrong and at which offset of the file.
+// Reading the format's primitives. Every read names the field, so that an error can say what is wrong and at which
+// offset of the file.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,13 @@
 namespace vaecomp::core {
 
 using Bytes = std::span<const std::uint8_t>;
+
+// Of names and metadata.
+inline constexpr std::size_t longest_string = 65535;
+bool is_utf8(Bytes text);
+inline Bytes bytes_of(std::string_view text) {
+    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
 
 class ByteReader {
   public:
@@ -50,27 +57,6 @@ class ByteReader {
     std::string part_;
     // The offset at which the field now being read begins, for messages.
     std::uint64_t field_offset_ = 0;
-};
-
-class ByteWriter {
-  public:
-    template <std::integral T>
-    void fixed(T value) {
-        const std::size_t at = bytes_.size();
-        bytes_.resize(at + sizeof(T));
-        store_le(bytes_.data() + at, value);
-    }
-    void varint(std::uint64_t value);
-    void zigzag(std::int64_t value);
-    void string(std::string_view text);
-    void front_coded(std::string_view text, std::string_view previous);
-    void append(Bytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
-
-    [[nodiscard]] std::size_t size() const { return bytes_.size(); }
-    [[nodiscard]] Vector<std::uint8_t>& bytes() { return bytes_; }
-
-  private:
-    Vector<std::uint8_t> bytes_;
 };
 
 }  // namespace vaecomp::core

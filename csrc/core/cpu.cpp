@@ -6,6 +6,9 @@
 
 #include "core/error.hpp"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 #if defined(__AARCH64EL__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -16,9 +19,17 @@ namespace {
 constexpr int undecided = -1;
 std::atomic<int> active{undecided};
 
+#if defined(__x86_64__) && defined(__GNUC__)
+// __builtin_cpu_supports does not know it in Clang 14.
+bool has_f16c() {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 bool has_avx2() {
 #if defined(__x86_64__) && defined(__GNUC__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
            __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
 #else
     return false;

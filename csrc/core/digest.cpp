@@ -53,7 +53,7 @@ namespace {
 // The hash of one leaf of a tensor.
 std::uint64_t leaf_hash(const DigestSource& tensor, std::size_t leaf) {
     const std::size_t at = leaf * digest_leaf_bytes, item = info(tensor.dtype).swap_size;
-    const Bytes bytes{static_cast<const std::uint8_t*>(tensor.data), tensor.count * info(tensor.dtype).size};
+    const Bytes bytes{static_cast<const std::uint8_t*>(tensor.data), tensor.bytes()};
     const Bytes own = bytes.subspan(at, std::min(digest_leaf_bytes, bytes.size() - at));
     if (host_is_little_endian || item == 1) return xxh64(own);
     Vector<std::uint8_t> little(own.size());
@@ -63,32 +63,50 @@ std::uint64_t leaf_hash(const DigestSource& tensor, std::size_t leaf) {
 
 }  // namespace
 
-Vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads) {
-    Vector<std::size_t> ends;  // in the leaves of all tensors
-    std::size_t leaves = 0;
+TensorDigests::TensorDigests(std::span<const DigestSource> tensors) : tensors_(tensors.begin(), tensors.end()) {
+    first_leaves_.push_back(0);
     for (const DigestSource& tensor : tensors) {
-        leaves += (tensor.count * info(tensor.dtype).size + digest_leaf_bytes - 1) / digest_leaf_bytes;
-        ends.push_back(leaves);
+        const std::size_t leaves = (tensor.bytes() + digest_leaf_bytes - 1) / digest_leaf_bytes;
+        first_leaves_.push_back(first_leaves_.back() + leaves);
     }
-    Vector<std::uint8_t> hashes(leaves * 8);
-    parallel_ranges(leaves, 16, threads, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t leaf = begin; leaf < end; ++leaf) {
-            const auto t = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), leaf) - ends.begin());
-            const std::size_t first = t == 0 ? 0 : ends[t - 1];
-            store_le(hashes.data() + leaf * 8, leaf_hash(tensors[t], leaf - first));
+    hashes_.resize(first_leaves_.back() * 8);
+    done_.resize(first_leaves_.back());
+}
+
+void TensorDigests::hash(std::size_t tensor, std::size_t leaf) {
+    const std::size_t number = first_leaves_[tensor] + leaf;
+    store_le(hashes_.data() + number * 8, leaf_hash(tensors_[tensor], leaf));
+    done_[number] = 1;
+}
+
+void TensorDigests::written(std::size_t tensor, std::size_t begin, std::size_t end) {
+    const std::size_t bytes = tensors_[tensor].bytes();
+    for (std::size_t leaf = (begin + digest_leaf_bytes - 1) / digest_leaf_bytes;
+         leaf * digest_leaf_bytes < end && std::min(bytes, (leaf + 1) * digest_leaf_bytes) <= end; ++leaf) {
+        hash(tensor, leaf);
+    }
+}
+
+Vector<std::uint64_t> TensorDigests::finish(std::size_t threads) {
+    Vector<std::pair<std::size_t, std::size_t>> left;  // tensor and leaf
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+        for (std::size_t number = first_leaves_[t]; number < first_leaves_[t + 1]; ++number) {
+            if (!done_[number]) left.emplace_back(t, number - first_leaves_[t]);
         }
+    }
+    parallel_ranges(left.size(), 16, threads, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) hash(left[i].first, left[i].second);
     });
     Vector<std::uint64_t> digests;
-    std::size_t first = 0;
-    for (const std::size_t end : ends) {
-        digests.push_back(xxh64(Bytes(hashes).subspan(first * 8, (end - first) * 8)));
-        first = end;
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+        const std::size_t leaves = first_leaves_[t + 1] - first_leaves_[t];
+        digests.push_back(xxh64(Bytes(hashes_).subspan(first_leaves_[t] * 8, leaves * 8)));
     }
     return digests;
 }
 
 std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads) {
-    return tensor_digests({&tensor, 1}, threads).front();
+    return TensorDigests({&tensor, 1}).finish(threads).front();
 }
 
 }  // namespace vaecomp::core

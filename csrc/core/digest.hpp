@@ -20,10 +20,30 @@ struct DigestSource {
     const void* data;
     std::size_t count;
     DType dtype;
+
+    [[nodiscard]] std::size_t bytes() const { return count * info(dtype).size; }
 };
 
-// A digest for each tensor; the hashes are those of little-endian bytes.
-Vector<std::uint64_t> tensor_digests(std::span<const DigestSource> tensors, std::size_t threads);
+// Digests of tensors that are just being written: leaves are hashed as soon as they are whole, while the cache still
+// has them. The hashes are those of little-endian bytes.
+class TensorDigests {
+  public:
+    explicit TensorDigests(std::span<const DigestSource> tensors);
+
+    // Bytes [begin, end) of a tensor have their values. Several threads may say so of different bytes.
+    void written(std::size_t tensor, std::size_t begin, std::size_t end);
+    // A digest for each tensor, all of which is there.
+    [[nodiscard]] Vector<std::uint64_t> finish(std::size_t threads);
+
+  private:
+    void hash(std::size_t tensor, std::size_t leaf);
+
+    Vector<DigestSource> tensors_;
+    Vector<std::size_t> first_leaves_;  // of each tensor among the leaves of all, and the end of the last one
+    Vector<std::uint8_t> hashes_;       // 8 little-endian bytes a leaf
+    Vector<std::uint8_t> done_;         // by leaf
+};
+
 std::uint64_t tensor_digest(const DigestSource& tensor, std::size_t threads);
 
 }  // namespace vaecomp::core

@@ -172,8 +172,8 @@ void Archive::check_bools(const Tensor& tensor, const TensorTarget& target) cons
 }
 
 // Targets of raw tensors count and start in bytes.
-void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarget> targets,
-                                 std::size_t threads) const {
+void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                 Written written) const {
     const Section& entry = stored_section(section);
     for (std::size_t i = 0; i < targets.size(); ++i) {
         const TensorTarget& target = targets[i];
@@ -183,13 +183,14 @@ void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarg
             const std::span<std::uint8_t> out(target.data + begin, end - begin);
             file_.read(entry.offset + target.start + begin, out);
             if (!host_is_little_endian) swap_items(out.data(), out.data(), out.size() / item, item);
+            written(i, begin, end - begin);
         });
         check_bools(index_.tensors[entry.tensors[i]], target);
     }
 }
 
-void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets,
-                                      std::size_t threads) const {
+void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                      Written written) const {
     const ResidualSection& content = residual(section, threads);
     Vector<BaseValues> bases(targets.size());
     if (content.base) {
@@ -200,10 +201,10 @@ void Archive::decode_residual_section(std::size_t section, std::span<const Tenso
             base_targets[t].data = reinterpret_cast<std::uint8_t*>(bases[t].data());
             base_targets[t].dtype = DType::f32;
         }
-        group(*content.base, threads).decode(base_targets, threads);
+        group(*content.base, threads).decode(base_targets, threads, [](std::size_t, std::size_t, std::size_t) {});
     }
     try {
-        decode_residual(file_, content, bases, targets, threads);
+        decode_residual(file_, content, bases, targets, threads, written);
     } catch (const Error& error) {
         throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
     }
@@ -226,24 +227,19 @@ void Archive::decode_lossless_section(std::size_t section, std::span<const Tenso
     }
 }
 
-void Archive::decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const {
+void Archive::decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                             Written written) const {
     switch (index_.sections[section].kind) {
-        case SectionKind::raw: decode_raw_section(section, targets, threads); break;
-        case SectionKind::latents: group(section, threads).decode(targets, threads); break;
-        case SectionKind::residual: decode_residual_section(section, targets, threads); break;
+        case SectionKind::raw: decode_raw_section(section, targets, threads, written); break;
+        case SectionKind::latents: group(section, threads).decode(targets, threads, written); break;
+        case SectionKind::residual: decode_residual_section(section, targets, threads, written); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
         case SectionKind::integer_decoder:
         case SectionKind::float32_decoder: break;
     }
 }
 
-void Archive::check_digests(std::span<const Destination> destinations, std::size_t threads) const {
-    Vector<DigestSource> sources;
-    for (const Destination& destination : destinations) {
-        const Tensor& tensor = index_.tensors[destination.tensor];
-        sources.push_back({destination.data, tensor.count(), tensor.dtype});
-    }
-    const Vector<std::uint64_t> digests = tensor_digests(sources, threads);
+void Archive::check_digests(std::span<const Destination> destinations, std::span<const std::uint64_t> digests) const {
     for (std::size_t i = 0; i < digests.size(); ++i) {
         const Tensor& tensor = index_.tensors[destinations[i].tensor];
         if (digests[i] == tensor.digest) continue;
@@ -255,6 +251,11 @@ void Archive::check_digests(std::span<const Destination> destinations, std::size
 
 namespace {
 
+constexpr std::size_t unchecked = std::numeric_limits<std::size_t>::max();
+
+// The bytes of what a tensor's targets count.
+std::size_t unit_of(const Tensor& tensor) { return tensor.codec == Codec::raw ? 1 : info(tensor.dtype).size; }
+
 // What a destination asks for, in elements, within its section's tensors.
 TensorTarget target_of(const Tensor& tensor, const Destination& destination) {
     const std::size_t all = tensor.count(), first = destination.first;
@@ -265,8 +266,8 @@ TensorTarget target_of(const Tensor& tensor, const Destination& destination) {
                                                      " elements; ask for a part of these");
     }
     // Raw tensors follow each other byte by byte.
-    const std::size_t unit = tensor.codec == Codec::raw ? info(tensor.dtype).size : 1;
-    return {destination.data, count * unit, tensor.dtype, static_cast<std::size_t>(tensor.first) + first * unit};
+    const std::size_t bytes = tensor.codec == Codec::raw ? info(tensor.dtype).size : 1;
+    return {destination.data, count * bytes, tensor.dtype, static_cast<std::size_t>(tensor.first) + first * bytes};
 }
 
 bool is_whole(const Tensor& tensor, const Destination& destination) {
@@ -285,29 +286,43 @@ void Archive::check_raw_tensor(const Tensor& tensor, std::size_t threads) const 
 void Archive::decode(std::span<const Destination> destinations, const DecodeOptions& options) const {
     Vector<bool> used(index_.sections.size());
     Vector<TensorTarget> by_tensor(index_.tensors.size());
-    Vector<Destination> whole;
+    // Tensors to compare with their digests, and by tensor its place among them.
+    Vector<Destination> checked;
+    Vector<DigestSource> sources;
+    Vector<std::size_t> places(index_.tensors.size(), unchecked);
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors.at(destination.tensor);
         TensorTarget& target = by_tensor[destination.tensor];
         if (target.data != nullptr) throw Error(ErrorCode::invalid_argument, "a tensor has two destinations");
         target = target_of(tensor, destination);
         used[tensor.section] = true;
+        if (!options.verify) continue;
         if (is_whole(tensor, destination)) {
-            whole.push_back(destination);
-        } else if (options.verify && tensor.codec == Codec::raw) {
+            places[destination.tensor] = checked.size();
+            checked.push_back(destination);
+            sources.push_back({destination.data, tensor.count(), tensor.dtype});
+        } else if (tensor.codec == Codec::raw) {
             check_raw_tensor(tensor, options.threads);
         }
     }
+    TensorDigests digests(sources);
     for (std::size_t s = 0; s < used.size(); ++s) {
         if (!used[s]) continue;
+        const Vector<std::size_t>& numbers = index_.sections[s].tensors;
         Vector<TensorTarget> targets;
-        for (const std::size_t t : index_.sections[s].tensors) {
+        for (const std::size_t t : numbers) {
             const Tensor& tensor = index_.tensors[t];
             targets.push_back(by_tensor[t].data != nullptr ? by_tensor[t] : target_of(tensor, {t, nullptr}));
         }
-        decode_section(s, targets, options.threads);
+        const auto written = [&](std::size_t target, std::size_t first, std::size_t count) {
+            const std::size_t place = places[numbers[target]];
+            if (place == unchecked) return;
+            const std::size_t unit = unit_of(index_.tensors[numbers[target]]);
+            digests.written(place, first * unit, (first + count) * unit);
+        };
+        decode_section(s, targets, options.threads, written);
     }
-    if (options.verify) check_digests(whole, options.threads);
+    check_digests(checked, digests.finish(options.threads));
 }
 
 void Archive::check_contents(std::size_t section, std::size_t threads) const {

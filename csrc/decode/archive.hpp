@@ -100,12 +100,15 @@ class Archive {
     // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
     [[nodiscard]] std::size_t owner(std::size_t latents) const;
     [[nodiscard]] Vector<std::size_t> owners() const;
-    void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
-    void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
-    void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                        Written written) const;
+    void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                            Written written) const;
+    void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                 Written written) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
     void check_bools(const Tensor& tensor, const TensorTarget& target) const;
-    void check_digests(std::span<const Destination> destinations, std::size_t threads) const;
+    void check_digests(std::span<const Destination> destinations, std::span<const std::uint64_t> digests) const;
     void check_raw_tensor(const Tensor& tensor, std::size_t threads) const;
 
     const Source& file_;

@@ -31,6 +31,13 @@ void add(const float* base, std::size_t count, float* values) {
     }
 }
 
+// Of everything in the range [begin, end) of the flat vector.
+void tell(Written written, std::span<const TensorTarget> targets, std::size_t begin, std::size_t end) {
+    for_each_overlap(targets, begin, end, [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
+        if (targets[t].data != nullptr) written(t, first, count);
+    });
+}
+
 }  // namespace
 
 void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const {
@@ -43,14 +50,16 @@ void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float*
     }
 }
 
-void LatentGroup::decode(std::span<const TensorTarget> targets, std::size_t threads) const {
+void LatentGroup::decode(std::span<const TensorTarget> targets, std::size_t threads, Written written) const {
     const std::size_t tile_length = header.chunk_length * rows_a_tile;
     const Vector<std::size_t> tiles = wanted_parts(targets, tile_length);
     parallel_for(tiles.size(), threads, [&](std::size_t i) {
         const std::size_t first = tiles[i] * rows_a_tile, rows = std::min(rows_a_tile, header.chunks - first);
         Vector<float> values(rows * header.chunk_length);
         forward_tile(first, rows, values.data());
-        scatter(values, tiles[i] * tile_length, targets);
+        const std::size_t begin = tiles[i] * tile_length;
+        scatter(values, begin, targets);
+        tell(written, targets, begin, begin + values.size());
     });
 }
 
@@ -116,10 +125,13 @@ class ResidualDecoder {
 }  // namespace
 
 void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::size_t threads) {
+                     std::span<const TensorTarget> targets, std::size_t threads, Written written) {
     const ResidualDecoder decoder(section, bases, targets);
     section.blocks.for_each(source, wanted_parts(targets, block_symbols), threads,
-                            [&](std::size_t block, BlockReader& reader) { decoder.decode_block(block, reader); });
+                            [&](std::size_t block, BlockReader& reader) {
+                                decoder.decode_block(block, reader);
+                                tell(written, targets, section.blocks.begin(block), section.blocks.end(block));
+                            });
 }
 
 }  // namespace vaecomp::core

@@ -14,6 +14,10 @@
 
 namespace vaecomp::core {
 
+// Hears of `count` elements of a target, from `first` on, that have just been written; called from several threads at
+// once.
+using Written = FunctionRef<void(std::size_t target, std::size_t first, std::size_t count)>;
+
 // A latents section with its decoder.
 struct LatentGroup {
     LatentsHeader header;
@@ -22,7 +26,7 @@ struct LatentGroup {
     std::size_t decoder_table_bytes, latent_table_bytes;
 
     // Targets of all tensors of the section, without data where nobody asks.
-    void decode(std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode(std::span<const TensorTarget> targets, std::size_t threads, Written written) const;
 
   private:
     void forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const;
@@ -33,6 +37,6 @@ using BaseValues = Vector<float>;
 
 // Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
 void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::size_t threads);
+                     std::span<const TensorTarget> targets, std::size_t threads, Written written);
 
 }  // namespace vaecomp::core

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from vaecomp_native.cli import main
+import sys
+
+from vaecomp_native.directories import OPTIONS
+from vaecomp_native.errors import VaecompError
+
+
+def main() -> None:
+    """Answer what build systems ask without importing the command line, or run that."""
+    if len(sys.argv) == 2 and sys.argv[1] in OPTIONS:
+        try:
+            print(OPTIONS[sys.argv[1]]())
+        except VaecompError as error:
+            sys.exit(f"vaecomp: {error}")
+    else:
+        from vaecomp_native import cli
+
+        cli.main()
+
 
 if __name__ == "__main__":
     main()

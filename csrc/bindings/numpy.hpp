@@ -14,7 +14,7 @@
 #include "core/bytes.hpp"
 #include "core/dtype.hpp"
 #include "core/error.hpp"
-#include "kernels/chunk/chunk.hpp"
+#include "kernels/chunk/flatten.hpp"
 
 namespace vaecomp::core::bindings {
 

@@ -1,5 +1,6 @@
 #include "bindings/numpy.hpp"
 #include "bindings/register.hpp"
+#include "encode/symbols.hpp"
 #include "entropy/symbol_stream.hpp"
 #include "format/layout.hpp"
 

@@ -1,8 +1,9 @@
 #include "bindings/decoders.hpp"
 #include "bindings/register.hpp"
-#include "format/lossless.hpp"
-#include "format/residual.hpp"
-#include "format/writer.hpp"
+#include "encode/archive.hpp"
+#include "encode/latents.hpp"
+#include "encode/lossless.hpp"
+#include "encode/residual.hpp"
 
 namespace vaecomp::core::bindings {
 namespace {

@@ -15,6 +15,8 @@
 
 namespace vaecomp::core {
 
+static_assert(sizeof(std::size_t) == 8, "sizes are checked as 64-bit numbers; build for a 64-bit target");
+
 using Bytes = std::span<const std::uint8_t>;
 
 // Of names and metadata.

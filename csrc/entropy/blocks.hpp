@@ -13,11 +13,9 @@
 namespace vaecomp::core {
 
 inline constexpr std::size_t block_symbols = 131072;
+constexpr std::size_t block_count(std::size_t symbols) { return (symbols + block_symbols - 1) / block_symbols; }
 // Symbols that are decoded before they are used: they stay in the first- or second-level cache.
 inline constexpr std::size_t piece_symbols = 4096;
-
-// The encoder's choice for `count` symbols whose codes take `length` 1/256 bits together.
-std::size_t lanes_for(std::size_t count, std::uint64_t length);
 
 // The parts of runs that lie in [begin, end) of the sequence they make.
 template <typename Run>
@@ -38,16 +36,6 @@ Vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::size_t e
     }
     return parts;
 }
-
-// Gives the bytes of the block of symbols [begin, end); called from several threads.
-using BlockEncoder = FunctionRef<Vector<std::uint8_t>(std::size_t begin, std::size_t end)>;
-
-// Writes the directory of the blocks of `count` symbols to `head`, and the blocks to `payload`.
-void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode);
-
-// The same for symbols in one piece; the runs make the whole sequence.
-void write_blocks(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
-                  std::span<const EncodingRun> runs, std::size_t lanes);
 
 // Blocks of rANS symbols, whose directory has been read.
 class Blocks {

@@ -1,7 +1,6 @@
 #include "entropy/rans.hpp"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "kernels/kernels.hpp"
@@ -10,7 +9,6 @@ namespace vaecomp::core {
 namespace {
 
 using rans::lowest_state;
-using rans::table_bits;
 
 RansAlphabet alphabet_of(const FrequencyTable& table) {
     RansAlphabet alphabet{};
@@ -50,40 +48,6 @@ DecodingTables::DecodingTables(std::span<const FrequencyTable> tables) {
             ++symbol;
         }
     }
-}
-
-EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
-    std::uint32_t start = 0;
-    for (const std::uint16_t frequency : table.frequencies) {
-        intervals.push_back({start, frequency});
-        start += frequency;
-    }
-}
-
-Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                                  std::size_t lanes) {
-    std::array<std::uint32_t, most_lanes> states;
-    states.fill(lowest_state);
-    Vector<std::uint16_t> words;
-    std::size_t end = symbols.size();
-    for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
-        const std::size_t begin = end - run->length;
-        for (std::size_t i = end; i-- > begin;) {
-            const EncodingTable& table = run->tables[run->contexts == nullptr ? 0 : run->contexts[i - begin]];
-            const auto [start, frequency] = table.intervals[static_cast<std::size_t>(symbols[i] - table.first)];
-            std::uint32_t& x = states[i % lanes];
-            if (x >= std::uint64_t{frequency} << 20) {
-                words.push_back(static_cast<std::uint16_t>(x));
-                x >>= 16;
-            }
-            x = (x / frequency << table_bits) + x % frequency + start;
-        }
-        end = begin;
-    }
-    ByteWriter writer;
-    for (std::size_t lane = 0; lane < lanes; ++lane) writer.fixed(states[lane]);
-    for (auto word = words.rbegin(); word != words.rend(); ++word) writer.fixed(*word);
-    return std::move(writer.bytes());
 }
 
 namespace {

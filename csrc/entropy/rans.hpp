@@ -33,28 +33,6 @@ class DecodingTables {
     Vector<RansAlphabet> alphabets_;
 };
 
-// A table laid out for encoding.
-struct EncodingTable {
-    explicit EncodingTable(const FrequencyTable& table);
-
-    struct Interval {
-        std::uint32_t start, frequency;
-    };
-    std::int32_t first;
-    Vector<Interval> intervals;
-};
-
-// `length` symbols whose tables are tables[contexts[i]], or all the first one if there are no contexts. A block is a
-// sequence of runs.
-struct EncodingRun {
-    const EncodingTable* tables;
-    const std::uint8_t* contexts;
-    std::size_t length;
-};
-
-Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                                  std::size_t lanes);
-
 // Decodes a block piece by piece. Everything throws malformed, without a field: the caller knows it.
 class BlockReader {
   public:

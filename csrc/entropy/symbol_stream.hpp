@@ -12,14 +12,6 @@ namespace vaecomp::core {
 
 inline constexpr std::size_t most_segments = 4096;
 
-// Writes a stream's head and its blocks. `segments` are the lengths of the parts that get a table each; they add up to
-// symbols.size(). lanes 0: by size.
-void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
-                   std::span<const std::size_t> segments, std::size_t lanes);
-// The same in one piece.
-Vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
-                                    std::size_t lanes);
-
 // A stream whose head has been read and checked; its blocks stay where they are.
 class SymbolStream {
   public:

@@ -17,12 +17,4 @@ Bytes checked_bytes(SectionKind kind, Bytes section) {
     return section.first(static_cast<std::size_t>(reader.offset() + bytes));
 }
 
-Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
-    ByteWriter section;
-    section.varint(head.size());
-    section.append(head.bytes());
-    section.append(payload.bytes());
-    return std::move(section.bytes());
-}
-
 }  // namespace vaecomp::core

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "core/bytes.hpp"
-#include "core/containers.hpp"
 #include "format/layout.hpp"
 
 namespace vaecomp::core {
@@ -16,7 +15,5 @@ std::uint64_t read_head_bytes(ByteReader& reader, std::uint64_t section_bytes);
 
 // Those of a section's bytes that the index's checksum covers: all of them, or its head and the head's size.
 Bytes checked_bytes(SectionKind kind, Bytes section);
-
-Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload);
 
 }  // namespace vaecomp::core

@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "core/parallel.hpp"
-#include "format/head.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
@@ -12,24 +11,6 @@ namespace {
 
 constexpr SymbolRange byte_range{0, 255};
 constexpr std::size_t grain = std::size_t{1} << 18;
-
-enum class PlaneForm : std::uint8_t { stored = 0, coded = 1 };
-
-// Whether items are turned by a bit, so that the exponent's bits share a byte.
-bool is_rotated(const PlanesShape& shape) {
-    return shape.item_bytes() > 1 && (is_real_float(shape.dtype) || shape.dtype >= DType::c64);
-}
-
-// Calls the function with an unsigned integer as wide as an item.
-template <typename Function>
-void with_word(std::size_t item_bytes, Function function) {
-    switch (item_bytes) {
-        case 1: function(std::uint8_t{}); break;
-        case 2: function(std::uint16_t{}); break;
-        case 4: function(std::uint32_t{}); break;
-        default: function(std::uint64_t{}); break;
-    }
-}
 
 // Little-endian, perhaps turned words to items in host byte order, in place.
 void restore_items(const PlanesShape& shape, std::uint8_t* data, std::size_t threads) {
@@ -42,26 +23,6 @@ void restore_items(const PlanesShape& shape, std::uint8_t* data, std::size_t thr
             }
         });
     });
-}
-
-Vector<std::int32_t> plane_symbols(const PlanesSource& tensor, std::size_t plane) {
-    Vector<std::int32_t> symbols(tensor.shape.items());
-    with_word(tensor.shape.item_bytes(), [&]<typename Word>(Word) {
-        const int turn = is_rotated(tensor.shape) ? 1 : 0;
-        for (std::size_t i = 0; i < symbols.size(); ++i) {
-            Word word;
-            std::memcpy(&word, tensor.data + i * sizeof(Word), sizeof(Word));
-            symbols[i] = static_cast<std::uint8_t>(std::rotl(word, turn) >> (8 * plane));
-        }
-    });
-    return symbols;
-}
-
-// Such planes stand in the head, whose checksum covers them: blocks would cost more than they give.
-bool is_small(const PlanesShape& shape) { return shape.items() <= 4096; }
-
-std::size_t stored_size(std::size_t block, std::size_t items) {
-    return std::min(block_symbols, items - block * block_symbols);
 }
 
 CheckedBlocks read_stored(ByteReader& reader, const PlanesShape& shape) {
@@ -92,26 +53,6 @@ Plane read_plane(ByteReader& reader, const PlanesShape& shape) {
         case PlaneForm::coded: return read_coded(reader, shape);
     }
     reader.fail("plane's form", "is neither 0 nor 1");
-}
-
-void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tensor, std::size_t plane) {
-    const Vector<std::int32_t> symbols = plane_symbols(tensor, plane);
-    const std::size_t all[] = {symbols.size()};
-    ByteWriter stream, blocks;
-    write_symbols(stream, blocks, symbols, all, 0);
-    ByteWriter& behind = is_small(tensor.shape) ? head : payload;
-    if (stream.size() + blocks.size() < symbols.size()) {
-        head.fixed(static_cast<std::uint8_t>(PlaneForm::coded));
-        head.append(stream.bytes());
-        behind.append(blocks.bytes());
-        return;
-    }
-    const Vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
-    head.fixed(static_cast<std::uint8_t>(PlaneForm::stored));
-    for (const std::size_t b : blocks_between(0, is_small(tensor.shape) ? 0 : bytes.size(), block_symbols)) {
-        head.fixed(kernels().crc32c(bytes.data() + b * block_symbols, stored_size(b, bytes.size())));
-    }
-    behind.append(bytes);
 }
 
 }  // namespace
@@ -159,16 +100,6 @@ void decode_planes(const Source& source, std::span<const Plane> planes, std::siz
     if (part.dtype == DType::boolean && std::any_of(out, out + part.items(), [](std::uint8_t b) { return b > 1; })) {
         throw Error(ErrorCode::malformed, "a bool is neither 0 nor 1");
     }
-}
-
-Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
-    ByteWriter head, payload;
-    for (const PlanesSource& tensor : tensors) {
-        for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
-            write_plane(head, payload, tensor, p);
-        }
-    }
-    return join_head(head, payload);
 }
 
 }  // namespace vaecomp::core

@@ -7,23 +7,13 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
-#include "core/dtype.hpp"
 #include "entropy/symbol_stream.hpp"
+#include "format/planes.hpp"
 
 namespace vaecomp::core {
 
 // The bytes of one significance of all items of a tensor: as they are in blocks, or coded.
 using Plane = std::variant<CheckedBlocks, SymbolStream>;
-
-struct PlanesShape {
-    std::size_t elements;
-    DType dtype;
-
-    // A complex number is two items.
-    [[nodiscard]] std::size_t item_bytes() const { return info(dtype).swap_size; }
-    [[nodiscard]] std::size_t element_items() const { return info(dtype).size / item_bytes(); }
-    [[nodiscard]] std::size_t items() const { return elements * element_items(); }
-};
 
 // The planes of each tensor, the least significant first; none of an empty one. Reads the head of a section that ends
 // at `section_end`.
@@ -33,12 +23,5 @@ Vector<Vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end, 
 // saying where, for a bool that is neither 0 nor 1.
 void decode_planes(const Source& source, std::span<const Plane> planes, std::size_t first, const PlanesShape& part,
                    std::uint8_t* out, std::size_t threads);
-
-// A contiguous tensor in host byte order.
-struct PlanesSource {
-    PlanesShape shape;
-    const std::uint8_t* data;
-};
-Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors);
 
 }  // namespace vaecomp::core

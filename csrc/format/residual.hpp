@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <variant>
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
@@ -23,6 +22,8 @@ struct Codebook {
 // The arrays along a matrix's rows and columns, in the order of their flags.
 enum Axis : std::size_t { row_exponents, row_levels, column_exponents, column_levels };
 inline constexpr std::size_t axis_count = 4;
+// Behind theirs: whether a matrix has a codebook.
+inline constexpr std::uint8_t codebook_flag = 1 << axis_count;
 
 struct MatrixShape {
     std::size_t rows, columns;
@@ -75,12 +76,5 @@ std::optional<std::size_t> peek_base(Bytes section_start);
 // what the file's size allows them to number.
 ResidualSection read_residual(ByteReader head, std::uint64_t section_end, std::span<const MatrixShape> shapes,
                               std::uint64_t most_symbols, std::size_t threads);
-
-using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
-
-// `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
-// least 1.
-Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                     std::span<const Symbols> symbols, std::size_t tables = most_tables);
 
 }  // namespace vaecomp::core

@@ -9,7 +9,6 @@ constexpr Kernels scalar_kernels = {
                    scalar::from_f8_e5m2},
     .from_float32 = {scalar::to_f16, scalar::to_bf16, scalar::to_f32, scalar::to_f64, scalar::to_f8_e4m3fn,
                      scalar::to_f8_e5m2},
-    .noise_run = scalar::noise_run,
     .linear_i8_layout = scalar::linear_i8_layout,
     .linear_i8 = scalar::linear_i8,
     .requantize = scalar::requantize,
@@ -27,7 +26,6 @@ constexpr Kernels avx2_kernels = {
                    scalar::from_f8_e5m2},
     .from_float32 = {avx2::to_f16, avx2::to_bf16, scalar::to_f32, avx2::to_f64, scalar::to_f8_e4m3fn,
                      scalar::to_f8_e5m2},
-    .noise_run = avx2::noise_run,
     .linear_i8_layout = avx2::linear_i8_layout,
     .linear_i8 = avx2::linear_i8,
     .requantize = avx2::requantize,
@@ -41,7 +39,6 @@ constexpr Kernels avx2_kernels = {
 // Wider where it is faster.
 constexpr Kernels with_avx512() {
     Kernels kernels = avx2_kernels;
-    kernels.noise_run = avx512::noise_run;
     kernels.linear_i8_layout = avx512::linear_i8_layout;
     kernels.linear_i8 = avx512::linear_i8;
     kernels.requantize = avx512::requantize;
@@ -68,7 +65,6 @@ constexpr Kernels neon_kernels = {
                    scalar::from_f8_e5m2},
     .from_float32 = {neon::to_f16, neon::to_bf16, scalar::to_f32, neon::to_f64, scalar::to_f8_e4m3fn,
                      scalar::to_f8_e5m2},
-    .noise_run = neon::noise_run,
     .linear_i8_layout = neon::linear_i8_layout,
     .linear_i8 = neon::linear_i8,
     .requantize = neon::requantize,

@@ -1,5 +1,6 @@
 // The one table of kernels. Each operation has a folder: scalar.cpp is the definition, the files beside it are equal to
-// it in every byte. Everything else calls kernels() and never an instruction set's function by name.
+// it in every byte. Everything else calls kernels() and never an instruction set's function by name. Noise, which
+// decoding does without, is apart (kernels/noise/dispatch.cpp).
 #pragma once
 
 #include <array>
@@ -10,7 +11,6 @@
 #include "kernels/dequantise/dequantise.hpp"
 #include "kernels/linear_f32/linear_f32.hpp"
 #include "kernels/linear_i8/linear_i8.hpp"
-#include "kernels/noise/noise.hpp"
 #include "kernels/rans/rans.hpp"
 
 namespace vaecomp::core {
@@ -20,7 +20,6 @@ struct Kernels {
     // Conversion of contiguous runs, by narrow or wide dtype, in the order of `convertible`.
     std::array<ToFloat32*, convertible.size()> to_float32;
     std::array<FromFloat32*, convertible.size()> from_float32;
-    NoiseRun* noise_run;
     LinearI8Layout linear_i8_layout;
     LinearI8* linear_i8;
     Requantize* requantize;

@@ -4,9 +4,11 @@
 #include <optional>
 
 #include "core/digest.hpp"
-#include "format/lossless.hpp"
-#include "format/residual.hpp"
-#include "format/writer.hpp"
+#include "encode/archive.hpp"
+#include "encode/byte_writer.hpp"
+#include "encode/latents.hpp"
+#include "encode/lossless.hpp"
+#include "encode/residual.hpp"
 #include "kernels/kernels.hpp"
 #include "tests/support.hpp"
 
@@ -40,7 +42,7 @@ Vector<IntegerLayer> layers() {
 struct Sample {
     Vector<std::uint8_t> file;
     Vector<float> values;
-    Vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
+    Vector<std::int16_t> raw = {0x0201, 0x0403, 0x0605, 0x0807};
     Vector<float> quantised, from_codebook, sum, planes;
 };
 
@@ -116,9 +118,10 @@ Sample make_sample(std::optional<Change> change = {}) {
         if (change->at >= section.size()) return {};
         section[change->at] ^= change->mask;
     }
+    const Vector<std::uint8_t> raw = {1, 2, 3, 4, 5, 6, 7, 8};
     const Vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
                                          {SectionKind::latents, latents},
-                                         {SectionKind::raw, sample.raw},
+                                         {SectionKind::raw, raw},
                                          {SectionKind::residual, residual},
                                          {SectionKind::latents, base},
                                          {SectionKind::residual, added_section},
@@ -165,8 +168,9 @@ TEST(Archive, DecodesWhatWasWritten) {
             ASSERT_EQ(archive.index().tensors.size(), 10u);
             EXPECT_EQ(archive.index().tensors[9].shape, (Vector<std::size_t>{6, 10}));
             Vector<float> a(60);
-            Vector<std::uint8_t> raw(8);
-            const Vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())}, {2, raw.data()}};
+            Vector<std::int16_t> raw(4);
+            const Vector<Destination> destinations = {{0, reinterpret_cast<std::uint8_t*>(a.data())},
+                                                      {2, reinterpret_cast<std::uint8_t*>(raw.data())}};
             archive.decode(destinations, {.verify = true, .threads = threads});
             EXPECT_EQ(std::memcmp(a.data(), sample.values.data(), 240), 0);
             EXPECT_EQ(raw, sample.raw);

@@ -1,5 +1,6 @@
 #include "core/bytes.hpp"
 
+#include "encode/byte_writer.hpp"
 #include "tests/support.hpp"
 
 namespace vaecomp::core {

@@ -2,6 +2,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "encode/blocks.hpp"
+#include "encode/histogram.hpp"
+#include "encode/symbols.hpp"
 #include "entropy/symbol_stream.hpp"
 #include "tests/support.hpp"
 

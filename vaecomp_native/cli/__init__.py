@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +13,7 @@ from vaecomp_native import __version__
 from vaecomp_native.cli import compress, decode, demo, experiment, inspect, verify
 from vaecomp_native.cli.errors import INTERRUPTED, explain
 from vaecomp_native.cli.text import examples
+from vaecomp_native.directories import OPTIONS
 
 app = typer.Typer(
     name="vaecomp",
@@ -38,20 +39,35 @@ for _name, _module, _summary in (
 app.add_typer(experiment.app, name="experiment", short_help="Repeat the paper's evaluation.")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"vaecomp {__version__}")
-        raise typer.Exit
+def _answer(option: str, text: Callable[[], str], summary: str) -> Any:
+    """An option that prints something and exits."""
+
+    def answer(wanted: bool) -> None:
+        if wanted:
+            typer.echo(text())
+            raise typer.Exit
+
+    return typer.Option(option, callback=answer, is_eager=True, help=summary)
+
+
+def _directory(option: str, summary: str) -> Any:
+    return _answer(option, OPTIONS[option], summary)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
     version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
+        bool, _answer("--version", lambda: f"vaecomp {__version__}", "Print the version and exit.")
+    ] = False,
+    includes: Annotated[
+        bool, _directory("--includes", "Print the C and C++ compiler's flags and exit.")
+    ] = False,
+    cmakedir: Annotated[
+        bool, _directory("--cmakedir", "Print CMake's vaecomp_DIR and exit.")
+    ] = False,
+    pkgconfigdir: Annotated[
+        bool, _directory("--pkgconfigdir", "Print PKG_CONFIG_PATH and exit.")
     ] = False,
 ) -> None:
     """Turn neural network weights into a small latent archive (.vaec), and back."""

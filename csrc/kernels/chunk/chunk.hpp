@@ -1,4 +1,4 @@
-// Named tensors to one chunked float32 array and back (docs/kernels.md, 1).
+// Decoded float32 values to tensors of any float dtype (docs/kernels.md, 1).
 #pragma once
 
 #include <cstddef>
@@ -9,20 +9,6 @@
 #include "core/dtype.hpp"
 
 namespace vaecomp::core {
-
-// Somebody else's tensor: any strides (in bytes), either byte order.
-struct TensorView {
-    const std::uint8_t* data;
-    Vector<std::size_t> shape;
-    Vector<std::ptrdiff_t> strides;
-    DType dtype;
-    bool byte_swapped;
-
-    [[nodiscard]] std::size_t count() const;
-};
-
-// Writes the tensors' elements and the padding zeros to out[0, out_count).
-void flatten(std::span<const TensorView> tensors, float* out, std::size_t out_count, std::size_t threads);
 
 // Contiguous elements in host byte order to be written: a tensor, or some of one.
 struct TensorTarget {
@@ -38,8 +24,5 @@ void write(const TensorTarget& target, std::size_t first, std::span<const float>
 // Converts the elements [begin, begin + values.size()) of the flat vector and writes those that `targets`, in the order
 // of their starts, want.
 void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets);
-
-// The whole inverse of flatten; the targets' starts follow from their order.
-void unflatten(std::span<const float> flat, Vector<TensorTarget> targets, std::size_t threads);
 
 }  // namespace vaecomp::core

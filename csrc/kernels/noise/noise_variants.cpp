@@ -6,7 +6,7 @@
 #include "core/error.hpp"
 #include "core/float_environment.hpp"
 #include "core/parallel.hpp"
-#include "kernels/kernels.hpp"
+#include "kernels/noise/noise.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -48,8 +48,8 @@ void noise_variants(std::span<const float> base, const NoiseRequest& request, fl
     const std::size_t ranges = (base.size() + grain - 1) / grain;
     parallel_for(request.count * ranges, threads, [&](std::size_t task) {
         const std::size_t row = task / ranges, begin = task % ranges * grain;
-        kernels().noise_run(parameters, request.first_variant + row, request.first_index + begin, base.data() + begin,
-                            out + row * base.size() + begin, std::min(grain, base.size() - begin));
+        noise_kernel()(parameters, request.first_variant + row, request.first_index + begin, base.data() + begin,
+                       out + row * base.size() + begin, std::min(grain, base.size() - begin));
     });
 }
 

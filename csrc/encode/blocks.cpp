@@ -1,0 +1,79 @@
+#include "encode/blocks.hpp"
+
+#include <array>
+
+#include "core/parallel.hpp"
+#include "kernels/kernels.hpp"
+
+namespace vaecomp::core {
+namespace {
+
+using rans::lowest_state;
+using rans::table_bits;
+
+constexpr std::uint64_t bytes_a_lane = 512, lengths_a_byte = 8 * 256;
+
+}  // namespace
+
+EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
+    std::uint32_t start = 0;
+    for (const std::uint16_t frequency : table.frequencies) {
+        intervals.push_back({start, frequency});
+        start += frequency;
+    }
+}
+
+Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
+                                  std::size_t lanes) {
+    std::array<std::uint32_t, most_lanes> states;
+    states.fill(lowest_state);
+    Vector<std::uint16_t> words;
+    std::size_t end = symbols.size();
+    for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+        const std::size_t begin = end - run->length;
+        for (std::size_t i = end; i-- > begin;) {
+            const EncodingTable& table = run->tables[run->contexts == nullptr ? 0 : run->contexts[i - begin]];
+            const auto [start, frequency] = table.intervals[static_cast<std::size_t>(symbols[i] - table.first)];
+            std::uint32_t& x = states[i % lanes];
+            if (x >= std::uint64_t{frequency} << 20) {
+                words.push_back(static_cast<std::uint16_t>(x));
+                x >>= 16;
+            }
+            x = (x / frequency << table_bits) + x % frequency + start;
+        }
+        end = begin;
+    }
+    ByteWriter writer;
+    for (std::size_t lane = 0; lane < lanes; ++lane) writer.fixed(states[lane]);
+    for (auto word = words.rbegin(); word != words.rend(); ++word) writer.fixed(*word);
+    return std::move(writer.bytes());
+}
+
+std::size_t lanes_for(std::size_t count, std::uint64_t length) {
+    // A lane costs 4 bytes a block, so that light blocks get few.
+    const std::uint64_t blocks_lengths = length * std::min(count, block_symbols);  // a block's length times `count`
+    std::size_t lanes = most_lanes;
+    while (lanes > 1 && (count == 0 || lanes * bytes_a_lane * lengths_a_byte * count > blocks_lengths)) lanes /= 2;
+    return lanes;
+}
+
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode) {
+    Vector<Vector<std::uint8_t>> blocks(block_count(count));
+    parallel_for(blocks.size(), 0, [&](std::size_t b) {
+        blocks[b] = encode(b * block_symbols, std::min(count, (b + 1) * block_symbols));
+    });
+    for (const Vector<std::uint8_t>& block : blocks) {
+        head.varint(block.size());
+        head.fixed(kernels().crc32c(block.data(), block.size()));
+        payload.append(block);
+    }
+}
+
+void write_blocks(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
+                  std::span<const EncodingRun> runs, std::size_t lanes) {
+    write_blocks(head, payload, symbols.size(), [&](std::size_t begin, std::size_t end) {
+        return encode_block(symbols.subspan(begin, end - begin), cut_runs(runs, begin, end), lanes);
+    });
+}
+
+}  // namespace vaecomp::core

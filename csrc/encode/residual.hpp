@@ -1,0 +1,21 @@
+// Quantised matrices to a section (docs/format.md, Residual).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <variant>
+
+#include "core/containers.hpp"
+#include "format/residual.hpp"
+
+namespace vaecomp::core {
+
+using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
+
+// `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
+// least 1.
+Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
+                                     std::span<const Symbols> symbols, std::size_t tables = most_tables);
+
+}  // namespace vaecomp::core

@@ -1,0 +1,15 @@
+/* What can be said of a tensor's numbers. */
+#ifndef STATISTICS_H
+#define STATISTICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    double least, greatest, mean, deviation;
+} Statistics;
+
+/* Of `count` elements of a vaecomp_dtype, at least one. Returns 0, or -1 for a dtype that it cannot read. */
+int describe(const void* data, size_t count, int32_t dtype, Statistics* statistics);
+
+#endif

@@ -1,0 +1,34 @@
+// A fully connected network with ReLU whose weights come from an archive.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vaecomp.hpp>
+#include <vector>
+
+constexpr std::size_t kPixels = 28 * 28, kDigits = 10;
+
+using Scores = std::array<float, kDigits>;
+
+class Network {
+  public:
+    // Decodes "layers.0.weight", "layers.0.bias", "layers.1.weight" and so on, all at once. Throws vaecomp::Error for
+    // an archive that is damaged, std::runtime_error for one that holds another network.
+    explicit Network(const vaecomp::Archive& archive);
+
+    std::size_t layers() const { return layers_.size(); }
+
+    // Probabilities of the digits, of pixels that are normalised as in training.
+    Scores predict(std::vector<float> values) const;
+
+  private:
+    struct Layer {
+        std::size_t inputs, outputs;
+        std::vector<float> weight, bias;  // the weights of output 0 first
+
+        std::vector<float> forward(const std::vector<float>& values) const;
+    };
+
+    std::vector<Layer> layers_;
+};

@@ -2,11 +2,11 @@
 #include "vaecomp.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "abi/memory.hpp"
 #include "core/file_source.hpp"
@@ -48,11 +48,17 @@ void require(bool condition, const char* problem) {
     if (!condition) throw Error(ErrorCode::invalid_argument, problem);
 }
 
+// How many bytes of a text a buffer takes: whole characters, so that it stays UTF-8.
+std::size_t fitting(std::string_view text, std::size_t most) {
+    if (text.size() <= most) return text.size();
+    while (most > 0 && (text[most] & 0xc0) == 0x80) --most;
+    return most;
+}
+
 int report(vaecomp_error* error, int code, const char* message) {
     if (error == nullptr || error->size < sizeof(vaecomp_error)) return code;
     error->code = code;
-    std::strncpy(error->message, message, sizeof(error->message) - 1);
-    error->message[sizeof(error->message) - 1] = '\0';
+    error->message[std::string_view(message).copy(error->message, fitting(message, sizeof(error->message) - 1))] = '\0';
     return code;
 }
 

@@ -216,7 +216,8 @@ std::uint64_t read_file_bytes(Bytes header) { return read_header(header).file_by
 
 std::string Tensor::quoted_name() const {
     std::string text(1, '\'');
-    text += name;
+    // Messages are one line, and C's end at a zero.
+    for (const char byte : name) text += static_cast<unsigned char>(byte) < ' ' || byte == 0x7f ? '?' : byte;
     text += '\'';
     return text;
 }

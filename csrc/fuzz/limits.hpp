@@ -1,0 +1,25 @@
+// What is small enough to be decoded many times a second: valid files may take 65,536 times their size in memory and
+// 2^24 multiplications a byte.
+#pragma once
+
+#include <cstdint>
+
+#include "decode/archive.hpp"
+#include "vaecomp.h"
+
+namespace vaecomp::core::fuzz {
+
+inline constexpr std::uint64_t most_memory = std::uint64_t{1} << 24;
+inline constexpr std::uint64_t most_tensor_bytes = std::uint64_t{1} << 21;
+// With weights within `most_memory`, that many chunks take about a second.
+inline constexpr std::uint64_t most_chunks_decoded = 256;
+
+inline bool is_quick(const Archive& archive) {
+    std::uint64_t bytes = 0, chunks = 0;
+    for (const Tensor& tensor : archive.index().tensors) bytes += tensor.bytes();
+    if (bytes > most_tensor_bytes) return false;
+    for (const ChunkSummary& group : archive.chunks()) chunks += group.chunks;
+    return chunks <= most_chunks_decoded;
+}
+
+}  // namespace vaecomp::core::fuzz

@@ -1,0 +1,27 @@
+// Changed archives most of which get past the checksums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+
+#include "core/containers.hpp"
+#include "core/function_ref.hpp"
+
+namespace vaecomp::core::fuzz {
+
+using Random = std::minstd_rand;
+
+// Changes `size` bytes at `data`, where `most` have room, and returns how many there are then: LLVMFuzzerMutate, or
+// mutate_bytes.
+using MutateBytes = FunctionRef<std::size_t(std::uint8_t* data, std::size_t size, std::size_t most)>;
+
+// Flips, overwrites, inserts, removes and repeats bytes at random.
+std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most, Random& random);
+
+enum class Repair { nothing, checksums, checksums_and_digests };
+
+// Changes `file` in one place, or several with `mutate`. It may become as long as `most`.
+void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate);
+
+}  // namespace vaecomp::core::fuzz

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <string>
 #include <utility>
@@ -62,7 +63,8 @@ inline SmallArchive make_small_archive(std::size_t rows) {
     archive.add("raw", Codec::raw, DType::i16, {3, 2}, 0, raw);
     archive.add("empty", Codec::raw, DType::f64, {0, 3}, 0, nullptr);
     archive.add("scalar", Codec::raw, DType::i16, {}, 0, raw + 6);
-    const auto* const raw_bytes = reinterpret_cast<const std::uint8_t*>(raw);
+    Vector<std::uint8_t> raw_bytes(sizeof(raw));
+    for (std::size_t i = 0; i < std::size(raw); ++i) store_le(raw_bytes.data() + 2 * i, raw[i]);
 
     Vector<std::uint16_t> planes(rows * 25);
     for (std::size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<std::uint16_t>(i * i);
@@ -94,7 +96,7 @@ inline SmallArchive make_small_archive(std::size_t rows) {
                residual = encode_residual(std::nullopt, {&matrix, 1}, {&view, 1}),
                decoder = encode_integer_decoder({&layer, 1}, segments),
                latents = encode_int8_latents({3, 3, 2, 2, 1}, z, all);
-    const Vector<NewSection> sections = {{SectionKind::raw, {raw_bytes, sizeof(raw)}},
+    const Vector<NewSection> sections = {{SectionKind::raw, raw_bytes},
                                          {SectionKind::lossless, lossless},
                                          {SectionKind::residual, residual},
                                          {SectionKind::integer_decoder, decoder},

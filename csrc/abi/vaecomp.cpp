@@ -20,7 +20,7 @@ static_assert(VAECOMP_INVALID_ARGUMENT == static_cast<int>(ErrorCode::invalid_ar
               VAECOMP_MALFORMED == static_cast<int>(ErrorCode::malformed) &&
               VAECOMP_UNSUPPORTED_VERSION == static_cast<int>(ErrorCode::unsupported_version) &&
               VAECOMP_CHECKSUM == static_cast<int>(ErrorCode::checksum) &&
-              VAECOMP_MISSING_SECTION == static_cast<int>(ErrorCode::missing_section) &&
+              VAECOMP_MISSING_PACK == static_cast<int>(ErrorCode::missing_pack) &&
               VAECOMP_IO == static_cast<int>(ErrorCode::io) &&
               VAECOMP_MEMORY_LIMIT == static_cast<int>(ErrorCode::memory_limit) &&
               VAECOMP_INTERNAL == static_cast<int>(ErrorCode::internal));
@@ -314,7 +314,7 @@ size_t vaecomp_dtype_bytes(int32_t dtype) {
 
 const char* vaecomp_code_name(int32_t code) {
     constexpr const char* names[] = {"ok",           "invalid argument", "malformed", "unsupported version",
-                                     "checksum",     "missing section",  "io",        "out of memory",
+                                     "checksum",     "missing pack",  "io",        "out of memory",
                                      "memory limit", "internal"};
     return code >= 0 && static_cast<std::size_t>(code) < std::size(names) ? names[code] : nullptr;
 }

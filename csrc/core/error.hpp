@@ -11,7 +11,7 @@ enum class ErrorCode {
     malformed = 2,            // bytes that the format does not allow
     unsupported_version = 3,  // a format version this library does not read
     checksum = 4,             // bytes or decoded values that do not match their checksum
-    missing_section = 5,      // a section that lies in another file
+    missing_pack = 5,         // a member's pack is not there, or another one is
     io = 6,                   // a file that cannot be read
     memory_limit = 8,         // more memory would be needed than the caller allows
     internal = 9,             // a defect of the library, or of what a caller gave it to run tasks

@@ -11,33 +11,47 @@
 #include "core/parallel.hpp"
 #include "format/head.hpp"
 #include "kernels/crc32c/checksum.hpp"
+#include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-std::string hex(std::span<const std::uint8_t> bytes) {
-    constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
-    }
-    return text;
-}
-
 // What `verify` decodes at a time: neighbours share blocks and tiles.
 constexpr std::size_t verified_bytes = std::size_t{1} << 24;
-// Raw bytes that a task copies.
+// Raw bytes that a task copies, and bytes of which a hash is taken at a time.
 constexpr std::size_t raw_grain = std::size_t{1} << 20;
+
+Index index_of(const Source& file, const Archive* pack) {
+    if (pack == nullptr) return read_index(file, nullptr);
+    const PackIndex of_pack{pack->index(), pack->hash()};
+    return read_index(file, &of_pack);
+}
 
 }  // namespace
 
-Archive::Archive(const Source& file)
+Archive::Archive(const Source& file, const Archive* pack)
     : file_(file),
-      index_(read_index(file)),
+      pack_(pack),
+      index_(index_of(file, pack)),
       groups_(index_.sections.size()),
       residuals_(index_.sections.size()),
-      lossless_(index_.sections.size()) {}
+      lossless_(index_.sections.size()),
+      decoders_(index_.sections.size()),
+      members_(index_.sections.size()),
+      fleets_(index_.sections.size()),
+      bases_(index_.tensors.size()) {}
+
+const Sha256& Archive::hash() const {
+    std::call_once(hashed_, [&] {
+        Sha256Hasher hasher;
+        for (std::uint64_t at = 0; at < file_.size(); at += raw_grain) {
+            const LoadedBytes piece(file_, at, std::min<std::uint64_t>(raw_grain, file_.size() - at));
+            hasher.add(piece.bytes());
+        }
+        hash_ = hasher.finish();
+    });
+    return hash_;
+}
 
 std::size_t Archive::owner(std::size_t latents) const {
     if (!index_.sections[latents].tensors.empty()) return latents;
@@ -52,7 +66,7 @@ Vector<std::size_t> Archive::owners() const {
     std::iota(owners.begin(), owners.end(), std::size_t{0});
     for (std::size_t s = 0; s < owners.size(); ++s) {
         const Section& section = index_.sections[s];
-        if (section.kind != SectionKind::residual || section.external) continue;
+        if (section.kind != SectionKind::residual) continue;
         const LoadedBytes start(file_, section.offset, std::min<std::uint64_t>(section.size, base_bytes));
         const std::optional<std::size_t> base = peek_base(start.bytes());
         if (!base || *base >= owners.size() || owners[*base] != *base) continue;
@@ -62,15 +76,8 @@ Vector<std::size_t> Archive::owners() const {
     return owners;
 }
 
-const Section& Archive::stored_section(std::size_t section) const {
-    const Section& entry = index_.sections[section];
-    if (!entry.external) return entry;
-    throw Error(ErrorCode::missing_section,
-                "section " + std::to_string(section) + " lies in another file: sha256 " + hex(entry.hash));
-}
-
 Archive::CheckedSection Archive::checked_section(std::size_t section, std::size_t threads) const {
-    const Section& entry = stored_section(section);
+    const Section& entry = index_.sections[section];
     const std::string name = "section " + std::to_string(section);
     std::uint64_t size = has_head(entry.kind) ? std::min(entry.size, first_request) : entry.size;
     LoadedBytes loaded(file_, entry.offset, size);
@@ -96,15 +103,72 @@ void Archive::reject(std::size_t section, const char* field, const std::string& 
 }
 
 const LatentGroup& Archive::group(std::size_t section, std::size_t threads) const {
-    return groups_.get(section, [&] { return load_group(section, threads); });
+    return groups_.get(section, context_, [&] { return load_group(section, threads); });
 }
 
 const ResidualSection& Archive::residual(std::size_t section, std::size_t threads) const {
-    return residuals_.get(section, [&] { return load_residual(section, threads); });
+    return residuals_.get(section, context_, [&] { return load_residual(section, threads); });
 }
 
 const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size_t threads) const {
-    return lossless_.get(section, [&] { return load_lossless(section, threads); });
+    return lossless_.get(section, context_, [&] { return load_lossless(section, threads); });
+}
+
+const DecoderSection<IntegerDecoder>& Archive::decoder(std::size_t section, std::size_t threads) const {
+    return decoders_.get(section, context_, [&] {
+        return read_integer_decoder(checked_section(section, threads).reader, most_symbols(), threads);
+    });
+}
+
+const Fleet& Archive::fleet(std::size_t threads) const {
+    const auto found = std::find_if(index_.sections.begin(), index_.sections.end(),
+                                    [](const Section& section) { return section.kind == SectionKind::fleet; });
+    if (found == index_.sections.end()) {
+        throw Error(ErrorCode::malformed, "the pack with sha256 " + hex(hash()) + " has no fleet section");
+    }
+    const auto section = static_cast<std::size_t>(found - index_.sections.begin());
+    return fleets_.get(section, context_, [&] { return load_fleet(section, threads); });
+}
+
+const Vector<float>& Archive::base(std::size_t tensor, std::size_t threads) const {
+    return bases_.get(tensor, context_, [&] { return load_base(tensor, threads); });
+}
+
+const MemberLatents& Archive::member(std::size_t section, std::size_t threads) const {
+    return members_.get(section, context_, [&] {
+        const Fleet& fleet = pack_->fleet(threads);
+        return read_member(checked_section(section, threads).reader, fleet.section(), fleet.tables());
+    });
+}
+
+Fleet Archive::load_fleet(std::size_t section, std::size_t threads) const {
+    FleetSection content = read_fleet(checked_section(section, threads).reader, index_, most_symbols(), threads);
+    Vector<const IntegerDecoder*> decoders;
+    std::uint64_t left = most_work * index_.file_bytes;
+    for (const FleetGroup& group : content.groups) {
+        const IntegerDecoder& own = decoder(group.decoder, threads).decoder;
+        if (own.latent() != group.inputs() || own.chunk_length() != group.chunk_length) {
+            reject(section, "decoder section", "the decoder's inputs or outputs do not fit the group");
+        }
+        if (own.multiplications() > left / std::max<std::size_t>(group.chunks, 1)) {
+            reject(section, "groups", "decoding would take more than 2^24 multiplications for each byte of the file");
+        }
+        left -= own.multiplications() * group.chunks;
+        decoders.push_back(&own);
+    }
+    return Fleet(std::move(content), decoders, index_);
+}
+
+Vector<float> Archive::load_base(std::size_t tensor, std::size_t threads) const {
+    const Tensor& own = index_.tensors[tensor];
+    Vector<float> values(own.count());
+    Vector<std::uint8_t> data(own.dtype == DType::f32 ? 0 : own.bytes());
+    auto* const decoded = data.empty() ? reinterpret_cast<std::uint8_t*>(values.data()) : data.data();
+    if (values.empty()) return values;
+    const Destination whole{tensor, decoded};
+    decode({&whole, 1}, {.verify = true, .threads = threads});
+    if (!data.empty()) kernels().to_float32[convertible_index(own.dtype)](data.data(), values.data(), values.size());
+    return values;
 }
 
 LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const {
@@ -122,7 +186,7 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
         if (decoder.latent() != header.latent || decoder.chunk_length() != header.chunk_length) {
             reject(section, "decoder section", "the decoder's inputs or outputs do not fit the chunks");
         }
-        if (decoder.multiplications() > most_work * index_.file_bytes / header.chunks) {
+        if (decoder.multiplications() > most_work * index_.counted_bytes() / header.chunks) {
             reject(section, "chunk count",
                    "decoding would take more than 2^24 multiplications for each byte of the file");
         }
@@ -145,8 +209,10 @@ ResidualSection Archive::load_residual(std::size_t section, std::size_t threads)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
     ResidualSection result = read_residual(checked_section(section, threads).reader, index_.sections[section].end(),
                                            shapes, most_symbols(), threads);
-    if (result.base && (*result.base >= index_.sections.size() || owner(*result.base) != section)) {
-        reject(section, "base section", "is no latents section of this section alone");
+    if (!result.base) return result;
+    const bool there = *result.base < index_.sections.size();
+    if (!there || (index_.sections[*result.base].kind != SectionKind::member && owner(*result.base) != section)) {
+        reject(section, "base section", "is neither a latents section of this section alone nor the member's");
     }
     return result;
 }
@@ -174,7 +240,7 @@ void Archive::check_bools(const Tensor& tensor, const TensorTarget& target) cons
 // Targets of raw tensors count and start in bytes.
 void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                  Written written) const {
-    const Section& entry = stored_section(section);
+    const Section& entry = index_.sections[section];
     for (std::size_t i = 0; i < targets.size(); ++i) {
         const TensorTarget& target = targets[i];
         if (target.data == nullptr) continue;
@@ -189,20 +255,84 @@ void Archive::decode_raw_section(std::size_t section, std::span<const TensorTarg
     }
 }
 
+void Archive::member_values(std::size_t section, std::span<const Extent> wanted, std::size_t threads,
+                            MemberUse use) const {
+    const MemberLatents* const latents = &member(section, threads);
+    const Fleet& fleet = pack_->fleet(threads);
+    Vector<const float*> bases(wanted.size());
+    Vector<Extent> changed(wanted.begin(), wanted.end());
+    for (std::size_t t = 0; t < wanted.size(); ++t) {
+        if (wanted[t].count == 0) continue;
+        bases[t] = pack_->base(t, threads).data();
+        if (fleet.changes(t)) continue;
+        use(t, wanted[t].start, {bases[t] + wanted[t].start, wanted[t].count});
+        changed[t].count = 0;
+    }
+    fleet.decode({&latents, 1}, changed, threads,
+                 [&](std::size_t, std::size_t tensor, std::size_t first, std::span<float> values) {
+                     add_base(bases[tensor] + first, values);
+                     use(tensor, first, values);
+                 });
+}
+
+// What is wanted of a section's tensors, by tensor of the index.
+Vector<Extent> Archive::wanted_of(std::size_t section, std::span<const TensorTarget> targets) const {
+    Vector<Extent> wanted(index_.tensors.size(), Extent{0, 0});
+    const Vector<std::size_t>& numbers = index_.sections[section].tensors;
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+        if (targets[i].data == nullptr) continue;
+        const std::size_t first = targets[i].start - static_cast<std::size_t>(index_.tensors[numbers[i]].first);
+        wanted[numbers[i]] = {first, targets[i].count};
+    }
+    return wanted;
+}
+
+// By tensor of the index: its place among those of a section.
+Vector<std::size_t> Archive::places_of(std::size_t section) const {
+    Vector<std::size_t> places(index_.tensors.size());
+    const Vector<std::size_t>& numbers = index_.sections[section].tensors;
+    for (std::size_t i = 0; i < numbers.size(); ++i) places[numbers[i]] = i;
+    return places;
+}
+
+void Archive::decode_member_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                    Written written) const {
+    const Vector<Extent> wanted = wanted_of(section, targets);
+    const Vector<std::size_t> places = places_of(section);
+    member_values(section, wanted, threads, [&](std::size_t tensor, std::size_t first, std::span<const float> values) {
+        const std::size_t target = places[tensor], begin = first - wanted[tensor].start;
+        write(targets[target], begin, values);
+        written(target, begin, values.size());
+    });
+}
+
+Vector<BaseValues> Archive::base_values(std::size_t section, std::size_t base, std::span<const TensorTarget> targets,
+                                        std::size_t threads) const {
+    Vector<BaseValues> bases(targets.size());
+    Vector<TensorTarget> base_targets(targets.begin(), targets.end());
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+        if (targets[t].data == nullptr) continue;
+        bases[t].resize(targets[t].count);
+        base_targets[t].data = reinterpret_cast<std::uint8_t*>(bases[t].data());
+        base_targets[t].dtype = DType::f32;
+    }
+    if (index_.sections[base].kind == SectionKind::latents) {
+        group(base, threads).decode(base_targets, threads, [](std::size_t, std::size_t, std::size_t) {});
+        return bases;
+    }
+    const Vector<Extent> wanted = wanted_of(section, targets);
+    const Vector<std::size_t> places = places_of(section);
+    member_values(base, wanted, threads, [&](std::size_t tensor, std::size_t first, std::span<const float> values) {
+        write(base_targets[places[tensor]], first - wanted[tensor].start, values);
+    });
+    return bases;
+}
+
 void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                       Written written) const {
     const ResidualSection& content = residual(section, threads);
     Vector<BaseValues> bases(targets.size());
-    if (content.base) {
-        Vector<TensorTarget> base_targets(targets.begin(), targets.end());
-        for (std::size_t t = 0; t < targets.size(); ++t) {
-            if (targets[t].data == nullptr) continue;
-            bases[t].resize(targets[t].count);
-            base_targets[t].data = reinterpret_cast<std::uint8_t*>(bases[t].data());
-            base_targets[t].dtype = DType::f32;
-        }
-        group(*content.base, threads).decode(base_targets, threads, [](std::size_t, std::size_t, std::size_t) {});
-    }
+    if (content.base) bases = base_values(section, *content.base, targets, threads);
     try {
         decode_residual(file_, content, bases, targets, threads, written);
     } catch (const Error& error) {
@@ -234,8 +364,10 @@ void Archive::decode_section(std::size_t section, std::span<const TensorTarget> 
         case SectionKind::latents: group(section, threads).decode(targets, threads, written); break;
         case SectionKind::residual: decode_residual_section(section, targets, threads, written); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
+        case SectionKind::member: decode_member_section(section, targets, threads, written); break;
         case SectionKind::integer_decoder:
-        case SectionKind::float32_decoder: break;
+        case SectionKind::float32_decoder:
+        case SectionKind::fleet: break;
     }
 }
 
@@ -290,8 +422,13 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
     Vector<Destination> checked;
     Vector<DigestSource> sources;
     Vector<std::size_t> places(index_.tensors.size(), unchecked);
+    Vector<Destination> shared;
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors.at(destination.tensor);
+        if (tensor.codec == Codec::shared) {
+            shared.push_back(destination);
+            continue;
+        }
         TensorTarget& target = by_tensor[destination.tensor];
         if (target.data != nullptr) throw Error(ErrorCode::invalid_argument, "a tensor has two destinations");
         target = target_of(tensor, destination);
@@ -305,6 +442,7 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
             check_raw_tensor(tensor, options.threads);
         }
     }
+    if (!shared.empty()) pack_->decode(shared, options);
     TensorDigests digests(sources);
     for (std::size_t s = 0; s < used.size(); ++s) {
         if (!used[s]) continue;
@@ -335,22 +473,20 @@ void Archive::check_contents(std::size_t section, std::size_t threads) const {
             }
             break;
         case SectionKind::latents: static_cast<void>(group(section, threads)); break;
-        case SectionKind::integer_decoder:
-            static_cast<void>(read_integer_decoder(checked_section(section, threads).reader, most_symbols(), threads));
-            break;
+        case SectionKind::integer_decoder: static_cast<void>(decoder(section, threads)); break;
         case SectionKind::float32_decoder:
             static_cast<void>(read_float32_decoder(checked_section(section, threads).reader));
             break;
         case SectionKind::residual: static_cast<void>(residual(section, threads)); break;
         case SectionKind::lossless: static_cast<void>(lossless(section, threads)); break;
+        case SectionKind::fleet: static_cast<void>(fleet(threads)); break;
+        case SectionKind::member: static_cast<void>(member(section, threads)); break;
     }
 }
 
 void Archive::verify(std::size_t threads) const {
     // Also sections that no tensor needs must be what the format says.
-    for (std::size_t s = 0; s < index_.sections.size(); ++s) {
-        if (!index_.sections[s].external) check_contents(s, threads);
-    }
+    for (std::size_t s = 0; s < index_.sections.size(); ++s) check_contents(s, threads);
     for (std::size_t t = 0; t < index_.tensors.size();) {
         Vector<Vector<std::uint8_t>> arrays;
         Vector<Destination> destinations;
@@ -371,18 +507,31 @@ Accounting Archive::accounting() const {
     Vector<bool> decoder_seen(index_.sections.size());
     for (std::size_t s = 0; s < index_.sections.size(); ++s) {
         const Section& section = index_.sections[s];
-        const std::uint64_t stored = section.external ? 0 : section.size;
+        const std::uint64_t stored = section.size;
         switch (section.kind) {
             case SectionKind::raw:
             case SectionKind::lossless: bytes.passthrough += stored; break;
             case SectionKind::residual: {
-                const std::uint64_t payload = section.external ? 0 : residual(s, 0).blocks.payload_bytes();
+                const std::uint64_t payload = residual(s, 0).blocks.payload_bytes();
                 bytes.residual += payload;
                 bytes.tables += stored - payload;
                 break;
             }
             case SectionKind::integer_decoder:
             case SectionKind::float32_decoder: bytes.decoder += stored; break;
+            case SectionKind::member: bytes.latents += stored; break;
+            case SectionKind::fleet: {
+                const FleetSection& content = fleet(0).section();
+                bytes.decoder += stored - content.table_bytes;
+                bytes.tables += content.table_bytes;
+                for (const FleetGroup& own : content.groups) {
+                    if (decoder_seen[own.decoder]) continue;
+                    decoder_seen[own.decoder] = true;
+                    bytes.decoder -= decoder(own.decoder, 0).table_bytes;
+                    bytes.tables += decoder(own.decoder, 0).table_bytes;
+                }
+                break;
+            }
             case SectionKind::latents: {
                 const LatentGroup& members = group(s, 0);
                 bytes.latents += stored - members.latent_table_bytes;

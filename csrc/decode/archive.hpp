@@ -10,6 +10,7 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
+#include "decode/fleet.hpp"
 #include "decode/parts.hpp"
 #include "format/index.hpp"
 #include "format/lossless.hpp"
@@ -44,11 +45,13 @@ struct Destination {
 // Safe to use from several threads at once.
 class Archive {
   public:
-    // The source must outlive the archive. Reads and checks the index; sections are read and checked when they are
-    // used.
-    explicit Archive(const Source& file);
+    // The source must outlive the archive, and so must the pack if it is a member. Reads and checks the index; sections
+    // are read and checked when they are used.
+    explicit Archive(const Source& file, const Archive* pack = nullptr);
 
     [[nodiscard]] const Index& index() const { return index_; }
+    // Of all bytes of the file.
+    [[nodiscard]] const Sha256& hash() const;
     // Reads no other blocks than those with elements that are asked for. A digest is that of a whole tensor; elements
     // of a part are checked by the checksums of what they are made from. A tensor may have one destination.
     void decode(std::span<const Destination> destinations, const DecodeOptions& options) const;
@@ -58,17 +61,20 @@ class Archive {
     [[nodiscard]] Vector<ChunkSummary> chunks() const;
 
   private:
-    // What sections hold, read when it is first asked for.
+    // What sections or tensors hold, read when it is first asked for, to memory of the archive's own: members ask their
+    // pack.
     template <typename Part>
     class Cache {
       public:
-        explicit Cache(std::size_t sections) : parts_(sections) {}
+        explicit Cache(std::size_t parts) : parts_(parts) {}
 
         template <typename Load>
-        const Part& get(std::size_t section, Load load) {
+        const Part& get(std::size_t number, const Context& owner, Load load) {
             const std::scoped_lock lock(mutex_);
-            std::unique_ptr<Part>& slot = parts_[section];
-            if (!slot) slot = std::make_unique<Part>(load());
+            std::unique_ptr<Part>& slot = parts_[number];
+            if (slot) return *slot;
+            const ContextScope scope({owner.memory, owner.runner, Context::current().alone});
+            slot = std::make_unique<Part>(load());
             return *slot;
         }
 
@@ -83,15 +89,22 @@ class Archive {
         ByteReader reader;
     };
 
-    [[nodiscard]] const Section& stored_section(std::size_t section) const;
     [[nodiscard]] CheckedSection checked_section(std::size_t section, std::size_t threads) const;
     void check_contents(std::size_t section, std::size_t threads) const;
     // What the file's size allows a stream of symbols to number.
-    [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.file_bytes; }
+    [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.counted_bytes(); }
 
     [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const DecoderSection<IntegerDecoder>& decoder(std::size_t section, std::size_t threads) const;
+    // Of a pack.
+    [[nodiscard]] const Fleet& fleet(std::size_t threads) const;
+    [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
+    // Of a member.
+    [[nodiscard]] const MemberLatents& member(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] Fleet load_fleet(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] Vector<float> load_base(std::size_t tensor, std::size_t threads) const;
     [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] ResidualSection load_residual(std::size_t section, std::size_t threads) const;
     [[nodiscard]] LosslessSection load_lossless(std::size_t section, std::size_t threads) const;
@@ -107,17 +120,34 @@ class Archive {
     void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                  Written written) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode_member_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                               Written written) const;
+    // Base and decoders' values of elements of tensors; called from several threads at once.
+    using MemberUse = FunctionRef<void(std::size_t tensor, std::size_t first, std::span<const float> values)>;
+    void member_values(std::size_t section, std::span<const Extent> wanted, std::size_t threads, MemberUse use) const;
+    [[nodiscard]] Vector<Extent> wanted_of(std::size_t section, std::span<const TensorTarget> targets) const;
+    [[nodiscard]] Vector<std::size_t> places_of(std::size_t section) const;
+    [[nodiscard]] Vector<BaseValues> base_values(std::size_t section, std::size_t base,
+                                                 std::span<const TensorTarget> targets, std::size_t threads) const;
     void check_bools(const Tensor& tensor, const TensorTarget& target) const;
     void check_digests(std::span<const Destination> destinations, std::span<const std::uint64_t> digests) const;
     void check_raw_tensor(const Tensor& tensor, std::size_t threads) const;
 
     const Source& file_;
+    const Archive* pack_;
+    Context context_ = Context::current();
+    mutable std::once_flag hashed_;
+    mutable Sha256 hash_{};
     Index index_;
     mutable std::once_flag owners_found_;
     mutable Vector<std::size_t> owners_;
     mutable Cache<LatentGroup> groups_;
     mutable Cache<ResidualSection> residuals_;
     mutable Cache<LosslessSection> lossless_;
+    mutable Cache<DecoderSection<IntegerDecoder>> decoders_;
+    mutable Cache<MemberLatents> members_;
+    mutable Cache<Fleet> fleets_;
+    mutable Cache<Vector<float>> bases_;  // by tensor
 };
 
 }  // namespace vaecomp::core

@@ -24,13 +24,6 @@ Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::siz
     return numbers;
 }
 
-void add(const float* base, std::size_t count, float* values) {
-    for (std::size_t i = 0; i < count; ++i) {
-        const float sum = base[i] + values[i];
-        values[i] = sum == sum ? sum : canonical_nan;
-    }
-}
-
 // Of everything in the range [begin, end) of the flat vector.
 void tell(Written written, std::span<const TensorTarget> targets, std::size_t begin, std::size_t end) {
     for_each_overlap(targets, begin, end, [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
@@ -39,6 +32,13 @@ void tell(Written written, std::span<const TensorTarget> targets, std::size_t be
 }
 
 }  // namespace
+
+void add_base(const float* base, std::span<float> values) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const float sum = base[i] + values[i];
+        values[i] = sum == sum ? sum : canonical_nan;
+    }
+}
 
 void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const {
     if (const auto* integer = std::get_if<IntegerDecoder>(&decoder)) {
@@ -111,8 +111,9 @@ class ResidualDecoder {
     void write_values(std::size_t t, std::size_t first, std::span<const std::int32_t> symbols) const {
         std::array<float, piece_symbols> values;
         section_.matrices[t].values(targets_[t].start - matrices_[t].start + first, symbols, values.data());
-        if (!bases_[t].empty()) add(bases_[t].data() + first, symbols.size(), values.data());
-        write(targets_[t], first, std::span(values).first(symbols.size()));
+        const auto own = std::span(values).first(symbols.size());
+        if (!bases_[t].empty()) add_base(bases_[t].data() + first, own);
+        write(targets_[t], first, own);
     }
 
     const ResidualSection& section_;

@@ -35,6 +35,9 @@ struct LatentGroup {
 // What is added to a residual: the values of a target; empty: zeros.
 using BaseValues = Vector<float>;
 
+// values[i] = base[i] + values[i]; a NaN is the canonical one.
+void add_base(const float* base, std::span<float> values);
+
 // Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
 void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
                      std::span<const TensorTarget> targets, std::size_t threads, Written written);

@@ -12,6 +12,7 @@ namespace {
 
 struct Header {
     std::uint16_t version;
+    bool is_member;
     std::uint64_t file_bytes;
     std::uint32_t index_bytes, index_crc;
 };
@@ -43,9 +44,9 @@ Header read_header(Bytes start_of_file) {
     if (reader.fixed<std::uint32_t>("header checksum") != kernels().crc32c(header.data(), header_bytes - 4)) {
         reader.fail("header checksum", "does not match");
     }
-    if (flags != 0) fail_header("flags at offset 10", "must be 0");
+    if (flags > member_flag) fail_header("flags at offset 10", "only flag 1 is defined");
     if (index_bytes > most_index_bytes) fail_header("index size at offset 12", "exceeds 2^26");
-    return {version, file_bytes, index_bytes, index_crc};
+    return {version, flags == member_flag, file_bytes, index_bytes, index_crc};
 }
 
 void read_metadata(ByteReader& reader, Index& index) {
@@ -66,7 +67,9 @@ bool is_known(SectionKind kind) {
         case SectionKind::integer_decoder:
         case SectionKind::float32_decoder:
         case SectionKind::residual:
-        case SectionKind::lossless: return true;
+        case SectionKind::fleet:
+        case SectionKind::lossless:
+        case SectionKind::member: return true;
     }
     return false;
 }
@@ -77,10 +80,25 @@ SectionKind home_of(Codec codec) {
         case Codec::latent: return SectionKind::latents;
         case Codec::residual: return SectionKind::residual;
         case Codec::lossless: return SectionKind::lossless;
+        case Codec::member: return SectionKind::member;
         case Codec::raw:
-        case Codec::alias: break;
+        case Codec::alias:
+        case Codec::shared: break;
     }
     return SectionKind::raw;
+}
+
+// Packs have a fleet, members their place in it: once.
+void check_kind(const ByteReader& reader, const Index& index, SectionKind kind) {
+    const bool is_fleet = kind == SectionKind::fleet;
+    if (!is_fleet && kind != SectionKind::member) return;
+    if (is_fleet == index.pack.has_value()) {
+        reader.fail("section kind", is_fleet ? "a member has no fleet of its own" : "this file is a member of no pack");
+    }
+    const auto same = [&](const Section& section) { return section.kind == kind; };
+    if (std::any_of(index.sections.begin(), index.sections.end(), same)) {
+        reader.fail("section kind", "a second section of this kind");
+    }
 }
 
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
@@ -91,24 +109,32 @@ void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
         const auto kind = reader.fixed<std::uint8_t>("section kind");
         section.kind = static_cast<SectionKind>(kind);
         if (!is_known(section.kind)) reader.fail("section kind", std::to_string(kind) + " is unknown to version 1");
-        const auto flags = reader.fixed<std::uint8_t>("section flags");
-        if (flags > section_external) reader.fail("section flags", "only flag 1 is defined");
-        section.external = flags == section_external;
+        check_kind(reader, index, section.kind);
+        if (reader.fixed<std::uint8_t>("section flags") != 0) reader.fail("section flags", "must be 0");
         section.size = reader.varint("section size", 0, std::numeric_limits<std::int64_t>::max());
         section.crc = reader.fixed<std::uint32_t>("section checksum");
-        if (section.external) {
-            const Bytes hash = reader.take(sha256_bytes, "section hash");
-            std::copy(hash.begin(), hash.end(), section.hash.begin());
-        } else {
-            section.offset = section_begin(section.kind, end);
-            if (section.offset > index.file_bytes || section.size > index.file_bytes - section.offset) {
-                reader.fail("section size", "section " + std::to_string(i) + " reaches beyond the end of the file");
-            }
-            end = section.offset + section.size;
+        section.offset = section_begin(section.kind, end);
+        if (section.offset > index.file_bytes || section.size > index.file_bytes - section.offset) {
+            reader.fail("section size", "section " + std::to_string(i) + " reaches beyond the end of the file");
         }
+        end = section.offset + section.size;
         index.sections.push_back(std::move(section));
     }
     if (end != index.file_bytes) reader.fail("section sizes", "bytes follow the last section");
+}
+
+// The section of a tensor with data of its own, and its digest.
+void read_home(ByteReader& reader, const Index& index, Tensor& tensor) {
+    tensor.section = static_cast<std::size_t>(reader.varint("tensor section"));
+    if (tensor.section >= index.sections.size() || index.sections[tensor.section].kind != home_of(tensor.codec)) {
+        reader.fail("tensor section", "is no section that fits the tensor's codec");
+    }
+    const bool lossless = tensor.codec == Codec::raw || tensor.codec == Codec::lossless;
+    if (!lossless && !is_real_float(tensor.dtype)) {
+        reader.fail("tensor dtype", "only tensors of a real float dtype are made from floats");
+    }
+    tensor.digest_offset = reader.offset();
+    tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
 }
 
 Tensor read_tensor(ByteReader& reader, const Index& index) {
@@ -146,57 +172,100 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
         elements *= length;
         tensor.shape.push_back(static_cast<std::size_t>(length));
     }
-    if (elements * info(tensor.dtype).size > most_expansion * index.file_bytes) {
+    if (elements * info(tensor.dtype).size > most_expansion * index.counted_bytes()) {
         reader.fail("tensor shape", "claims more than 65536 times the size of the file");
     }
-    tensor.section = static_cast<std::size_t>(reader.varint("tensor section"));
-    if (tensor.section >= index.sections.size() || index.sections[tensor.section].kind != home_of(tensor.codec)) {
-        reader.fail("tensor section", "is no section that fits the tensor's codec");
-    }
-    const bool lossy = tensor.codec == Codec::latent || tensor.codec == Codec::residual;
-    if (lossy && !is_real_float(tensor.dtype)) {
-        reader.fail("tensor dtype", "a latent or residual tensor must be of a real float dtype");
-    }
-    tensor.digest_offset = reader.offset();
-    tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
+    read_home(reader, index, tensor);
     return tensor;
 }
+
+// A member's tensor is one of the pack's but for its values.
+Tensor read_member_tensor(ByteReader& reader, const Index& index, const Tensor& own) {
+    Tensor tensor = own;
+    if (own.codec == Codec::alias) return tensor;
+    const auto codec = reader.fixed<std::uint8_t>("tensor codec");
+    tensor.codec = static_cast<Codec>(codec);
+    if (codec > static_cast<std::uint8_t>(Codec::shared) || tensor.codec == Codec::alias) {
+        reader.fail("tensor codec", std::to_string(codec) + " is none of a member's");
+    }
+    if (tensor.codec != Codec::shared) read_home(reader, index, tensor);
+    return tensor;
+}
+
+// Gives tensors their places within their sections.
+class Placement {
+  public:
+    Placement(const ByteReader& reader, Index& index) : reader_(reader), index_(index), used_(index.sections.size()) {}
+
+    void add(Tensor tensor) {
+        if (tensor.codec != Codec::alias && tensor.codec != Codec::shared) place(tensor);
+        index_.tensors.push_back(std::move(tensor));
+    }
+
+    // Raw sections have nothing but their tensors.
+    void finish() const {
+        for (std::size_t s = 0; s < used_.size(); ++s) {
+            const Section& section = index_.sections[s];
+            if (section.kind != SectionKind::raw || used_[s] == section.size) continue;
+            reader_.fail("tensor table", "section " + std::to_string(s) + " has " + std::to_string(section.size) +
+                                             " bytes, its raw tensors " + std::to_string(used_[s]));
+        }
+    }
+
+  private:
+    void place(Tensor& tensor) {
+        index_.sections[tensor.section].tensors.push_back(index_.tensors.size());
+        tensor.first = used_[tensor.section];
+        used_[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
+        decoded_ += tensor.bytes();
+        if (decoded_ > most_expansion * index_.counted_bytes()) {
+            reader_.fail("tensors", "claim together more than 65536 times the size of the file");
+        }
+    }
+
+    const ByteReader& reader_;
+    Index& index_;
+    Vector<std::uint64_t> used_;  // by section
+    std::uint64_t decoded_ = 0;
+};
 
 void read_tensors(ByteReader& reader, Index& index) {
     const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
     Names names;
-    Vector<std::uint64_t> used(index.sections.size());
-    std::uint64_t decoded = 0, name_bytes = 0;
+    Placement placement(reader, index);
+    std::uint64_t name_bytes = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
         Tensor tensor = read_tensor(reader, index);
         name_bytes += tensor.name.size();
         if (name_bytes > most_name_bytes) reader.fail("tensor name", "the names have together more than 2^26 bytes");
         if (!names.insert(tensor.name).second) reader.fail("tensor name", tensor.quoted_name() + " occurs twice");
-        if (tensor.codec != Codec::alias) {
-            index.sections[tensor.section].tensors.push_back(static_cast<std::size_t>(i));
-            tensor.first = used[tensor.section];
-            used[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
-            decoded += tensor.bytes();
-            if (decoded > most_expansion * index.file_bytes) {
-                reader.fail("tensors", "claim together more than 65536 times the size of the file");
-            }
-        }
-        index.tensors.push_back(std::move(tensor));
+        placement.add(std::move(tensor));
     }
-    for (std::size_t s = 0; s < index.sections.size(); ++s) {
-        const Section& section = index.sections[s];
-        if (section.kind == SectionKind::raw && used[s] != section.size) {
-            reader.fail("tensor table", "section " + std::to_string(s) + " has " + std::to_string(section.size) +
-                                            " bytes, its raw tensors " + std::to_string(used[s]));
-        }
+    placement.finish();
+}
+
+void read_member_tensors(ByteReader& reader, Index& index, const Index& pack) {
+    Placement placement(reader, index);
+    for (const Tensor& own : pack.tensors) placement.add(read_member_tensor(reader, index, own));
+    placement.finish();
+}
+
+void read_pack_hash(ByteReader& reader, Index& index, const PackIndex* pack) {
+    const Bytes bytes = reader.take(sha256_bytes, "pack");
+    std::copy(bytes.begin(), bytes.end(), index.pack.emplace().begin());
+    if (pack != nullptr && pack->hash == *index.pack) {
+        index.pack_bytes = pack->index.file_bytes;
+        return;
     }
+    throw Error(ErrorCode::missing_pack,
+                "index: pack at offset 32: this file is a member of the pack with sha256 " + hex(*index.pack) +
+                    (pack == nullptr ? "; open it with that pack" : ", the one given has sha256 " + hex(pack->hash)));
 }
 
 // Bytes between the parts of the file must be zero; counts them.
 std::uint64_t check_padding(const Source& file, const Index& index, std::uint64_t begin) {
     std::uint64_t padding = 0, end = begin;
     for (const Section& section : index.sections) {
-        if (section.external) continue;
         const LoadedBytes loaded(file, end, section.offset - end);
         const auto bytes = loaded.bytes();
         const auto bad = std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte != 0; });
@@ -222,7 +291,7 @@ std::string Tensor::quoted_name() const {
     return text;
 }
 
-Index read_index(const Source& file) {
+Index read_index(const Source& file, const PackIndex* pack) {
     const LoadedBytes start(file, 0, std::min(file.size(), first_request));
     const Header header = read_header(start.bytes());
     if (header.file_bytes != file.size()) {
@@ -244,9 +313,14 @@ Index read_index(const Source& file) {
     index.version = header.version;
     index.file_bytes = file.size();
     ByteReader reader(bytes, header_bytes, "index");
+    if (header.is_member) read_pack_hash(reader, index, pack);
     read_metadata(reader, index);
     read_sections(reader, index, sections_begin);
-    read_tensors(reader, index);
+    if (header.is_member) {
+        read_member_tensors(reader, index, pack->index);
+    } else {
+        read_tensors(reader, index);
+    }
     reader.expect_end("end");
     index.container_bytes = sections_begin + check_padding(file, index, sections_begin);
     return index;

@@ -1,14 +1,15 @@
 // The archive's index: everything known before any section is read.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
 #include "core/dtype.hpp"
+#include "core/sha256.hpp"
 #include "core/source.hpp"
 #include "format/layout.hpp"
 
@@ -16,11 +17,9 @@ namespace vaecomp::core {
 
 struct Section {
     SectionKind kind;
-    bool external;
-    std::uint64_t offset, size;  // in this file; offset is meaningless for an external section
+    std::uint64_t offset, size;
     std::uint32_t crc;
-    std::array<std::uint8_t, sha256_bytes> hash;  // of an external section
-    Vector<std::size_t> tensors;                  // those that name this section, in the table's order
+    Vector<std::size_t> tensors;  // those that name this section, in the table's order
 
     [[nodiscard]] std::uint64_t end() const { return offset + size; }
 };
@@ -30,7 +29,8 @@ struct Tensor {
     Codec codec;
     DType dtype;
     Vector<std::size_t> shape;
-    std::size_t section;  // or, for an alias, the tensor it shares its data with
+    // Or, for an alias, the tensor it shares its data with. Shared tensors have none: they lie in the pack.
+    std::size_t section;
     std::uint64_t digest;
     std::uint64_t digest_offset = 0;  // in the file, for messages
     std::uint64_t first = 0;          // its first element, or byte if it is raw, within its section's tensors
@@ -50,7 +50,12 @@ struct Index {
     std::uint64_t file_bytes, container_bytes;  // container: header, index and padding
     Vector<std::pair<String, String>> metadata;
     Vector<Section> sections;
-    Vector<Tensor> tensors;  // aliases carry their target's dtype, shape and digest
+    Vector<Tensor> tensors;      // aliases carry their target's dtype, shape and digest
+    std::optional<Sha256> pack;  // of a member: the hash of its pack's file
+    std::uint64_t pack_bytes = 0;
+
+    // What limits of decoded bytes and work are multiples of.
+    [[nodiscard]] std::uint64_t counted_bytes() const { return file_bytes + pack_bytes; }
 };
 
 // Of a file's or section's first bytes: enough for what they begin with in most, so that one request does.
@@ -59,7 +64,14 @@ inline constexpr std::uint64_t first_request = std::uint64_t{1} << 14;
 // What a file's header, which is checked, says of the file's size.
 std::uint64_t read_file_bytes(Bytes header);
 
-// Parses and checks header, index and padding of a file.
-Index read_index(const Source& file);
+// What members take from their pack.
+struct PackIndex {
+    const Index& index;
+    Sha256 hash;  // of the pack's file
+};
+
+// Parses and checks header, index and padding of a file. A file that is a member needs its pack, others do without:
+// throws missing_pack if it is null or another one.
+Index read_index(const Source& file, const PackIndex* pack);
 
 }  // namespace vaecomp::core

@@ -9,11 +9,12 @@ namespace vaecomp::core {
 
 inline constexpr std::array<std::uint8_t, 8> magic = {0x89, 'V', 'A', 'E', 'C', '\r', '\n', 0x1a};
 inline constexpr std::uint16_t format_version = 1;
-inline constexpr std::size_t header_bytes = 32, section_alignment = 64, sha256_bytes = 32;
+inline constexpr std::size_t header_bytes = 32, section_alignment = 64;
 inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_metadata = 65536, most_sections = 65536,
                                most_tensors = std::uint64_t{1} << 24, most_name_bytes = std::uint64_t{1} << 26,
                                most_rank = 32, most_layers = 8, most_layer_width = std::uint64_t{1} << 20,
-                               most_latent = 65536, most_chunks = std::uint64_t{1} << 32;
+                               most_latent = 65536, most_chunks = std::uint64_t{1} << 32, most_groups = 65536,
+                               most_slices = 256, most_fleet_tables = 256;
 // Decoded bytes are at most this many times the bytes they come from.
 inline constexpr std::uint64_t most_expansion = 65536;
 // Multiplications that decoding may take for each byte of the file.
@@ -25,11 +26,16 @@ enum class SectionKind : std::uint8_t {
     integer_decoder = 3,
     float32_decoder = 4,
     residual = 5,
-    // 6 is reserved.
+    fleet = 6,
     lossless = 7,
+    member = 8,
 };
-enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2, residual = 3, lossless = 4 };
-inline constexpr std::uint8_t section_external = 1;
+enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2, residual = 3, lossless = 4, member = 5, shared = 6 };
+// Of the header: the file is a member of a pack's fleet.
+inline constexpr std::uint16_t member_flag = 1;
+
+// How a member's latents are stored.
+enum class MemberForm : std::uint8_t { stored = 0, coded = 1 };
 
 // How a decoder's parameter array is stored.
 enum class ParameterForm : std::uint8_t { absent = 0, one = 1, each = 2 };

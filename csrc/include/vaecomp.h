@@ -32,7 +32,7 @@ enum vaecomp_code {
     VAECOMP_MALFORMED = 2,           /* bytes that the format does not allow */
     VAECOMP_UNSUPPORTED_VERSION = 3, /* a format version that this library does not read */
     VAECOMP_CHECKSUM = 4,            /* bytes or decoded values that do not match their checksum */
-    VAECOMP_MISSING_SECTION = 5,     /* a section that lies in another file */
+    VAECOMP_MISSING_PACK = 5,        /* a member is opened without its pack, or with another one */
     VAECOMP_IO = 6,                  /* a file, or a caller's reader, that failed */
     VAECOMP_OUT_OF_MEMORY = 7,       /* the allocator, or the system, has no more */
     VAECOMP_MEMORY_LIMIT = 8,        /* more memory would be needed than the options allow */

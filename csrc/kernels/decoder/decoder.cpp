@@ -15,20 +15,17 @@ void require(bool condition, std::size_t layer, const char* problem) {
     }
 }
 
-// What holds for the layers of both kinds; returns the widest output.
+// What holds for the layers of both kinds.
 template <typename Layer>
-std::size_t check_shapes(const Vector<Layer>& layers) {
+void check_shapes(const Vector<Layer>& layers) {
     if (layers.empty()) throw Error(ErrorCode::invalid_argument, "a decoder needs at least one layer");
-    std::size_t widest = 0;
     for (std::size_t l = 0; l < layers.size(); ++l) {
         const Layer& layer = layers[l];
         require(layer.in > 0 && layer.out > 0, l, "has no inputs or no outputs");
         require(layer.weight.size() == layer.in * layer.out, l, "weights do not fit its shape");
         require(layer.bias.size() == layer.out, l, "biases do not fit its shape");
         require(l == 0 || layer.in == layers[l - 1].out, l, "inputs are not the previous layer's outputs");
-        widest = std::max(widest, layer.out);
     }
-    return widest;
 }
 
 void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
@@ -45,8 +42,8 @@ void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
 
 }  // namespace
 
-IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers)
-    : kernels_(&kernels()), layers_(std::move(layers)), widest_(check_shapes(layers_)) {
+IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {
+    check_shapes(layers_);
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         IntegerLayer& layer = layers_[l];
         const bool last = l + 1 == layers_.size();
@@ -55,26 +52,28 @@ IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers)
                 "multipliers and shifts belong to hidden layers, one an output");
         for (const std::int32_t multiplier : layer.multiplier) require(multiplier >= 0, l, "a multiplier is negative");
         for (const std::uint8_t shift : layer.shift) require(shift <= 62, l, "a shift exceeds 62");
+        if (!last) widest_hidden_ = std::max(widest_hidden_, layer.out);
         pack(layer, kernels_->linear_i8_layout);
     }
 }
 
-void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
-    Vector<std::int32_t> acc(rows * widest_);
+void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, std::size_t begin, std::size_t end,
+                                  float* values) const {
+    Vector<std::int32_t> acc(rows * std::max(widest_hidden_, end - begin));
     Vector<std::int8_t> hidden;
     const std::int8_t* x = latents;
-    for (std::size_t l = 0; l < layers_.size(); ++l) {
+    for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
         const IntegerLayer& layer = layers_[l];
         kernels_->linear_i8(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows, acc.data());
-        if (l + 1 == layers_.size()) {
-            kernels_->scale_output(acc.data(), rows, layer.out, layer.scale.data(), values);
-        } else {
-            hidden.resize(rows * layer.out);
-            kernels_->requantize(acc.data(), rows, layer.out, layer.multiplier.data(), layer.shift.data(),
-                                 hidden.data());
-            x = hidden.data();
-        }
+        hidden.resize(rows * layer.out);
+        kernels_->requantize(acc.data(), rows, layer.out, layer.multiplier.data(), layer.shift.data(), hidden.data());
+        x = hidden.data();
     }
+    const IntegerLayer& last = layers_.back();
+    const std::size_t first_weight = kernels_->linear_i8_layout.weights.index(begin, 0, last.in);
+    kernels_->linear_i8(last.weight.data() + first_weight, last.bias.data() + begin, end - begin, last.in, x, rows,
+                        acc.data());
+    kernels_->scale_output(acc.data(), rows, end - begin, last.scale.data() + begin, values);
 }
 
 Float32Decoder::Float32Decoder(Vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {

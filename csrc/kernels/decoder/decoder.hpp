@@ -41,12 +41,18 @@ class IntegerDecoder {
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
     [[nodiscard]] std::uint64_t multiplications() const { return multiplications_of(layers_); }  // for one chunk
     // One tile: latents [rows, latent] to values [rows, chunk_length].
-    void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const;
+    void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
+        forward_tile(latents, rows, 0, chunk_length(), values);
+    }
+    // Outputs [begin, end) alone: values [rows, end - begin]. `begin` is a multiple of output_grain.
+    static constexpr std::size_t output_grain = 64;
+    void forward_tile(const std::int8_t* latents, std::size_t rows, std::size_t begin, std::size_t end,
+                      float* values) const;
 
   private:
     const Kernels* kernels_;
     Vector<IntegerLayer> layers_;  // packed
-    std::size_t widest_ = 0;
+    std::size_t widest_hidden_ = 0;
 };
 
 struct Float32Layer {

@@ -1,0 +1,121 @@
+#include "format/fleet.hpp"
+
+#include <algorithm>
+
+#include "entropy/rans.hpp"
+#include "entropy/symbol_stream.hpp"
+
+namespace vaecomp::core {
+namespace {
+
+constexpr SymbolRange int8_range{-128, 127};
+
+void read_tables(ByteReader& reader, FleetSection& fleet) {
+    const std::size_t before = reader.remaining();
+    const std::uint64_t most = std::min<std::uint64_t>(fleet.latents, most_fleet_tables);
+    const std::uint64_t segments = reader.varint("latents' segment count", fleet.latents > 0 ? 1 : 0, most);
+    for (std::uint64_t s = 0; s < segments; ++s) {
+        const std::size_t left = fleet.latents - fleet.contexts.size();
+        if (left == 0) reader.fail("latents' segments", "lengths exceed the latents");
+        const std::uint64_t length = reader.varint("latents' segment length", 1, left);
+        fleet.contexts.resize(fleet.contexts.size() + length, static_cast<std::uint8_t>(s));
+        fleet.tables.push_back(read_table(reader, int8_range));
+    }
+    if (fleet.contexts.size() != fleet.latents) reader.fail("latents' segments", "lengths do not add up");
+    fleet.table_bytes = before - reader.remaining();
+}
+
+Vector<LatentSlice> read_slices(ByteReader& reader, std::size_t latents) {
+    Vector<LatentSlice> slices(static_cast<std::size_t>(reader.varint("slice count", 0, most_slices)));
+    for (LatentSlice& slice : slices) {
+        slice.first = static_cast<std::size_t>(reader.varint("slice's first latent", 0, latents));
+        slice.count = static_cast<std::size_t>(reader.varint("slice's latent count", 1, latents - slice.first));
+    }
+    return slices;
+}
+
+// The group's tensors, each of which belongs to no other, and how many elements they have.
+std::size_t read_tensors(ByteReader& reader, const Index& index, Vector<bool>& taken, FleetGroup& group) {
+    std::size_t elements = 0;
+    const std::uint64_t count = reader.varint("group's tensor count", 1, index.tensors.size());
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const auto t = static_cast<std::size_t>(reader.varint("group's tensor"));
+        if (t >= index.tensors.size() || index.tensors[t].codec == Codec::alias || taken[t]) {
+            reader.fail("group's tensor", "is no tensor with data of its own that belongs to no other group");
+        }
+        if (!is_real_float(index.tensors[t].dtype)) reader.fail("group's tensor", "is not of a real float dtype");
+        taken[t] = true;
+        group.tensors.push_back(t);
+        elements += index.tensors[t].count();
+    }
+    return elements;
+}
+
+FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latents, std::uint64_t most_symbols,
+                      std::size_t threads, Vector<bool>& taken) {
+    FleetGroup group{};
+    group.decoder = static_cast<std::size_t>(reader.varint("decoder section"));
+    if (group.decoder >= index.sections.size() || index.sections[group.decoder].kind != SectionKind::integer_decoder) {
+        reader.fail("decoder section", "is no integer decoder");
+    }
+    group.chunk_length = static_cast<std::size_t>(reader.varint("chunk length", 1, most_layer_width));
+    group.slices = read_slices(reader, latents);
+    const std::size_t elements = read_tensors(reader, index, taken, group);
+    group.chunks = (elements + group.chunk_length - 1) / group.chunk_length;
+    group.positions = static_cast<std::size_t>(reader.varint("position numbers", 0, most_latent));
+    if (group.inputs() == 0) reader.fail("position numbers", "the decoder has no inputs");
+    if (group.positions > 0) {
+        if (group.chunks > most_symbols / group.positions) {
+            reader.fail("position numbers", "are more than the file's size allows");
+        }
+        SymbolStream stream(reader, int8_range, group.chunks * group.positions);
+        if (stream.count() != group.chunks * group.positions) reader.fail("positions", "are not one for each chunk");
+        stream.place_in(reader);
+        group.position = stream.decode_in<std::int8_t>(reader, threads);
+    }
+    return group;
+}
+
+}  // namespace
+
+FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t most_symbols, std::size_t threads) {
+    FleetSection fleet;
+    fleet.latents = static_cast<std::size_t>(reader.varint("latents", 0, most_latent));
+    read_tables(reader, fleet);
+    Vector<bool> taken(index.tensors.size());
+    for (std::uint64_t groups = reader.varint("group count", 0, most_groups); groups > 0; --groups) {
+        fleet.groups.push_back(read_group(reader, index, fleet.latents, most_symbols, threads, taken));
+    }
+    reader.expect_end("fleet's end");
+    return fleet;
+}
+
+Vector<std::int8_t> read_member(ByteReader reader, const FleetSection& fleet, const DecodingTables* tables) {
+    Vector<std::int8_t> latents(fleet.latents);
+    if (fleet.latents == 0) {
+        reader.expect_end("member's end");
+        return latents;
+    }
+    const auto form = reader.fixed<std::uint8_t>("latents' form");
+    if (form > static_cast<std::uint8_t>(MemberForm::coded)) reader.fail("latents' form", "is neither 0 nor 1");
+    if (static_cast<MemberForm>(form) == MemberForm::stored) {
+        const Bytes bytes = reader.take(fleet.latents, "latents");
+        std::transform(bytes.begin(), bytes.end(), latents.begin(),
+                       [](std::uint8_t byte) { return static_cast<std::int8_t>(byte); });
+    } else {
+        Vector<std::int32_t> symbols(fleet.latents);
+        try {
+            BlockReader block(reader.take(reader.remaining(), "latents"), 1);
+            block.read(tables->view(), fleet.contexts.data(), symbols);
+            block.expect_end();
+        } catch (const Error& error) {
+            reader.fail("latents", error.what());
+        }
+        std::transform(symbols.begin(), symbols.end(), latents.begin(),
+                       [](std::int32_t symbol) { return static_cast<std::int8_t>(symbol); });
+    }
+    reader.expect_end("member's end");
+    return latents;
+}
+
+}  // namespace vaecomp::core

@@ -87,6 +87,18 @@ def symbol_histograms(
     first: int,
     symbol_count: int,
 ) -> npt.NDArray[np.uint32]: ...
+def encode_fleet(
+    segments: Sequence[tuple[int, int, Sequence[int]]],
+    groups: Sequence[tuple[int, int, Sequence[tuple[int, int]], Sequence[int], _Int8]],
+) -> bytes: ...
+def encode_member(fleet: _Buffer, latents: _Int8) -> bytes: ...
+def write_member(
+    pack: _Buffer,
+    pack_hash: bytes,
+    metadata: Sequence[tuple[str, str]],
+    sections: Sequence[tuple[str, _Buffer]],
+    tensors: Sequence[tuple[str, int, int] | None],
+) -> bytes: ...
 def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],
@@ -108,9 +120,17 @@ class Float32Decoder:
 def archive_bytes(header: _Buffer) -> int: ...
 
 class ArchiveReader:
-    def __init__(self, data: _Buffer, verify: bool = True, threads: int = 0) -> None: ...
+    def __init__(
+        self,
+        data: _Buffer,
+        verify: bool = True,
+        threads: int = 0,
+        pack: ArchiveReader | None = None,
+    ) -> None: ...
     @staticmethod
-    def from_file(path: str, verify: bool = True, threads: int = 0) -> ArchiveReader: ...
+    def from_file(
+        path: str, verify: bool = True, threads: int = 0, pack: ArchiveReader | None = None
+    ) -> ArchiveReader: ...
     @staticmethod
     def from_function(
         size: int,
@@ -118,7 +138,10 @@ class ArchiveReader:
         read: Callable[[int, int], _Buffer],
         verify: bool = True,
         threads: int = 0,
+        pack: ArchiveReader | None = None,
     ) -> ArchiveReader: ...
+    def hash(self) -> bytes: ...
+    def pack_hash(self) -> bytes | None: ...
     @property
     def version(self) -> int: ...
     def tensors(

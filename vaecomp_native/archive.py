@@ -22,7 +22,8 @@ Array = npt.NDArray[Any]
 class TensorInfo:
     """One row of an archive's tensor table.
 
-    `codec` is "latent", "residual", "lossless", "raw" or "alias" (then `alias_of` names the tensor).
+    `codec` is "latent", "residual", "lossless", "raw" or "alias" (then `alias_of` names the tensor), and in members of a fleet
+    "member" (the pack's tensor and what its decoder adds) or "shared" (the pack's tensor).
     """
 
     name: str
@@ -78,11 +79,23 @@ class Archive(Mapping[str, Array]):
     """
 
     def __init__(
-        self, source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False
+        self,
+        source: Source,
+        *,
+        pack: Archive | Source | None = None,
+        threads: int = 0,
+        verify: bool = True,
+        mmap: bool = False,
     ) -> None:
         """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
+        if pack is not None and not isinstance(pack, Archive):
+            pack = Archive(pack, threads=threads, verify=verify, mmap=mmap)
         self._open_reader: _core.ArchiveReader | None = open_reader(
-            source, threads=threads, verify=verify, mapped=mmap
+            source,
+            threads=threads,
+            verify=verify,
+            mapped=mmap,
+            pack=None if pack is None else pack._reader,
         )
         self._rows = self._reader.tensors()
         self._index = {row[0]: i for i, row in enumerate(self._rows)}
@@ -176,6 +189,17 @@ class Archive(Mapping[str, Array]):
         self._reader.decode([(owner, first * row_elements, array)])
         return array
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file in hexadecimal digits, by which members name their pack; reads the whole file once."""
+        return self._reader.hash().hex()
+
+    @property
+    def pack_sha256(self) -> str | None:
+        """Of a member: the SHA-256 of its pack's file; of other archives None."""
+        own = self._reader.pack_hash()
+        return None if own is None else own.hex()
+
     def verify(self) -> None:
         """Check every section and decode every tensor against its digest. Raises ArchiveError."""
         self._reader.verify()
@@ -218,23 +242,32 @@ class Archive(Mapping[str, Array]):
         return TensorInfo(name, shape, dtype.name, codec, alias_of)
 
 
-def open(source: Source, *, threads: int = 0, verify: bool = True, mmap: bool = False) -> Archive:
+def open(
+    source: Source,
+    *,
+    pack: Archive | Source | None = None,
+    threads: int = 0,
+    verify: bool = True,
+    mmap: bool = False,
+) -> Archive:
     """Open an archive to read tensors one at a time.
 
     `source` is a path, a URL that fsspec knows ("s3://bucket/model.vaec"), bytes, a memoryview or a binary file object. Only
     what is asked for is read, in ranges, while other threads decode; of a stream that cannot seek, one archive is read to memory. With
     `verify`, every decoded tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: nobody may cut it
-    short while it is open. Raises ArchiveError, UnsupportedVersionError or OSError.
+    short while it is open. A member of a fleet needs its `pack`, of which nothing is changed: an archive that is open, which many members can
+    share, or where to read it from. Raises ArchiveError, UnsupportedVersionError, MissingPackError or OSError.
 
     >>> with vaecomp_native.open("model.vaec") as archive:
     ...     weight = archive["fc.weight"]
     """
-    return Archive(source, threads=threads, verify=verify, mmap=mmap)
+    return Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap)
 
 
 def decode(
     source: Source,
     *,
+    pack: Archive | Source | None = None,
     names: Sequence[str] | None = None,
     out: Mapping[str, Array] | None = None,
     threads: int = 0,
@@ -243,19 +276,21 @@ def decode(
 ) -> dict[str, Array]:
     """Decode an archive, or the tensors named, to a dict of NumPy arrays in the archive's order.
 
-    `source` and `mmap` as for `open`, `out` as for `Archive.decode`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
+    `source`, `pack` and `mmap` as for `open`, `out` as for `Archive.decode`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
     result is the same on every machine. Raises ArchiveError, KeyError for an unknown name, ValueError for arrays that do not
     fit, OSError.
 
     >>> arrays = vaecomp_native.decode("model.vaec")
     >>> vaecomp_native.decode("model-2.vaec", out=arrays)  # into the same memory
     """
-    with Archive(source, threads=threads, verify=verify, mmap=mmap) as archive:
+    with Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
         return archive.decode(names, out=out)
 
 
-def verify(source: Source, *, threads: int = 0) -> ArchiveInfo:
+def verify(
+    source: Source, *, pack: Archive | Source | None = None, threads: int = 0
+) -> ArchiveInfo:
     """Check every byte and every decoded tensor of an archive and return its info. Raises ArchiveError."""
-    with Archive(source, threads=threads) as archive:
+    with Archive(source, pack=pack, threads=threads) as archive:
         archive.verify()
         return archive.info

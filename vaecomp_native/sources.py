@@ -19,10 +19,15 @@ _REMOTE_REQUEST, _FILE_REQUEST = 1 << 22, 1 << 18
 
 
 def open_reader(
-    source: Source, *, threads: int, verify: bool, mapped: bool = False
+    source: Source,
+    *,
+    threads: int,
+    verify: bool,
+    mapped: bool = False,
+    pack: _core.ArchiveReader | None = None,
 ) -> _core.ArchiveReader:
     """The native reader of a source; it reads the index now, and sections when they are asked for."""
-    options = (verify, threads)
+    options = (verify, threads, pack)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _core.ArchiveReader(source, *options)
     if isinstance(source, str) and "://" in source:

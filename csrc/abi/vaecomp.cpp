@@ -25,8 +25,9 @@ static_assert(VAECOMP_INVALID_ARGUMENT == static_cast<int>(ErrorCode::invalid_ar
               VAECOMP_MEMORY_LIMIT == static_cast<int>(ErrorCode::memory_limit) &&
               VAECOMP_INTERNAL == static_cast<int>(ErrorCode::internal));
 static_assert(VAECOMP_COMPLEX128 == static_cast<int>(DType::c128) && VAECOMP_BFLOAT16 == static_cast<int>(DType::bf16));
-static_assert(VAECOMP_LOSSLESS == static_cast<int>(Codec::lossless) && VAECOMP_ALIAS == static_cast<int>(Codec::alias));
-static_assert(VAECOMP_HEADER_BYTES == header_bytes);
+static_assert(VAECOMP_SHARED == static_cast<int>(Codec::shared) &&
+              VAECOMP_LOSSLESS == static_cast<int>(Codec::lossless) && VAECOMP_ALIAS == static_cast<int>(Codec::alias));
+static_assert(VAECOMP_HEADER_BYTES == header_bytes && VAECOMP_HASH_BYTES == sha256_bytes);
 
 class ReaderSource : public Source {
   public:
@@ -92,23 +93,33 @@ vaecomp_options options_of(const vaecomp_options* given) {
 
 }  // namespace
 
-struct vaecomp_archive {
-    explicit vaecomp_archive(const vaecomp_options& given)
+// All of an open archive: members keep their pack's.
+struct OpenArchive {
+    explicit OpenArchive(const vaecomp_options& given)
         : options(given), memory(given.allocator, given.memory_limit), runner{given.runner.context, given.runner.run} {}
 
     [[nodiscard]] Context context() { return {&memory, runner.run != nullptr ? &runner : nullptr, false}; }
-    [[nodiscard]] const Index& index() const { return archive->index(); }
-    [[nodiscard]] const Tensor& tensor(std::size_t number) const {
-        require(number < index().tensors.size(), "there is no such tensor");
-        return index().tensors[number];
-    }
-    [[nodiscard]] DecodeOptions decoding() const { return {.verify = options.verify != 0, .threads = options.threads}; }
 
     vaecomp_options options;
     ArchiveMemory memory;
     Runner runner;
+    std::shared_ptr<OpenArchive> pack;
     std::unique_ptr<Source> source;
     std::optional<Archive> archive;
+};
+
+struct vaecomp_archive {
+    [[nodiscard]] const Index& index() const { return state->archive->index(); }
+    [[nodiscard]] const Archive& archive() const { return *state->archive; }
+    [[nodiscard]] const Tensor& tensor(std::size_t number) const {
+        require(number < index().tensors.size(), "there is no such tensor");
+        return index().tensors[number];
+    }
+    [[nodiscard]] DecodeOptions decoding() const {
+        return {.verify = state->options.verify != 0, .threads = state->options.threads};
+    }
+
+    std::shared_ptr<OpenArchive> state;
 };
 
 namespace {
@@ -119,10 +130,13 @@ int open(const vaecomp_options* options, vaecomp_archive** out, vaecomp_error* e
     if (out != nullptr) *out = nullptr;
     return guarded(error, [&] {
         require(out != nullptr, "archive: null");
-        auto opened = std::make_unique<vaecomp_archive>(options_of(options));
-        const ContextScope scope(opened->context());
-        opened->source = make_source();
-        opened->archive.emplace(*opened->source);
+        auto state = std::make_shared<OpenArchive>(options_of(options));
+        auto opened = std::make_unique<vaecomp_archive>();
+        if (state->options.pack != nullptr) state->pack = state->options.pack->state;
+        const ContextScope scope(state->context());
+        state->source = make_source();
+        state->archive.emplace(*state->source, state->pack ? &*state->pack->archive : nullptr);
+        opened->state = std::move(state);
         *out = opened.release();
     });
 }
@@ -132,7 +146,7 @@ template <typename Body>
 int with_archive(vaecomp_archive* archive, vaecomp_error* error, const Body& body) {
     return guarded(error, [&] {
         require(archive != nullptr, "archive: null");
-        const ContextScope scope(archive->context());
+        const ContextScope scope(archive->state->context());
         body();
     });
 }
@@ -242,7 +256,7 @@ int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* accounting, va
     return with_archive(archive, error, [&] {
         require(accounting != nullptr && accounting->size >= sizeof(vaecomp_accounting),
                 "accounting: its size is not set; use VAECOMP_ACCOUNTING_INIT");
-        const Accounting own = archive->archive->accounting();
+        const Accounting own = archive->archive().accounting();
         *accounting = {accounting->size, own.container, own.decoder,    own.latents,
                        own.residual,     own.tables,    own.passthrough};
     });
@@ -251,12 +265,23 @@ int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* accounting, va
 int vaecomp_chunk_groups(vaecomp_archive* archive, vaecomp_chunks* groups, size_t* count, vaecomp_error* error) {
     return with_archive(archive, error, [&] {
         require(count != nullptr && (groups != nullptr || *count == 0), "groups or count: null");
-        const Vector<ChunkSummary> own = archive->archive->chunks();
+        const Vector<ChunkSummary> own = archive->archive().chunks();
         for (std::size_t i = 0; i < std::min(*count, own.size()); ++i) {
             require(groups[i].size >= sizeof(vaecomp_chunks), "groups: a size is not set; use VAECOMP_CHUNKS_INIT");
             groups[i] = {groups[i].size, own[i].chunks, own[i].chunk_length, own[i].latent, own[i].padding};
         }
         *count = own.size();
+    });
+}
+
+const uint8_t* vaecomp_pack_hash(const vaecomp_archive* archive) {
+    return archive != nullptr && archive->index().pack ? archive->index().pack->data() : nullptr;
+}
+
+int vaecomp_hash(vaecomp_archive* archive, uint8_t* hash, vaecomp_error* error) {
+    return with_archive(archive, error, [&] {
+        require(hash != nullptr, "hash: null");
+        std::copy_n(archive->archive().hash().data(), sha256_bytes, hash);
     });
 }
 
@@ -267,7 +292,7 @@ uint32_t vaecomp_archive_version(const vaecomp_archive* archive) {
 int vaecomp_decode(vaecomp_archive* archive, size_t tensor, void* data, size_t bytes, vaecomp_error* error) {
     return with_archive(archive, error, [&] {
         const Destination whole = destination_of(*archive, {tensor, 0, archive->tensor(tensor).count(), data, bytes});
-        archive->archive->decode({&whole, 1}, archive->decoding());
+        archive->archive().decode({&whole, 1}, archive->decoding());
     });
 }
 
@@ -279,7 +304,7 @@ int vaecomp_decode_rows(vaecomp_archive* archive, size_t tensor, size_t first, s
         const std::size_t rows = own.shape.front(), row = rows == 0 ? 0 : own.count() / rows;
         require(first <= rows && count <= rows - first, "the tensor has not as many rows");
         const Destination part = destination_of(*archive, {tensor, first * row, count * row, data, bytes});
-        archive->archive->decode({&part, 1}, archive->decoding());
+        archive->archive().decode({&part, 1}, archive->decoding());
     });
 }
 
@@ -288,12 +313,12 @@ int vaecomp_decode_many(vaecomp_archive* archive, const vaecomp_output* outputs,
         require(outputs != nullptr || count == 0, "outputs: null");
         Vector<Destination> destinations;
         for (std::size_t i = 0; i < count; ++i) destinations.push_back(destination_of(*archive, outputs[i]));
-        archive->archive->decode(destinations, archive->decoding());
+        archive->archive().decode(destinations, archive->decoding());
     });
 }
 
 int vaecomp_verify(vaecomp_archive* archive, vaecomp_error* error) {
-    return with_archive(archive, error, [&] { archive->archive->verify(archive->options.threads); });
+    return with_archive(archive, error, [&] { archive->archive().verify(archive->state->options.threads); });
 }
 
 const char* vaecomp_version(void) { return VAECOMP_VERSION; }
@@ -314,7 +339,7 @@ size_t vaecomp_dtype_bytes(int32_t dtype) {
 
 const char* vaecomp_code_name(int32_t code) {
     constexpr const char* names[] = {"ok",           "invalid argument", "malformed", "unsupported version",
-                                     "checksum",     "missing pack",  "io",        "out of memory",
+                                     "checksum",     "missing pack",     "io",        "out of memory",
                                      "memory limit", "internal"};
     return code >= 0 && static_cast<std::size_t>(code) < std::size(names) ? names[code] : nullptr;
 }

@@ -17,6 +17,8 @@ const char* codec_name(vaecomp_codec codec) {
         case VAECOMP_LATENT: return "latent";
         case VAECOMP_RESIDUAL: return "residual";
         case VAECOMP_LOSSLESS: return "lossless";
+        case VAECOMP_MEMBER: return "member";
+        case VAECOMP_SHARED: return "shared";
         case VAECOMP_ALIAS: break;
     }
     return "alias";
@@ -84,6 +86,19 @@ class ArchiveReader {
 
     [[nodiscard]] std::uint32_t version() const { return archive_->format_version(); }
 
+    [[nodiscard]] py::bytes hash() {
+        char bytes[VAECOMP_HASH_BYTES];
+        unlocked([&] { detail::call(vaecomp_hash, handle(), reinterpret_cast<std::uint8_t*>(bytes)); });
+        return {bytes, sizeof(bytes)};
+    }
+
+    [[nodiscard]] py::object pack_hash() const {
+        const auto* const bytes = reinterpret_cast<const char*>(vaecomp_pack_hash(handle()));
+        return bytes == nullptr ? py::object(py::none()) : py::object(py::bytes(bytes, VAECOMP_HASH_BYTES));
+    }
+
+    [[nodiscard]] vaecomp_archive* handle() const { return archive_->get(); }
+
   private:
     // What a Python function raised while it was read from comes through as it was.
     template <typename Body>
@@ -109,10 +124,11 @@ class ArchiveReader {
     std::optional<vaecomp::Archive> archive_;
 };
 
-Options options_of(bool verify, std::uint32_t threads) {
+Options options_of(bool verify, std::uint32_t threads, const ArchiveReader* pack) {
     Options options = default_options();
     options.verify = verify ? 1 : 0;
     options.threads = threads;
+    options.pack = pack != nullptr ? pack->handle() : nullptr;
     return options;
 }
 
@@ -134,24 +150,30 @@ void register_archive(py::module_& module) {
         return names;
     });
     module.def("archive_bytes", &archive_bytes, "header"_a);
+    using Pack = const ArchiveReader*;
     py::class_<ArchiveReader>(module, "ArchiveReader")
-        .def(py::init([](const py::buffer& data, bool verify, std::uint32_t threads) {
-                 return std::make_unique<ArchiveReader>(data, options_of(verify, threads));
+        .def(py::init([](const py::buffer& data, bool verify, std::uint32_t threads, Pack pack) {
+                 return std::make_unique<ArchiveReader>(data, options_of(verify, threads, pack));
              }),
-             "data"_a, "verify"_a = true, "threads"_a = 0)
+             "data"_a, "verify"_a = true, "threads"_a = 0, "pack"_a = py::none(), py::keep_alive<1, 5>())
         .def_static(
             "from_file",
-            [](const std::string& path, bool verify, std::uint32_t threads) {
-                return std::make_unique<ArchiveReader>(path, options_of(verify, threads));
+            [](const std::string& path, bool verify, std::uint32_t threads, Pack pack) {
+                return std::make_unique<ArchiveReader>(path, options_of(verify, threads, pack));
             },
-            "path"_a, "verify"_a = true, "threads"_a = 0)
+            "path"_a, "verify"_a = true, "threads"_a = 0, "pack"_a = py::none(), py::keep_alive<0, 4>())
         .def_static(
             "from_function",
-            [](std::uint64_t size, std::size_t request_bytes, py::function read, bool verify, std::uint32_t threads) {
+            [](std::uint64_t size, std::size_t request_bytes, py::function read, bool verify, std::uint32_t threads,
+               Pack pack) {
                 return std::make_unique<ArchiveReader>(
-                    std::make_unique<RangeFunction>(size, request_bytes, std::move(read)), options_of(verify, threads));
+                    std::make_unique<RangeFunction>(size, request_bytes, std::move(read)),
+                    options_of(verify, threads, pack));
             },
-            "size"_a, "request_bytes"_a, "read"_a, "verify"_a = true, "threads"_a = 0)
+            "size"_a, "request_bytes"_a, "read"_a, "verify"_a = true, "threads"_a = 0, "pack"_a = py::none(),
+            py::keep_alive<0, 6>())
+        .def("hash", &ArchiveReader::hash)
+        .def("pack_hash", &ArchiveReader::pack_hash)
         .def_property_readonly("version", &ArchiveReader::version)
         .def("tensors", &ArchiveReader::tensors)
         .def("metadata", &ArchiveReader::metadata)

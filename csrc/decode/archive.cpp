@@ -137,7 +137,7 @@ const Vector<float>& Archive::base(std::size_t tensor, std::size_t threads) cons
 const MemberLatents& Archive::member(std::size_t section, std::size_t threads) const {
     return members_.get(section, context_, [&] {
         const Fleet& fleet = pack_->fleet(threads);
-        return read_member(checked_section(section, threads).reader, fleet.section(), fleet.tables());
+        return read_member(checked_section(section, threads).reader, fleet.section().coding, fleet.tables());
     });
 }
 

@@ -29,7 +29,7 @@ void gather_inputs(const FleetGroup& group, std::size_t chunk, const MemberLaten
 
 Fleet::Fleet(FleetSection section, std::span<const IntegerDecoder* const> decoders, const Index& index)
     : section_(std::move(section)), changed_(index.tensors.size()) {
-    if (!section_.tables.empty()) tables_.emplace(section_.tables);
+    if (!section_.coding.tables.empty()) tables_.emplace(section_.coding.tables);
     for (std::size_t g = 0; g < section_.groups.size(); ++g) {
         Vector<Extent> tensors;
         std::size_t start = 0;

@@ -10,21 +10,6 @@ namespace {
 
 constexpr SymbolRange int8_range{-128, 127};
 
-void read_tables(ByteReader& reader, FleetSection& fleet) {
-    const std::size_t before = reader.remaining();
-    const std::uint64_t most = std::min<std::uint64_t>(fleet.latents, most_fleet_tables);
-    const std::uint64_t segments = reader.varint("latents' segment count", fleet.latents > 0 ? 1 : 0, most);
-    for (std::uint64_t s = 0; s < segments; ++s) {
-        const std::size_t left = fleet.latents - fleet.contexts.size();
-        if (left == 0) reader.fail("latents' segments", "lengths exceed the latents");
-        const std::uint64_t length = reader.varint("latents' segment length", 1, left);
-        fleet.contexts.resize(fleet.contexts.size() + length, static_cast<std::uint8_t>(s));
-        fleet.tables.push_back(read_table(reader, int8_range));
-    }
-    if (fleet.contexts.size() != fleet.latents) reader.fail("latents' segments", "lengths do not add up");
-    fleet.table_bytes = before - reader.remaining();
-}
-
 Vector<LatentSlice> read_slices(ByteReader& reader, std::size_t latents) {
     Vector<LatentSlice> slices(static_cast<std::size_t>(reader.varint("slice count", 0, most_slices)));
     for (LatentSlice& slice : slices) {
@@ -78,35 +63,50 @@ FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latent
 
 }  // namespace
 
+LatentCoding read_latent_coding(ByteReader& reader) {
+    LatentCoding coding;
+    coding.latents = static_cast<std::size_t>(reader.varint("latents", 0, most_latent));
+    const std::uint64_t most = std::min<std::uint64_t>(coding.latents, most_fleet_tables);
+    const std::uint64_t segments = reader.varint("latents' segment count", coding.latents > 0 ? 1 : 0, most);
+    for (std::uint64_t s = 0; s < segments; ++s) {
+        const std::size_t left = coding.latents - coding.contexts.size();
+        if (left == 0) reader.fail("latents' segments", "lengths exceed the latents");
+        const auto length = static_cast<std::size_t>(reader.varint("latents' segment length", 1, left));
+        coding.contexts.resize(coding.contexts.size() + length, static_cast<std::uint8_t>(s));
+        coding.tables.push_back(read_table(reader, int8_range));
+    }
+    if (coding.contexts.size() != coding.latents) reader.fail("latents' segments", "lengths do not add up");
+    return coding;
+}
+
 FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t most_symbols, std::size_t threads) {
-    FleetSection fleet;
-    fleet.latents = static_cast<std::size_t>(reader.varint("latents", 0, most_latent));
-    read_tables(reader, fleet);
+    const std::size_t before = reader.remaining();
+    FleetSection fleet{read_latent_coding(reader), before - reader.remaining(), {}};
     Vector<bool> taken(index.tensors.size());
     for (std::uint64_t groups = reader.varint("group count", 0, most_groups); groups > 0; --groups) {
-        fleet.groups.push_back(read_group(reader, index, fleet.latents, most_symbols, threads, taken));
+        fleet.groups.push_back(read_group(reader, index, fleet.coding.latents, most_symbols, threads, taken));
     }
     reader.expect_end("fleet's end");
     return fleet;
 }
 
-Vector<std::int8_t> read_member(ByteReader reader, const FleetSection& fleet, const DecodingTables* tables) {
-    Vector<std::int8_t> latents(fleet.latents);
-    if (fleet.latents == 0) {
+Vector<std::int8_t> read_member(ByteReader reader, const LatentCoding& coding, const DecodingTables* tables) {
+    Vector<std::int8_t> latents(coding.latents);
+    if (coding.latents == 0) {
         reader.expect_end("member's end");
         return latents;
     }
     const auto form = reader.fixed<std::uint8_t>("latents' form");
     if (form > static_cast<std::uint8_t>(MemberForm::coded)) reader.fail("latents' form", "is neither 0 nor 1");
     if (static_cast<MemberForm>(form) == MemberForm::stored) {
-        const Bytes bytes = reader.take(fleet.latents, "latents");
+        const Bytes bytes = reader.take(coding.latents, "latents");
         std::transform(bytes.begin(), bytes.end(), latents.begin(),
                        [](std::uint8_t byte) { return static_cast<std::int8_t>(byte); });
     } else {
-        Vector<std::int32_t> symbols(fleet.latents);
+        Vector<std::int32_t> symbols(coding.latents);
         try {
             BlockReader block(reader.take(reader.remaining(), "latents"), 1);
-            block.read(tables->view(), fleet.contexts.data(), symbols);
+            block.read(tables->view(), coding.contexts.data(), symbols);
             block.expect_end();
         } catch (const Error& error) {
             reader.fail("latents", error.what());

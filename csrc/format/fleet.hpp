@@ -33,17 +33,25 @@ struct FleetGroup {
     }
 };
 
-struct FleetSection {
-    std::size_t latents = 0;  // of a member
+// How the latents of a member are coded.
+struct LatentCoding {
+    std::size_t latents = 0;
     Vector<FrequencyTable> tables;
     Vector<std::uint8_t> contexts;  // by latent: its table
-    Vector<FleetGroup> groups;
-    std::size_t table_bytes = 0;
 };
+
+struct FleetSection {
+    LatentCoding coding;
+    std::size_t table_bytes;  // of the section: what the coding takes
+    Vector<FleetGroup> groups;
+};
+
+// What a fleet section begins with.
+LatentCoding read_latent_coding(ByteReader& reader);
 
 FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t most_symbols, std::size_t threads);
 
-// A member's latents; `tables` are those of the fleet, null if it has none.
-Vector<std::int8_t> read_member(ByteReader reader, const FleetSection& fleet, const DecodingTables* tables);
+// A member's latents; `tables` are those of the coding, null if it has none.
+Vector<std::int8_t> read_member(ByteReader reader, const LatentCoding& coding, const DecodingTables* tables);
 
 }  // namespace vaecomp::core

@@ -72,6 +72,6 @@ struct PackIndex {
 
 // Parses and checks header, index and padding of a file. A file that is a member needs its pack, others do without:
 // throws missing_pack if it is null or another one.
-Index read_index(const Source& file, const PackIndex* pack);
+Index read_index(const Source& file, const PackIndex* pack = nullptr);
 
 }  // namespace vaecomp::core

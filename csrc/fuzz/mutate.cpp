@@ -24,10 +24,9 @@ void change_part(Parts& parts, std::size_t growth, Random& random, MutateBytes m
     SectionPart& part = parts.sections[(piece - 3) / 2];
     switch (below(16, random)) {
         case 0: part.kind = static_cast<SectionKind>(below(9, random)); break;
-        case 1: part.flags ^= section_external; break;
+        case 1: part.flags ^= 1; break;
         default: change(piece % 2 == 0 && !part.blocks.empty() ? part.blocks : part.head, growth, mutate); break;
     }
-    part.hash.resize(part.flags & section_external ? sha256_bytes : 0);
 }
 
 }  // namespace

@@ -29,12 +29,6 @@ SectionPart take_section(ByteReader& index, Bytes file, std::uint64_t& end) {
     part.flags = index.fixed<std::uint8_t>("");
     const std::uint64_t size = index.varint("");
     index.take(4, "");
-    if (part.flags & section_external) {
-        part.hash = copy(index.take(sha256_bytes, ""));
-        // Its size is all that there is of it.
-        part.head.resize(static_cast<std::size_t>(size % 256));
-        return part;
-    }
     ByteReader reader(file, 0, "file");
     reader.take(section_begin(part.kind, end), "");
     const Bytes bytes = reader.take(size, "");
@@ -65,7 +59,6 @@ Vector<std::uint8_t> assemble(const Parts& parts) {
         index.fixed(part.flags);
         index.varint(bytes.size());
         index.fixed(crc_of(Bytes(bytes).first(bytes.size() - (has_head(part.kind) ? part.blocks.size() : 0))));
-        index.append(part.hash);
     }
     index.append(parts.tensors);
     ByteWriter file;
@@ -77,7 +70,6 @@ Vector<std::uint8_t> assemble(const Parts& parts) {
     file.fixed(std::uint64_t{0});  // the checksums
     file.append(index.bytes());
     for (const SectionPart& part : parts.sections) {
-        if (part.flags & section_external) continue;
         file.bytes().resize(static_cast<std::size_t>(section_begin(part.kind, file.size())));
         file.append(join(part));
     }

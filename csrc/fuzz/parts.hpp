@@ -13,7 +13,6 @@ namespace vaecomp::core::fuzz {
 struct SectionPart {
     SectionKind kind;
     std::uint8_t flags;
-    Vector<std::uint8_t> hash;    // if the flags say that the section lies in another file
     Vector<std::uint8_t> head;    // what the index's checksum covers, without the head's size
     Vector<std::uint8_t> blocks;  // what follows a head
 };

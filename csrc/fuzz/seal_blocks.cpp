@@ -26,7 +26,9 @@ class Walk {
             case SectionKind::residual: residual(); break;
             case SectionKind::lossless: lossless(); break;
             case SectionKind::raw:
-            case SectionKind::float32_decoder: break;
+            case SectionKind::float32_decoder:
+            case SectionKind::fleet:
+            case SectionKind::member: break;
         }
     }
 

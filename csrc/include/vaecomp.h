@@ -64,7 +64,9 @@ enum vaecomp_codec {
     VAECOMP_LATENT = 1,
     VAECOMP_ALIAS = 2,
     VAECOMP_RESIDUAL = 3,
-    VAECOMP_LOSSLESS = 4
+    VAECOMP_LOSSLESS = 4,
+    VAECOMP_MEMBER = 5, /* of a member: the pack's tensor and what the pack's decoder adds */
+    VAECOMP_SHARED = 6  /* of a member: the pack's tensor */
 };
 
 /* What went wrong, in one line that names the field and its offset in the file where there is one. */
@@ -90,6 +92,8 @@ typedef struct vaecomp_runner {
     void (*run)(void* context, size_t tasks, void (*task)(void* work, size_t i), void* work);
 } vaecomp_runner;
 
+typedef struct vaecomp_archive vaecomp_archive;
+
 typedef struct vaecomp_options {
     size_t size;
     uint32_t threads;            /* 0: as many as the process may use; without a meaning if there is a runner */
@@ -97,11 +101,10 @@ typedef struct vaecomp_options {
     uint64_t memory_limit;       /* bytes that the archive may hold at a time, output apart; 0: no limit */
     vaecomp_allocator allocator; /* null functions: malloc and free */
     vaecomp_runner runner;       /* null function: the library's own threads */
+    const vaecomp_archive* pack; /* of a member: its pack, open; may be closed before the member */
 } vaecomp_options;
-#define VAECOMP_OPTIONS_INIT                                                 \
-    {                                                                        \
-        sizeof(vaecomp_options), 0, 1, 0, {NULL, NULL, NULL}, { NULL, NULL } \
-    }
+#define VAECOMP_OPTIONS_INIT \
+    { sizeof(vaecomp_options), 0, 1, 0, {NULL, NULL, NULL}, {NULL, NULL}, NULL }
 
 /* A file that the caller reads: fills `data` with exactly `size` bytes from `offset` on and returns 0, or anything else
  * if it can not. Called from several threads at once. Bytes that lie side by side are asked for together, up to about
@@ -112,8 +115,6 @@ typedef struct vaecomp_reader {
     size_t request_bytes;
     int (*read)(void* context, uint64_t offset, void* data, size_t size);
 } vaecomp_reader;
-
-typedef struct vaecomp_archive vaecomp_archive;
 
 /* Strings and shape live as long as the archive. Strings are UTF-8, may contain zeros, and have another zero behind
  * them. */
@@ -190,6 +191,11 @@ VAECOMP_API int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* ac
 /* `*count` is the length of `groups` before, the number of latents sections after; those that fit are written. */
 VAECOMP_API int vaecomp_chunk_groups(vaecomp_archive* archive, vaecomp_chunks* groups, size_t* count,
                                      vaecomp_error* error);
+/* SHA-256 of the file, by which members name their pack; reads the whole file once. */
+#define VAECOMP_HASH_BYTES 32
+VAECOMP_API int vaecomp_hash(vaecomp_archive* archive, uint8_t* hash, vaecomp_error* error);
+/* Of a member: the 32 bytes of its pack's hash, which live as long as the archive; of other archives null. */
+VAECOMP_API const uint8_t* vaecomp_pack_hash(const vaecomp_archive* archive);
 VAECOMP_API uint32_t vaecomp_archive_version(const vaecomp_archive* archive);
 
 /* A whole tensor; `bytes` must be those of its info. */

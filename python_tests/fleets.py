@@ -1,0 +1,135 @@
+"""A small pack and members of it, made without training, for tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from python_tests.archives import integer_decoder, random_residual, residual_section
+from vaecomp_native import _core
+from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
+from vaecomp_native.kernels import digest
+
+Arrays = dict[str, npt.NDArray[Any]]
+COMMON, LOCAL, POSITIONS = 3, 2, 1
+CHUNK = 40
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A pack, what it decodes to, and what says how its members are made."""
+
+    data: bytes
+    arrays: Arrays
+    fleet: bytes
+    decoders: tuple[IntegerDecoder, IntegerDecoder]
+    position: npt.NDArray[np.int8]
+
+    def values(self, latents: npt.NDArray[np.int8]) -> Arrays:
+        """Base and what the decoders add, before they are rounded to the tensors' dtypes."""
+        chunks = len(self.position)
+        inputs = np.concatenate(
+            [np.tile(latents[: COMMON + LOCAL], (chunks, 1)), self.position], axis=1
+        )
+        added = {
+            "weight": self.decoders[0].forward(inputs).reshape(-1),
+            "half": self.decoders[1].forward(latents[None, :COMMON]).reshape(-1),
+        }
+        result = {}
+        for name, array in self.arrays.items():
+            base = array.astype(np.float32)
+            if name in added:
+                base = base + added[name][: array.size].reshape(array.shape)
+            result[name] = base
+        return result
+
+
+def make_pack(seed: int = 0) -> Pack:
+    """A float32 matrix of several chunks, a bfloat16 one with a linear decoder, a bias that no decoder changes,
+    integers and an alias."""
+    generator = np.random.default_rng(seed)
+    normal = generator.standard_normal
+    arrays: Arrays = {
+        "weight": normal((30, 7), np.float32),
+        "half": normal((5, 9), np.float32).astype(ml_dtypes.bfloat16),
+        "bias": normal(6, np.float32),
+        "steps": np.arange(4, dtype=np.int64),
+    }
+    deep = integer_decoder(generator)
+    weight = generator.integers(-9, 10, (45, COMMON)).astype(np.int8)
+    linear = IntegerDecoder(
+        (IntegerLayer(weight, np.zeros(45, np.int32), scale=np.full(45, 2.0**-7, np.float32)),)
+    )
+    chunks = -(-arrays["weight"].size // CHUNK)
+    position = generator.integers(-9, 10, (chunks, POSITIONS)).astype(np.int8)
+    fleet = _core.encode_fleet(
+        [(COMMON, -20, [1] * 41), (LOCAL, -128, [1] * 256)],
+        [
+            (1, CHUNK, [(0, COMMON), (COMMON, LOCAL)], [0], position),
+            (2, 45, [(0, COMMON)], [1], np.zeros((1, 0), np.int8)),
+        ],
+    )
+    sections = [
+        ("lossless", _core.encode_lossless(list(arrays.values()))),
+        *(
+            (
+                "integer_decoder",
+                _core.encode_integer_decoder(
+                    [layer.arrays() for layer in decoder.layers],
+                    [[layer.weight.size] for layer in decoder.layers],
+                ),
+            )
+            for decoder in (deep, linear)
+        ),
+        ("fleet", fleet),
+    ]
+    tensors = [(n, "lossless", a.shape, a.dtype, 0, digest(a)) for n, a in arrays.items()]
+    data = _core.write_archive([("key", "pack")], sections, [*tensors, ("tied", "alias", 0)])
+    return Pack(data, arrays, fleet, (deep, linear), position)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member's file and what it decodes to."""
+
+    data: bytes
+    arrays: Arrays
+
+
+def make_member(pack: Pack, pack_hash: bytes, seed: int = 1) -> Member:
+    """Latents for the matrices, with a residual on the bfloat16 one, the pack's bias, and integers of its own."""
+    generator = np.random.default_rng(seed)
+    latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
+    values = pack.values(latents)
+    residual, sums = residual_section(
+        {"half": random_residual(generator, (5, 9), ml_dtypes.bfloat16, "r")}, 1, values["half"]
+    )
+    steps = np.arange(4, dtype=np.int64) + seed
+    arrays: Arrays = {
+        "weight": values["weight"],
+        "half": sums["half"],
+        "bias": pack.arrays["bias"],
+        "steps": steps,
+    }
+    data = _core.write_member(
+        pack.data,
+        pack_hash,
+        [],
+        [
+            ("member", _core.encode_member(pack.fleet, latents)),
+            ("residual", residual),
+            ("raw", steps.astype("<i8").tobytes()),
+        ],
+        [
+            ("member", 0, digest(arrays["weight"])),
+            ("residual", 1, digest(arrays["half"])),
+            None,
+            ("raw", 2, digest(steps)),
+            None,
+        ],
+    )
+    return Member(data, arrays)

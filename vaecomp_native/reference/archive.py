@@ -15,11 +15,14 @@ from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
 from vaecomp_native.reference.checks import crc32c, digest
 from vaecomp_native.reference.chunk import ml_dtype, unchunk
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.fleet import Fleet, member_values, read_fleet, read_member
 from vaecomp_native.reference.linear_f32 import decoder_f32
 from vaecomp_native.reference.linear_i8 import decoder_i8
 from vaecomp_native.reference.lossless import read_lossless
 from vaecomp_native.reference.rans import read_stream
 from vaecomp_native.reference.residual import add_base, read_residual
+
+Array = npt.NDArray[Any]
 
 MAGIC = b"\x89VAEC\r\n\x1a"
 VERSION = 1
@@ -32,16 +35,18 @@ MAX_ELEMENTS = ((1 << 63) - 1) // 16
 # So that front coding cannot blow the index up.
 MAX_NAME_BYTES = 1 << 26
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, LOSSLESS = 1, 2, 3, 4, 5, 7
+RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER = range(1, 9)
 RAW_CODEC, LATENT_CODEC, ALIAS_CODEC, RESIDUAL_CODEC, LOSSLESS_CODEC = 0, 1, 2, 3, 4
+MEMBER_CODEC, SHARED_CODEC = 5, 6
 # The kind of section in which a codec's tensors lie.
 HOMES = {
     RAW_CODEC: RAW,
     LATENT_CODEC: LATENTS,
     RESIDUAL_CODEC: RESIDUAL,
     LOSSLESS_CODEC: LOSSLESS,
+    MEMBER_CODEC: MEMBER,
 }
-EXTERNAL = 1
+MEMBER_FLAG = 1
 ABSENT, ONE, EACH = 0, 1, 2
 
 DTYPES = (
@@ -55,12 +60,11 @@ FIRST_FLOAT, LAST_FLOAT = DTYPES.index("float16"), DTYPES.index("float8_e5m2")
 
 @dataclass(frozen=True)
 class SectionEntry:
-    """A section as the index describes it; ``sha256`` is set if its bytes stand in another file."""
+    """A section as the index describes it."""
 
     kind: int
     size: int
     crc: int
-    sha256: bytes | None
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Index:
-    """The sections, the tensors with data of their own, and each name's place among these."""
+    """The sections, the tensors with data of their own, and for each name the tensor whose data it has."""
 
     sections: list[SectionEntry]
     tensors: list[Tensor]
-    names: dict[str, int]
+    names: dict[str, str]
 
     def tensors_of(self, section: int) -> list[Tensor]:
         """The tensors that name a section, in the table's order."""
@@ -127,8 +131,8 @@ class Decoder:
         return decoder_f32(self.layers, latents)
 
 
-def read_header(data: bytes) -> Cursor:
-    """Check the header; a cursor over the index."""
+def read_header(data: bytes) -> tuple[Cursor, bool]:
+    """Check the header: a cursor over the index, and whether the file is a member of a pack."""
     cursor = Cursor(data)
     if data[:8] != MAGIC:
         cursor.fail("magic", "this is no latent archive")
@@ -145,7 +149,7 @@ def read_header(data: bytes) -> Cursor:
     if cursor.unpack("I", "header CRC-32C") != crc32c(data[:28]):
         cursor.fail("header CRC-32C", "it does not match the header")
     for field, offset, problem in (
-        ("flags", 10, f"they are {flags:#x}, not 0" if flags else ""),
+        ("flags", 10, f"they are {flags:#x}" if flags > MEMBER_FLAG else ""),
         ("index size", 12, f"{index_size} is above 2^26" if index_size > 1 << 26 else ""),
         ("file size", 16, f"{file_size} is not {len(data)}" if file_size != len(data) else ""),
     ):
@@ -154,21 +158,23 @@ def read_header(data: bytes) -> Cursor:
             cursor.fail(field, problem)
     if crc32c(cursor.take(index_size, "index")) != index_crc:
         cursor.fail("index", "its CRC-32C does not match")
-    return cursor.last_taken()
+    return cursor.last_taken(), flags == MEMBER_FLAG
 
 
-def read_section_entry(cursor: Cursor) -> SectionEntry:
-    """One section of the index."""
-    kind = cursor.unpack("B", "section kind")
-    if kind not in (RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, LOSSLESS):
-        cursor.fail("section kind", f"kind {kind} is not known in version {VERSION}")
-    flags = cursor.unpack("B", "section flags")
-    if flags not in (0, EXTERNAL):
-        cursor.fail("section flags", f"{flags:#x} is not known in version {VERSION}")
-    size = cursor.varint("section size")
-    crc = cursor.unpack("I", "section CRC-32C")
-    sha256 = cursor.take(32, "section SHA-256") if flags == EXTERNAL else None
-    return SectionEntry(kind, size, crc, sha256)
+def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
+    """The sections of the index. A pack has at most one fleet, a member at most one section of its latents."""
+    entries: list[SectionEntry] = []
+    for _ in range(cursor.varint("section count", high=65_536)):
+        kind = cursor.unpack("B", "section kind")
+        if not RAW <= kind <= MEMBER or kind == (FLEET if is_member else MEMBER):
+            cursor.fail("section kind", f"kind {kind} is not known, or not in this kind of file")
+        if kind in (FLEET, MEMBER) and any(entry.kind == kind for entry in entries):
+            cursor.fail("section kind", f"a second section of kind {kind}")
+        if flags := cursor.unpack("B", "section flags"):
+            cursor.fail("section flags", f"they are {flags:#x}, not 0")
+        size = cursor.varint("section size")
+        entries.append(SectionEntry(kind, size, cursor.unpack("I", "section CRC-32C")))
+    return entries
 
 
 def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
@@ -183,61 +189,111 @@ def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
     return ml_dtype(name) if name in ML_DTYPES else np.dtype(name)
 
 
-def read_tensor(
-    cursor: Cursor, name: str, codec: int, sections: list[SectionEntry], room: int
-) -> Tensor:
-    """One tensor with data of its own, behind its codec; it may have ``room`` bytes."""
-    dtype = read_dtype(cursor, codec)
-    rank = cursor.unpack("B", "rank")
-    if rank > 32:
-        cursor.fail("rank", f"{rank} is above 32")
-    shape = tuple(cursor.varint("shape") for _ in range(rank))
-    if math.prod(max(length, 1) for length in shape) > MAX_ELEMENTS:
-        cursor.fail("shape", f"the product of {shape}, zeros left out, is above {MAX_ELEMENTS}")
-    if math.prod(shape) * dtype.itemsize > room:
-        cursor.fail("shape", f"all tensors have more than {MAX_EXPANSION} times the file's bytes")
-    section = cursor.varint("tensor's section")
-    if section >= len(sections) or sections[section].kind != HOMES[codec]:
-        cursor.fail("tensor's section", f"{section} is no section of kind {HOMES[codec]}")
-    check = cursor.unpack("Q", "digest")
-    return Tensor(name, dtype, shape, section, check, cursor.field_offset)
+def is_real_float(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is one of those that are made from floats."""
+    return dtype.name in DTYPES[FIRST_FLOAT : LAST_FLOAT + 1]
 
 
-def read_tensors(cursor: Cursor, sections: list[SectionEntry]) -> Index:
-    """The tensor table."""
-    tensors: list[Tensor] = []
-    names: dict[str, int] = {}
-    owners: list[int | None] = []
-    room, name_room = MAX_EXPANSION * len(cursor.data), MAX_NAME_BYTES
-    raw_name = b""
-    for _ in range(cursor.varint("tensor count", high=1 << 24)):
-        raw_name = cursor.front_coded("tensor name", raw_name)
-        name = raw_name.decode()
-        name_room -= len(raw_name)
-        if name_room < 0:
-            cursor.fail("tensor name", f"the names have together more than {MAX_NAME_BYTES} bytes")
-        if name in names:
-            cursor.fail("tensor name", f"{name!r} stands in the table twice")
-        codec = cursor.unpack("B", "codec")
-        if codec == ALIAS_CODEC:
-            target = cursor.varint("alias")
-            owner = owners[target] if target < len(owners) else None
-            if owner is None:
-                cursor.fail("alias", f"{target} is no earlier tensor with data of its own")
-            names[name] = owner
-            owners.append(None)
-        elif codec in HOMES:
-            names[name] = len(tensors)
-            owners.append(len(tensors))
-            tensors.append(read_tensor(cursor, name, codec, sections, room))
-            room -= tensors[-1].nbytes
-        else:
-            cursor.fail("codec", f"codec {codec} is not known in version {VERSION}")
-    return Index(sections, tensors, names)
+class TensorTable:
+    """The tensors as they are read; all of them together may have ``room`` bytes."""
+
+    def __init__(self, cursor: Cursor, sections: list[SectionEntry], room: int) -> None:
+        self.cursor = cursor
+        self.sections = sections
+        self.room = room
+        self.tensors: list[Tensor] = []
+        self.names: dict[str, str] = {}
+
+    def index(self) -> Index:
+        """What has been read."""
+        return Index(self.sections, self.tensors, self.names)
+
+    def read_home(
+        self, name: str, codec: int, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> None:
+        """Section and digest of a tensor with data of its own."""
+        cursor = self.cursor
+        section = cursor.varint("tensor's section")
+        if section >= len(self.sections) or self.sections[section].kind != HOMES[codec]:
+            cursor.fail("tensor's section", f"{section} is no section of kind {HOMES[codec]}")
+        digest_ = cursor.unpack("Q", "digest")
+        self.tensors.append(Tensor(name, dtype, shape, section, digest_, cursor.field_offset))
+        self.names[name] = name
+
+    def take_room(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        """Have one more tensor decoded."""
+        self.room -= math.prod(shape) * dtype.itemsize
+        if self.room < 0:
+            self.cursor.fail(
+                "shape", f"all tensors have more than {MAX_EXPANSION} times the file's bytes"
+            )
+
+    def read_own(self, name: str, codec: int) -> None:
+        """A tensor with data of its own, behind its codec."""
+        cursor = self.cursor
+        dtype = read_dtype(cursor, codec)
+        rank = cursor.unpack("B", "rank")
+        if rank > 32:
+            cursor.fail("rank", f"{rank} is above 32")
+        shape = tuple(cursor.varint("shape") for _ in range(rank))
+        if math.prod(max(length, 1) for length in shape) > MAX_ELEMENTS:
+            cursor.fail("shape", f"the product of {shape}, zeros left out, exceeds {MAX_ELEMENTS}")
+        self.take_room(dtype, shape)
+        self.read_home(name, codec, dtype, shape)
+
+    def read_alias(self, name: str) -> None:
+        """Another name of an earlier tensor's data."""
+        target = self.cursor.varint("alias")
+        earlier = list(self.names.items())
+        if target >= len(earlier) or earlier[target][0] != earlier[target][1]:
+            self.cursor.fail("alias", f"{target} is no earlier tensor with data of its own")
+        self.names[name] = earlier[target][1]
+
+    def read(self) -> Index:
+        """The table of a file that is no member."""
+        cursor = self.cursor
+        name_room, raw_name = MAX_NAME_BYTES, b""
+        for _ in range(cursor.varint("tensor count", high=1 << 24)):
+            raw_name = cursor.front_coded("tensor name", raw_name)
+            name = raw_name.decode()
+            name_room -= len(raw_name)
+            if name_room < 0:
+                cursor.fail("tensor name", f"the names have together above {MAX_NAME_BYTES} bytes")
+            if name in self.names:
+                cursor.fail("tensor name", f"{name!r} stands in the table twice")
+            codec = cursor.unpack("B", "codec")
+            if codec == ALIAS_CODEC:
+                self.read_alias(name)
+            elif codec in HOMES and codec != MEMBER_CODEC:
+                self.read_own(name, codec)
+            else:
+                cursor.fail("codec", f"codec {codec} is not known in version {VERSION}")
+        return self.index()
+
+    def read_of_member(self, pack: Index) -> Index:
+        """The table of a member: the pack's tensors, with other values."""
+        own = {tensor.name: tensor for tensor in pack.tensors}
+        for name, owner in pack.names.items():
+            if name != owner:
+                self.names[name] = owner
+                continue
+            tensor = own[name]
+            codec = self.cursor.unpack("B", "codec")
+            if codec == SHARED_CODEC:
+                self.names[name] = name
+                continue
+            if codec not in HOMES:
+                self.cursor.fail("codec", f"{codec} is none of a member's")
+            floats = codec in (LATENT_CODEC, RESIDUAL_CODEC, MEMBER_CODEC)
+            if floats and not is_real_float(tensor.dtype):
+                self.cursor.fail("codec", f"a {tensor.dtype.name} cannot be made from floats")
+            self.take_room(tensor.dtype, tensor.shape)
+            self.read_home(name, codec, tensor.dtype, tensor.shape)
+        return self.index()
 
 
-def read_index(cursor: Cursor) -> Index:
-    """The whole index; the metadata are checked and left out."""
+def skip_metadata(cursor: Cursor) -> None:
+    """Check the metadata and leave them out."""
     keys: set[str] = set()
     for _ in range(cursor.varint("metadata count", high=65_536)):
         key = cursor.string("metadata key")
@@ -245,8 +301,16 @@ def read_index(cursor: Cursor) -> Index:
             cursor.fail("metadata key", f"{key!r} stands in the metadata twice")
         keys.add(key)
         cursor.string("metadata value")
-    section_count = cursor.varint("section count", high=65_536)
-    index = read_tensors(cursor, [read_section_entry(cursor) for _ in range(section_count)])
+
+
+def read_index(cursor: Cursor, pack: Contents | None) -> Index:
+    """The whole index; that of a member needs its pack."""
+    if pack is not None:
+        check_pack(cursor, pack)
+    skip_metadata(cursor)
+    room = MAX_EXPANSION * (len(cursor.data) + (len(pack.data) if pack else 0))
+    table = TensorTable(cursor, read_sections(cursor, pack is not None), room)
+    index = table.read() if pack is None else table.read_of_member(pack.index)
     cursor.finish("index")
     return index
 
@@ -259,27 +323,16 @@ def checked_bytes(kind: int, section: Cursor) -> bytes:
     return section.data[section.position : end]
 
 
-def locate_sections(
-    data: bytes, start: int, entries: list[SectionEntry], external: Mapping[bytes, bytes]
-) -> list[Cursor]:
+def locate_sections(data: bytes, start: int, entries: list[SectionEntry]) -> list[Cursor]:
     """A cursor over each section's bytes; ``start`` is the end of the index."""
     file = Cursor(data, start)
     cursors = []
     for number, entry in enumerate(entries):
-        if entry.sha256 is None:
-            padding = -file.position % ALIGNMENT if entry.kind == RAW else 0
-            if file.take(padding, "padding").strip(b"\0"):
-                file.fail("padding", "a byte is not zero")
-            file.take(entry.size, f"section {number}")
-            cursor = file.last_taken()
-        else:
-            where = f"external section {number} ({entry.sha256.hex()}): "
-            content = external.get(entry.sha256)
-            if content is None:
-                raise ArchiveError(f"{where}its bytes are in another file, which is missing")
-            cursor = Cursor(content, where=where)
-            if len(content) != entry.size or hashlib.sha256(content).digest() != entry.sha256:
-                cursor.fail("section", "the other file's bytes are not those of the index")
+        padding = -file.position % ALIGNMENT if entry.kind == RAW else 0
+        if file.take(padding, "padding").strip(b"\0"):
+            file.fail("padding", "a byte is not zero")
+        file.take(entry.size, f"section {number}")
+        cursor = file.last_taken()
         if crc32c(checked_bytes(entry.kind, cursor)) != entry.crc:
             cursor.fail(f"section {number}", "its CRC-32C does not match")
         cursors.append(cursor)
@@ -426,26 +479,104 @@ def read_raw_tensors(cursor: Cursor, tensors: list[Tensor]) -> list[npt.NDArray[
     return arrays
 
 
-def decode(
-    data: bytes, external: Mapping[bytes, bytes] | None = None
-) -> dict[str, npt.NDArray[Any]]:
-    """All tensors of an archive, in the table's order, by name.
+@dataclass(frozen=True)
+class Contents:
+    """An archive whose sections have been located; those of decoders and a fleet are read."""
 
-    ``external`` gives the bytes of external sections by their SHA-256 (32 bytes). Aliased names
-    share one array. Every CRC, every padding byte and every tensor digest is checked; ArchiveError
-    is raised for anything that docs/format.md forbids, UnsupportedVersionError for another format
-    version.
-    """
-    data = bytes(data)
-    header = read_header(data)
-    index = read_index(header)
-    cursors = locate_sections(data, header.end, index.sections, external or {})
+    data: bytes
+    index: Index
+    cursors: list[Cursor]
+    decoders: dict[int, Decoder]
+    fleet: Fleet | None
+
+
+def places_of(index: Index) -> dict[int, Tensor]:
+    """The tensors with data of their own by their place in the table."""
+    own = {tensor.name: tensor for tensor in index.tensors}
+    return {
+        place: own[name]
+        for place, (name, owner) in enumerate(index.names.items())
+        if name == owner and name in own
+    }
+
+
+def read_fleet_of(
+    data: bytes, index: Index, cursors: list[Cursor], decoders: dict[int, Decoder]
+) -> Fleet | None:
+    """What a pack's fleet section says."""
+    sizes: list[int | None] = [None] * len(index.names)
+    for place, tensor in places_of(index).items():
+        sizes[place] = tensor.elements if is_real_float(tensor.dtype) else None
+    integer = {n: decoder for n, decoder in decoders.items() if decoder.kind == INTEGER_DECODER}
+    for number, entry in enumerate(index.sections):
+        if entry.kind == FLEET:
+            return read_fleet(cursors[number], sizes, integer, MAX_WORK * len(data))
+    return None
+
+
+def check_pack(cursor: Cursor, pack: Contents) -> None:
+    """Whether a member, of whose index this is the begin, belongs to a pack."""
+    wanted = cursor.take(32, "pack")
+    if hashlib.sha256(pack.data).digest() != wanted:
+        cursor.fail("pack", f"this is a member of the pack with sha256 {wanted.hex()}")
+
+
+def read_contents(data: bytes, pack: Contents | None) -> Contents:
+    """Header, index and decoders of an archive."""
+    header, is_member = read_header(data)
+    if is_member and pack is None:
+        wanted = header.take(32, "pack").hex()
+        header.fail("pack", f"this is a member of the pack with sha256 {wanted}")
+    index = read_index(header, pack if is_member else None)
+    cursors = locate_sections(data, header.end, index.sections)
     readers = {INTEGER_DECODER: read_integer_decoder, FLOAT32_DECODER: read_float32_decoder}
     decoders = {
         number: readers[entry.kind](cursors[number])
         for number, entry in enumerate(index.sections)
         if entry.kind in readers
     }
+    return Contents(data, index, cursors, decoders, read_fleet_of(data, index, cursors, decoders))
+
+
+def decode(data: bytes, pack: bytes | None = None) -> dict[str, Array]:
+    """All tensors of an archive, in the table's order, by name.
+
+    ``pack`` is the file of which a member needs the tensors and decoders. Aliased names share one array. Every CRC, every padding byte
+    and every tensor digest is checked; ArchiveError is raised for anything that docs/format.md forbids, UnsupportedVersionError
+    for another format version.
+    """
+    if pack is None:
+        return decode_contents(read_contents(bytes(data), None), {}, {})
+    shared = read_contents(bytes(pack), None)
+    base = decode_contents(shared, {}, {})
+    contents = read_contents(bytes(data), shared)
+    values = member_values_of(contents, shared, base)
+    return decode_contents(contents, base, values)
+
+
+def member_values_of(
+    contents: Contents, pack: Contents, base: Mapping[str, Array]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Base and what the decoders add, by name; nothing if the file has no latents."""
+    for number, entry in enumerate(contents.index.sections):
+        if entry.kind == MEMBER:
+            if pack.fleet is None:
+                raise ArchiveError("the pack has no fleet section")
+            latents = read_member(contents.cursors[number], pack.fleet)
+            floats = {p: t for p, t in places_of(pack.index).items() if is_real_float(t.dtype)}
+            arrays = {place: base[tensor.name] for place, tensor in floats.items()}
+            values = member_values(pack.fleet, pack.decoders, latents, arrays)
+            return {floats[place].name: array for place, array in values.items()}
+    return {}
+
+
+def decode_contents(
+    contents: Contents,
+    base: Mapping[str, Array],
+    values: Mapping[str, npt.NDArray[np.float32]],
+) -> dict[str, Array]:
+    """The tensors; ``base`` and ``values`` are the pack's, and what base and decoders make, of a member."""
+    data, index, cursors = contents.data, contents.index, contents.cursors
     residuals = {
         number: read_residual(
             cursors[number], [tensor.shape for tensor in index.tensors_of(number)]
@@ -453,25 +584,37 @@ def decode(
         for number, entry in enumerate(index.sections)
         if entry.kind == RESIDUAL
     }
-    owners = owners_of_latents(index, cursors, {s: base for s, (base, _) in residuals.items()})
+    own_bases = {
+        number: base_section
+        for number, (base_section, _) in residuals.items()
+        if base_section is None or not is_member_section(index, base_section)
+    }
+    owners = owners_of_latents(index, cursors, own_bases)
     chunks = {
-        number: read_latents(cursors[number], elements_of(index, owner), decoders, len(data))
+        number: read_latents(
+            cursors[number], elements_of(index, owner), contents.decoders, len(data)
+        )
         for number, owner in owners.items()
     }
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for number, entry in enumerate(index.sections):
         tensors = index.tensors_of(number)
         specs = [(tensor.shape, tensor.dtype) for tensor in tensors]
+        added = [values.get(tensor.name, np.empty(0, np.float32)) for tensor in tensors]
         if entry.kind == RAW:
             decoded = read_raw_tensors(cursors[number], tensors)
         elif entry.kind == LATENTS and tensors:
             decoded = unchunk(chunks[number], specs)
+        elif entry.kind == MEMBER and tensors:
+            decoded = unchunk(np.concatenate(added), specs)
         elif entry.kind == RESIDUAL:
-            base, parts = residuals[number]
-            values = np.concatenate([*parts, np.empty(0, np.float32)])
-            if base is not None:
-                values = add_base(chunks[base].reshape(-1)[: values.size], values)
-            decoded = unchunk(values, specs)
+            base_section, parts = residuals[number]
+            residual = np.concatenate([*parts, np.empty(0, np.float32)])
+            if base_section in chunks:
+                residual = add_base(chunks[base_section].reshape(-1)[: residual.size], residual)
+            elif base_section is not None:
+                residual = add_base(np.concatenate([*added, np.empty(0, np.float32)]), residual)
+            decoded = unchunk(residual, specs)
         elif entry.kind == LOSSLESS:
             decoded = read_lossless(cursors[number], specs)
         else:
@@ -482,4 +625,9 @@ def decode(
             raise ArchiveError(
                 f"digest at offset {tensor.offset}: tensor {tensor.name!r} does not match it"
             )
-    return {name: arrays[index.tensors[owner].name] for name, owner in index.names.items()}
+    return {name: arrays.get(owner, base.get(owner)) for name, owner in index.names.items()}
+
+
+def is_member_section(index: Index, section: int) -> bool:
+    """Whether a section holds a member's latents."""
+    return section < len(index.sections) and index.sections[section].kind == MEMBER

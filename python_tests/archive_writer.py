@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -208,7 +207,6 @@ class Archive:
     metadata: list[tuple[str | bytes, str | bytes]] = field(default_factory=list)
     sections: list[tuple[int, bytes]] = field(default_factory=list)
     tensors: list[Row] = field(default_factory=list)
-    external: set[int] = field(default_factory=set)
     section_flags: int = 0
     index_tail: bytes = b""
     tail: bytes = b""
@@ -221,12 +219,9 @@ class Archive:
         parts = [varint(len(self.metadata))]
         parts += [string(text) for pair in self.metadata for text in pair]
         parts.append(varint(len(self.sections)))
-        for number, (kind, content) in enumerate(self.sections):
-            flags = self.section_flags | (number in self.external)
-            entry = bytes([kind, flags]) + varint(len(content))
+        for kind, content in self.sections:
+            entry = bytes([kind, self.section_flags]) + varint(len(content))
             parts.append(entry + struct.pack("<I", section_crc(kind, content)))
-            if number in self.external:
-                parts.append(hashlib.sha256(content).digest())
         parts.append(varint(len(self.tensors)))
         names = [b"", *(entry.name for entry in self.tensors)]
         parts += [entry.entry(name) for entry, name in zip(self.tensors, names, strict=False)]
@@ -236,10 +231,9 @@ class Archive:
         """The archive's bytes."""
         index = self.index()
         body = index
-        for number, (kind, content) in enumerate(self.sections):
-            if number not in self.external:
-                padding = -(32 + len(body)) % 64 if kind == RAW else 0
-                body += bytes(padding) + content
+        for kind, content in self.sections:
+            padding = -(32 + len(body)) % 64 if kind == RAW else 0
+            body += bytes(padding) + content
         body += self.tail
         size = 32 + len(body) if self.file_size is None else self.file_size
         head = MAGIC + struct.pack(

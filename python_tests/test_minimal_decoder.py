@@ -12,10 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
-from .archive_writer import Archive, tensor
+from .archive_writer import Archive
 from .archives import make_sample
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_decoder"
@@ -67,19 +66,6 @@ def test_other_samples(minimal: ModuleType, seed: int) -> None:
         own = decoded[name]
         assert (own.dtype, own.shape) == (array.dtype.name, array.shape)
         assert own.data == little.tobytes(), name
-
-
-def test_external_sections(minimal: ModuleType) -> None:
-    array = np.arange(10, dtype=np.uint8)
-    content = array.tobytes()
-    archive = Archive(
-        sections=[(RAW, content)], tensors=[tensor("x", 0, array, 0)], external={0}
-    ).build()
-    sha256 = hashlib.sha256(content).digest()
-    assert minimal.decode(archive, {sha256: content})["x"].data == content
-    for external in ({}, {sha256: content[::-1]}, {sha256: content + b"\0"}):
-        with pytest.raises(minimal.FormatError, match="external section at offset"):
-            minimal.decode(archive, external)
 
 
 def test_an_empty_archive(minimal: ModuleType) -> None:

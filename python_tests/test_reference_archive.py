@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -233,20 +232,6 @@ def test_raw_tensors_of_every_dtype(dtype: npt.DTypeLike) -> None:
     assert decoded.dtype == np.dtype(dtype)
     assert decoded.shape == (3, 1, 2)
     assert decoded.tobytes() == array.tobytes()
-
-
-def test_external_sections() -> None:
-    archive = sample()
-    archive.external = {2, 3}
-    data = archive.build()
-    contents = [archive.sections[number][1] for number in (2, 3)]
-    external = {hashlib.sha256(content).digest(): content for content in contents}
-    assert reference.decode(data, external)["weight"].tobytes() == WEIGHT.tobytes()
-    with pytest.raises(ArchiveError, match="external section 2"):
-        reference.decode(data)
-    changed = dict.fromkeys(external, contents[0])
-    with pytest.raises(ArchiveError, match="external section 3"):
-        reference.decode(data, changed)
 
 
 def test_another_version_is_told_apart() -> None:

@@ -24,6 +24,7 @@ from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, ope
 from vaecomp_native.errors import (
     ArchiveError,
     CalibrationError,
+    MissingPackError,
     ModuleMismatchError,
     TrainingError,
     UnreachableError,
@@ -44,6 +45,7 @@ __all__ = [
     "ArchiveInfo",
     "CalibrationError",
     "CompressionReport",
+    "MissingPackError",
     "ModuleMismatchError",
     "Plan",
     "RatePoint",

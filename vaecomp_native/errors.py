@@ -15,6 +15,10 @@ class UnsupportedVersionError(ArchiveError):
     """The archive has a newer format version than this library reads."""
 
 
+class MissingPackError(ArchiveError):
+    """A member of a fleet is opened without its pack, or with another one; the message has the SHA-256 of the right one."""
+
+
 class WeightsError(VaecompError, ValueError):
     """The weights to compress cannot be used; the message names the tensor."""
 

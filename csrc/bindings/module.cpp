@@ -21,6 +21,7 @@ void set_error(int code, const char* message) {
         case VAECOMP_OUT_OF_MEMORY:
         case VAECOMP_MEMORY_LIMIT: return py::set_error(PyExc_MemoryError, message);
         case VAECOMP_INTERNAL: return py::set_error(PyExc_RuntimeError, message);
+        case VAECOMP_MISSING_PACK: return py::set_error(archive_error("MissingPackError"), message);
         case VAECOMP_UNSUPPORTED_VERSION: return py::set_error(archive_error("UnsupportedVersionError"), message);
         default: return py::set_error(archive_error("ArchiveError"), message);
     }

@@ -265,36 +265,6 @@ TEST(Archive, NamesANewerVersion) {
     expect_error(ErrorCode::unsupported_version, "version 2", [&] { decode_everything(file); });
 }
 
-TEST(Archive, SectionsInAnotherFileAreNamedByTheirHash) {
-    ByteWriter index;
-    index.varint(0);
-    index.varint(1);
-    index.fixed(static_cast<std::uint8_t>(SectionKind::raw));
-    index.fixed(section_external);
-    index.varint(2);
-    index.fixed(std::uint32_t{0});
-    for (std::uint8_t i = 0; i < 32; ++i) index.fixed(i);
-    index.varint(1);
-    index.front_coded("x", "");
-    for (const int byte : {0, 3, 1, 1, 0})
-        index.fixed(static_cast<std::uint8_t>(byte));  // raw, uint16, rank 1, length 1, section 0
-    index.fixed(std::uint64_t{0});
-    ByteWriter writer;
-    writer.append(magic);
-    writer.fixed(format_version);
-    writer.fixed(std::uint16_t{0});
-    writer.fixed(static_cast<std::uint32_t>(index.size()));
-    writer.fixed(std::uint64_t{header_bytes + index.size()});
-    writer.fixed(std::uint64_t{0});
-    writer.append(index.bytes());
-    reseal(writer.bytes());
-    const MemorySource source(writer.bytes());
-    const Archive archive(source);
-    Vector<std::uint8_t> data(2);
-    const Destination destination{0, data.data()};
-    expect_error(ErrorCode::missing_section, "sha256 000102030405", [&] { archive.decode({&destination, 1}, {}); });
-}
-
 TEST(Archive, OnlyRawSectionsAreAligned) {
     const Sample sample = make_sample();
     const MemorySource source(sample.file);

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -38,8 +37,6 @@ class Section:
     kind: int
     size: int
     crc: int
-    sha256: bytes | None  # of an external section
-    offset: int  # where the index describes it
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,16 @@ class Entry:
         return self.elements * DTYPES[self.dtype]
 
 
-def decode(data: bytes, external: Mapping[bytes, bytes] | None = None) -> dict[str, Tensor]:
+def decode(data: bytes) -> dict[str, Tensor]:
     """Decode an archive.
 
     Args:
         data: The file.
-        external: The sections that lie in other files, by their SHA-256 (32 bytes).
 
     Raises:
         FormatError: The file is damaged, or not an archive of this version.
     """
-    return Archive(data, external or {}).decode()
+    return Archive(data).decode()
 
 
 # Header and index.
@@ -88,7 +84,8 @@ def read_header(data: bytes) -> Reader:
     check = Reader(data, 28, len(data), "header: ", len(data)).number("I", "CRC of header")
     if check != crc32c(data[:28]):
         raise FormatError("header: CRC of header", 28, "it differs")
-    header.require(header.number("H", "flags") == 0, "flags", "not 0")
+    flags = header.number("H", "flags")
+    header.require(flags == 0, "flags", "not 0: the file needs its pack, or is not allowed")
     index_size = header.number("I", "size of index")
     header.require(index_size <= 2**26, "size of index", "above 2^26")
     header.require(32 + index_size <= len(data), "size of index", "the file ends before it")
@@ -122,12 +119,10 @@ def read_index(index: Reader) -> tuple[list[Section], list[Entry]]:
 
 def read_section(index: Reader) -> Section:
     kind = index.number("B", "kind")
-    index.require(kind in (1, 2, 3, 4, 5, 7), "kind", f"{kind} is not allowed")
-    flags = index.number("B", "section flags")
-    index.require(flags in (0, 1), "section flags", f"{flags} is not allowed")
-    size, crc = index.varint("section size", most=2**63 - 1), index.number("I", "section crc32c")
-    offset = index.last
-    return Section(kind, size, crc, index.take(32, "section sha256") if flags else None, offset)
+    index.require(kind in (1, 2, 3, 4, 5, 6, 7), "kind", f"{kind} is not allowed")
+    index.require(index.number("B", "section flags") == 0, "section flags", "not 0")
+    size = index.varint("section size", most=2**63 - 1)
+    return Section(kind, size, index.number("I", "section crc32c"))
 
 
 def read_name(index: Reader, previous: bytes) -> bytes:
@@ -163,18 +158,7 @@ def read_entry(index: Reader, name: str, parts: list[Section], entries: list[Ent
 # Sections.
 
 
-def find_external(section: Section, external: Mapping[bytes, bytes], file_size: int) -> Reader:
-    data = external.get(section.sha256 or b"")
-    if data is None:
-        raise FormatError("external section", section.offset, "it was not given")
-    if len(data) != section.size or hashlib.sha256(data).digest() != section.sha256:
-        raise FormatError("external section", section.offset, "it is not what the index says")
-    return Reader(data, 0, len(data), "", file_size)
-
-
-def find_section(file: Reader, section: Section, external: Mapping[bytes, bytes]) -> Reader:
-    if section.sha256 is not None:
-        return find_external(section, external, file.file_size)
+def find_section(file: Reader, section: Section) -> Reader:
     if section.kind == RAW:
         padding = file.take(-file.position % 64, "padding")
         file.require(not any(padding), "padding", "not zero")
@@ -196,7 +180,7 @@ def split_head(reader: Reader, section: Section) -> tuple[Reader, Reader]:
 class Archive:
     """A file whose sections are found and checked; `decode` may be called once."""
 
-    def __init__(self, data: bytes, external: Mapping[bytes, bytes]) -> None:
+    def __init__(self, data: bytes) -> None:
         index = read_header(data)
         self.sections, self.entries = read_index(index)
         self.members: list[list[Entry]] = [[] for _ in self.sections]  # the tensors that name each
@@ -206,7 +190,7 @@ class Archive:
         file = Reader(data, index.end, len(data), "", len(data))
         self.readers = []
         for number, section in enumerate(self.sections):
-            reader = find_section(file, section, external)
+            reader = find_section(file, section)
             reader.place = f"section {number}: "
             self.readers.append(split_head(reader, section))
         file.finish()

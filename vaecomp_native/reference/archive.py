@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.errors import ArchiveError, UnsupportedVersionError
+from vaecomp_native.errors import ArchiveError, MissingPackError, UnsupportedVersionError
 from vaecomp_native.reference.checks import crc32c, digest
 from vaecomp_native.reference.chunk import ml_dtype, unchunk
 from vaecomp_native.reference.cursor import Cursor
@@ -514,19 +514,25 @@ def read_fleet_of(
     return None
 
 
+def missing_pack(wanted: bytes) -> MissingPackError:
+    """What a member without its pack is refused with."""
+    return MissingPackError(
+        f"pack at offset 32: this is a member of the pack with sha256 {wanted.hex()}"
+    )
+
+
 def check_pack(cursor: Cursor, pack: Contents) -> None:
     """Whether a member, of whose index this is the begin, belongs to a pack."""
     wanted = cursor.take(32, "pack")
     if hashlib.sha256(pack.data).digest() != wanted:
-        cursor.fail("pack", f"this is a member of the pack with sha256 {wanted.hex()}")
+        raise missing_pack(wanted)
 
 
 def read_contents(data: bytes, pack: Contents | None) -> Contents:
     """Header, index and decoders of an archive."""
     header, is_member = read_header(data)
     if is_member and pack is None:
-        wanted = header.take(32, "pack").hex()
-        header.fail("pack", f"this is a member of the pack with sha256 {wanted}")
+        raise missing_pack(header.take(32, "pack"))
     index = read_index(header, pack if is_member else None)
     cursors = locate_sections(data, header.end, index.sections)
     readers = {INTEGER_DECODER: read_integer_decoder, FLOAT32_DECODER: read_float32_decoder}
@@ -625,7 +631,10 @@ def decode_contents(
             raise ArchiveError(
                 f"digest at offset {tensor.offset}: tensor {tensor.name!r} does not match it"
             )
-    return {name: arrays.get(owner, base.get(owner)) for name, owner in index.names.items()}
+    return {
+        name: arrays[owner] if owner in arrays else base[owner]
+        for name, owner in index.names.items()
+    }
 
 
 def is_member_section(index: Index, section: int) -> bool:

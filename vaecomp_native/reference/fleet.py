@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.rans import (
+    FrequencyTable,
     Tables,
     decode_block,
     read_stream,
@@ -29,9 +30,17 @@ MAX_LATENTS, MAX_TABLES, MAX_SLICES, MAX_GROUPS = 65_536, 256, 256, 65_536
 class Decoder(Protocol):
     """A decoder's sizes and its evaluation."""
 
-    latent: int
-    chunk_length: int
-    multiplications: int
+    @property
+    def latent(self) -> int:
+        """The number of inputs."""
+
+    @property
+    def chunk_length(self) -> int:
+        """The number of outputs."""
+
+    @property
+    def multiplications(self) -> int:
+        """Products that one chunk takes."""
 
     def forward(self, latents: Int8Array) -> Float32Array:
         """Latents [K, L] to chunks [K, C]."""
@@ -66,7 +75,8 @@ def read_coding(cursor: Cursor) -> tuple[npt.NDArray[np.int64], Tables | None]:
     """How many latents a member has, and which table each of them has."""
     latents = cursor.varint("latents", high=MAX_LATENTS)
     segments = cursor.varint("segment count", high=min(latents, MAX_TABLES))
-    lengths, tables = [], []
+    lengths: list[int] = []
+    tables: list[FrequencyTable] = []
     for _ in range(segments):
         lengths.append(cursor.varint("segment length", 1, latents - sum(lengths)))
         tables.append(read_table(cursor, -128, 127))

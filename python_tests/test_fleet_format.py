@@ -1,0 +1,167 @@
+"""Packs and members as files: native and reference decoding, and what the format forbids."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vaecomp_native as vc
+from vaecomp_native import _core
+from vaecomp_native.reference.archive import decode as reference_decode
+from vaecomp_native.reference.checks import crc32c
+
+from .fleets import COMMON, LOCAL, Arrays, make_member, make_pack
+
+PACK = make_pack()
+HASH = hashlib.sha256(PACK.data).digest()
+MEMBER = make_member(PACK, HASH)
+
+
+def sealed(data: bytes, position: int, value: bytes) -> bytes:
+    """A file with other bytes in its index, and checksums that fit."""
+    changed = bytearray(data)
+    changed[position : position + len(value)] = value
+    (size,) = struct.unpack_from("<I", changed, 12)
+    changed[24:28] = struct.pack("<I", crc32c(bytes(changed[32 : 32 + size])))
+    changed[28:32] = struct.pack("<I", crc32c(bytes(changed[:28])))
+    return bytes(changed)
+
+
+def verified(data: bytes, pack: bytes) -> Arrays:
+    """All tensors of a file, whose sections are all read, those that no tensor needs too."""
+    with vc.open(data, pack=pack) as archive:
+        archive.verify()
+        return archive.decode()
+
+
+def test_a_pack_is_an_archive_of_the_base() -> None:
+    with vc.open(PACK.data) as archive:
+        archive.verify()
+        assert archive.sha256 == HASH.hex()
+        assert archive.pack_sha256 is None
+        assert sum(archive.info.bytes.values()) == 2 * len(PACK.data)
+        for name, array in PACK.arrays.items():
+            assert archive[name].tobytes() == array.tobytes()
+    assert reference_decode(PACK.data)["weight"].tobytes() == PACK.arrays["weight"].tobytes()
+
+
+def test_a_member_is_made_of_its_pack() -> None:
+    reference = reference_decode(MEMBER.data, PACK.data)
+    with vc.open(MEMBER.data, pack=PACK.data) as archive:
+        archive.verify()
+        assert archive.pack_sha256 == HASH.hex()
+        assert list(archive) == list(reference) == [*PACK.arrays, "tied"]
+        codecs = [tensor.codec for tensor in archive.info.tensors]
+        assert codecs == ["member", "residual", "shared", "raw", "alias"]
+        assert archive.info.bytes["total"] == len(MEMBER.data)
+        for name, array in MEMBER.arrays.items():
+            assert archive[name].dtype == reference[name].dtype == array.dtype
+            assert archive[name].tobytes() == reference[name].tobytes() == array.tobytes()
+        assert archive["tied"].tobytes() == MEMBER.arrays["weight"].tobytes()
+
+
+@pytest.mark.parametrize("name", ["weight", "half", "bias", "steps"])
+def test_rows_of_a_member(name: str) -> None:
+    with vc.open(MEMBER.data, pack=PACK.data) as archive:
+        array = MEMBER.arrays[name]
+        for first, last in ((0, 1), (1, 4), (2, len(array)), (3, 3)):
+            rows = archive.rows(name, first, last)
+            assert rows.tobytes() == np.ascontiguousarray(array[first:last]).tobytes()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_members_of_any_latents(seed: int) -> None:
+    member = make_member(PACK, HASH, seed)
+    decoded = vc.decode(member.data, pack=PACK.data)
+    reference = reference_decode(member.data, PACK.data)
+    for name, array in member.arrays.items():
+        assert decoded[name].tobytes() == reference[name].tobytes() == array.tobytes()
+
+
+def test_many_members_share_a_pack_that_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.vaepack"
+    path.write_bytes(PACK.data)
+    pack = vc.open(path)
+    members = [make_member(PACK, HASH, seed) for seed in range(5)]
+    archives = [vc.open(member.data, pack=pack) for member in members]
+    pack.close()  # members keep what they need
+    for member, archive in zip(members, archives, strict=True):
+        assert archive["weight"].tobytes() == member.arrays["weight"].tobytes()
+
+
+def test_latents_are_stored_in_the_shorter_form() -> None:
+    likely = np.zeros(COMMON + LOCAL, np.int8)
+    assert _core.encode_member(PACK.fleet, likely)[0] == 0  # too few to be coded
+    coding = _core.encode_fleet([(400, -1, [1, 50, 1])], [])
+    many = np.zeros(400, np.int8)
+    assert _core.encode_member(coding, many)[0] == 1
+    assert len(_core.encode_member(coding, many)) < 100
+    many[7] = 5  # which the table does not have
+    assert _core.encode_member(coding, many) == b"\0" + many.tobytes()
+
+
+def test_another_pack_or_none_is_an_error_that_names_the_right_one() -> None:
+    for pack in (None, make_pack(3).data):
+        with pytest.raises(vc.MissingPackError, match=HASH.hex()):
+            vc.decode(MEMBER.data, pack=pack)
+        with pytest.raises(vc.MissingPackError, match=HASH.hex()):
+            reference_decode(MEMBER.data, pack)
+
+
+def test_a_file_that_is_no_member_needs_no_pack() -> None:
+    assert vc.decode(PACK.data, pack=make_pack(3).data)["bias"].tobytes() == (
+        PACK.arrays["bias"].tobytes()
+    )
+
+
+def test_a_pack_without_a_fleet_has_no_members() -> None:
+    plain = _core.write_archive([], [], [])
+    hash_ = hashlib.sha256(plain).digest()
+    data = _core.write_member(plain, hash_, [], [("member", b"")], [])
+    with vc.open(data, pack=plain) as archive, pytest.raises(vc.ArchiveError, match="no fleet"):
+        archive.verify()
+    with pytest.raises(vc.ArchiveError, match="no fleet"):
+        reference_decode(data, plain)
+
+
+def test_every_changed_byte_is_refused() -> None:
+    for position in range(len(MEMBER.data)):
+        changed = bytearray(MEMBER.data)
+        changed[position] ^= 0x10
+        with pytest.raises(vc.ArchiveError):
+            vc.verify(bytes(changed), pack=PACK.data)
+        with pytest.raises(vc.ArchiveError):
+            reference_decode(bytes(changed), PACK.data)
+
+
+def test_every_prefix_is_refused() -> None:
+    for size in range(len(MEMBER.data)):
+        with pytest.raises(vc.ArchiveError):
+            vc.verify(MEMBER.data[:size], pack=PACK.data)
+
+
+@pytest.mark.parametrize("data", [PACK.data, MEMBER.data], ids=["pack", "member"])
+def test_native_and_reference_agree_on_every_changed_index_byte(data: bytes) -> None:
+    (size,) = struct.unpack_from("<I", data, 12)
+    for position in range(64 if data is MEMBER.data else 32, 32 + size):
+        for change in (1, 0x80, 0xFF):
+            changed = sealed(data, position, bytes([data[position] ^ change]))
+            results: list[Arrays | None] = []
+            for decode in (verified, reference_decode):
+                try:
+                    results.append(decode(changed, PACK.data))
+                except vc.ArchiveError:
+                    results.append(None)
+            native, reference = results
+            if native is None or reference is None:
+                assert native is reference is None, position
+            else:
+                assert [v.tobytes() for v in native.values()] == [
+                    v.tobytes() for v in reference.values()
+                ]

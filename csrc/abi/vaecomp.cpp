@@ -317,6 +317,28 @@ int vaecomp_decode_many(vaecomp_archive* archive, const vaecomp_output* outputs,
     });
 }
 
+int vaecomp_decode_members(const vaecomp_member_outputs* members, size_t count, vaecomp_error* error) {
+    return guarded(error, [&] {
+        require(members != nullptr || count == 0, "members: null");
+        if (count == 0) return;
+        require(members[0].member != nullptr && members[0].member->state->pack, "an archive is no member of a pack");
+        const ContextScope scope(members[0].member->state->pack->context());
+        Vector<Vector<Destination>> destinations(count);
+        Vector<MemberDestinations> wanted;
+        for (std::size_t m = 0; m < count; ++m) {
+            const auto& [member, outputs, output_count] = members[m];
+            require(member != nullptr && (outputs != nullptr || output_count == 0), "member or outputs: null");
+            for (std::size_t i = 0; i < output_count; ++i) {
+                require(outputs[i].first == 0 && outputs[i].count == member->tensor(outputs[i].tensor).count(),
+                        "of members whole tensors are decoded");
+                destinations[m].push_back(destination_of(*member, outputs[i]));
+            }
+            wanted.push_back({member->archive(), destinations[m]});
+        }
+        Archive::decode_members(wanted, members[0].member->decoding());
+    });
+}
+
 int vaecomp_verify(vaecomp_archive* archive, vaecomp_error* error) {
     return with_archive(archive, error, [&] { archive->archive().verify(archive->state->options.threads); });
 }

@@ -67,8 +67,15 @@ class ArchiveReader {
         return result;
     }
 
-    // Each array has as many elements as are wanted from element `first` of tensor `index` on.
-    void decode(const std::vector<std::tuple<std::size_t, std::size_t, py::array>>& parts) {
+    // (tensor, first element, array): each array has as many elements as are wanted from there on.
+    using Parts = std::vector<std::tuple<std::size_t, std::size_t, py::array>>;
+
+    void decode(const Parts& parts) {
+        const std::vector<vaecomp_output> outputs = outputs_of(parts);
+        unlocked([&] { archive_->decode(outputs); });
+    }
+
+    [[nodiscard]] std::vector<vaecomp_output> outputs_of(const Parts& parts) const {
         std::vector<vaecomp_output> outputs;
         for (const auto& [index, first, given] : parts) {
             py::array array = given;
@@ -77,7 +84,7 @@ class ArchiveReader {
             std::uint8_t* const data = writable(array, static_cast<DType>(tensor.dtype), count);
             outputs.push_back({index, first, count, data, static_cast<std::size_t>(array.nbytes())});
         }
-        unlocked([&] { archive_->decode(outputs); });
+        return outputs;
     }
 
     void verify() {
@@ -132,6 +139,17 @@ Options options_of(bool verify, std::uint32_t threads, const ArchiveReader* pack
     return options;
 }
 
+void decode_members(const std::vector<std::pair<ArchiveReader*, ArchiveReader::Parts>>& members) {
+    std::vector<std::vector<vaecomp_output>> outputs;
+    std::vector<vaecomp_member_outputs> wanted;
+    for (const auto& [member, parts] : members) outputs.push_back(member->outputs_of(parts));
+    for (std::size_t m = 0; m < members.size(); ++m) {
+        wanted.push_back({members[m].first->handle(), outputs[m].data(), outputs[m].size()});
+    }
+    const py::gil_scoped_release release;
+    detail::call(vaecomp_decode_members, static_cast<const vaecomp_member_outputs*>(wanted.data()), wanted.size());
+}
+
 std::uint64_t archive_bytes(const py::buffer& header) {
     const Buffer buffer(header);
     std::uint8_t start[VAECOMP_HEADER_BYTES] = {};
@@ -181,6 +199,7 @@ void register_archive(py::module_& module) {
         .def("chunks", &ArchiveReader::chunks)
         .def("decode", &ArchiveReader::decode, "parts"_a)
         .def("verify", &ArchiveReader::verify);
+    module.def("decode_members", &decode_members, "members"_a);
 }
 
 }  // namespace vaecomp::core::bindings

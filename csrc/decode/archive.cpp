@@ -141,6 +141,13 @@ const MemberLatents& Archive::member(std::size_t section, std::size_t threads) c
     });
 }
 
+const MemberLatents& Archive::latents(std::size_t threads) const {
+    const auto found = std::find_if(index_.sections.begin(), index_.sections.end(),
+                                    [](const Section& section) { return section.kind == SectionKind::member; });
+    if (found == index_.sections.end()) throw Error(ErrorCode::invalid_argument, "a member has no latents");
+    return member(static_cast<std::size_t>(found - index_.sections.begin()), threads);
+}
+
 Fleet Archive::load_fleet(std::size_t section, std::size_t threads) const {
     FleetSection content = read_fleet(checked_section(section, threads).reader, index_, most_symbols(), threads);
     Vector<const IntegerDecoder*> decoders;

@@ -42,6 +42,8 @@ struct Destination {
     std::size_t first = 0, count = all_elements;
 };
 
+struct MemberDestinations;
+
 // Safe to use from several threads at once.
 class Archive {
   public:
@@ -55,6 +57,8 @@ class Archive {
     // Reads no other blocks than those with elements that are asked for. A digest is that of a whole tensor; elements
     // of a part are checked by the checksums of what they are made from. A tensor may have one destination.
     void decode(std::span<const Destination> destinations, const DecodeOptions& options) const;
+    // Members of one pack, all at once: what its decoders make, they make for many members together.
+    static void decode_members(std::span<const MemberDestinations> members, const DecodeOptions& options);
     // Checks every section and every digest.
     void verify(std::size_t threads) const;
     [[nodiscard]] Accounting accounting() const;
@@ -103,6 +107,9 @@ class Archive {
     [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
     // Of a member.
     [[nodiscard]] const MemberLatents& member(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const MemberLatents& latents(std::size_t threads) const;
+    void check_targets(std::span<const TensorTarget> targets, std::size_t threads) const;
+    static void decode_batch(std::span<const MemberDestinations> members, const DecodeOptions& options);
     [[nodiscard]] Fleet load_fleet(std::size_t section, std::size_t threads) const;
     [[nodiscard]] Vector<float> load_base(std::size_t tensor, std::size_t threads) const;
     [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
@@ -148,6 +155,12 @@ class Archive {
     mutable Cache<MemberLatents> members_;
     mutable Cache<Fleet> fleets_;
     mutable Cache<Vector<float>> bases_;  // by tensor
+};
+
+// What is wanted of one of several members: whole tensors.
+struct MemberDestinations {
+    const Archive& member;
+    std::span<const Destination> destinations;
 };
 
 }  // namespace vaecomp::core

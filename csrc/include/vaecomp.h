@@ -206,6 +206,14 @@ VAECOMP_API int vaecomp_decode_rows(vaecomp_archive* archive, size_t tensor, siz
 /* Several at once, which is faster than one by one. No two of the same data. */
 VAECOMP_API int vaecomp_decode_many(vaecomp_archive* archive, const vaecomp_output* outputs, size_t count,
                                     vaecomp_error* error);
+/* Whole tensors of several members of one pack, which is faster than member by member. Memory comes from where the
+ * pack's does, threads and verification are those that the first member was opened with. */
+typedef struct vaecomp_member_outputs {
+    vaecomp_archive* member;
+    const vaecomp_output* outputs;
+    size_t count;
+} vaecomp_member_outputs;
+VAECOMP_API int vaecomp_decode_members(const vaecomp_member_outputs* members, size_t count, vaecomp_error* error);
 /* Checks every byte of the file and every tensor. */
 VAECOMP_API int vaecomp_verify(vaecomp_archive* archive, vaecomp_error* error);
 

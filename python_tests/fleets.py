@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes
@@ -25,9 +26,13 @@ class Pack:
 
     data: bytes
     arrays: Arrays
-    fleet: bytes
     decoders: tuple[IntegerDecoder, IntegerDecoder]
     position: npt.NDArray[np.int8]
+
+    @cached_property
+    def reader(self) -> _core.ArchiveReader:
+        """The pack, open."""
+        return _core.ArchiveReader(self.data)
 
     def values(self, latents: npt.NDArray[np.int8]) -> Arrays:
         """Base and what the decoders add, before they are rounded to the tensors' dtypes."""
@@ -89,7 +94,7 @@ def make_pack(seed: int = 0) -> Pack:
     ]
     tensors = [(n, "lossless", a.shape, a.dtype, 0, digest(a)) for n, a in arrays.items()]
     data = _core.write_archive([("key", "pack")], sections, [*tensors, ("tied", "alias", 0)])
-    return Pack(data, arrays, fleet, (deep, linear), position)
+    return Pack(data, arrays, (deep, linear), position)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Member:
     arrays: Arrays
 
 
-def make_member(pack: Pack, pack_hash: bytes, seed: int = 1) -> Member:
+def make_member(pack: Pack, seed: int = 1) -> Member:
     """Latents for the matrices, with a residual on the bfloat16 one, the pack's bias, and integers of its own."""
     generator = np.random.default_rng(seed)
     latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
@@ -115,12 +120,10 @@ def make_member(pack: Pack, pack_hash: bytes, seed: int = 1) -> Member:
         "bias": pack.arrays["bias"],
         "steps": steps,
     }
-    data = _core.write_member(
-        pack.data,
-        pack_hash,
+    data = pack.reader.write_member(
         [],
         [
-            ("member", _core.encode_member(pack.fleet, latents)),
+            ("member", pack.reader.encode_member(latents)),
             ("residual", residual),
             ("raw", steps.astype("<i8").tobytes()),
         ],

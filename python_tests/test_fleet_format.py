@@ -20,7 +20,7 @@ from .fleets import COMMON, LOCAL, Arrays, make_member, make_pack
 
 PACK = make_pack()
 HASH = hashlib.sha256(PACK.data).digest()
-MEMBER = make_member(PACK, HASH)
+MEMBER = make_member(PACK)
 
 
 def sealed(data: bytes, position: int, value: bytes) -> bytes:
@@ -77,7 +77,7 @@ def test_rows_of_a_member(name: str) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_members_of_any_latents(seed: int) -> None:
-    member = make_member(PACK, HASH, seed)
+    member = make_member(PACK, seed)
     decoded = vc.decode(member.data, pack=PACK.data)
     reference = reference_decode(member.data, PACK.data)
     for name, array in member.arrays.items():
@@ -88,7 +88,7 @@ def test_many_members_share_a_pack_that_is_open(tmp_path: Path) -> None:
     path = tmp_path / "fleet.vaepack"
     path.write_bytes(PACK.data)
     pack = vc.open(path)
-    members = [make_member(PACK, HASH, seed) for seed in range(5)]
+    members = [make_member(PACK, seed) for seed in range(5)]
     archives = [vc.open(member.data, pack=pack) for member in members]
     pack.close()  # members keep what they need
     for member, archive in zip(members, archives, strict=True):
@@ -97,13 +97,50 @@ def test_many_members_share_a_pack_that_is_open(tmp_path: Path) -> None:
 
 def test_latents_are_stored_in_the_shorter_form() -> None:
     likely = np.zeros(COMMON + LOCAL, np.int8)
-    assert _core.encode_member(PACK.fleet, likely)[0] == 0  # too few to be coded
-    coding = _core.encode_fleet([(400, -1, [1, 50, 1])], [])
+    assert PACK.reader.encode_member(likely)[0] == 0  # too few to be coded
+    fleet = _core.encode_fleet([(400, -1, [1, 50, 1])], [])
+    pack = _core.ArchiveReader(_core.write_archive([], [("fleet", fleet)], []))
     many = np.zeros(400, np.int8)
-    assert _core.encode_member(coding, many)[0] == 1
-    assert len(_core.encode_member(coding, many)) < 100
+    assert pack.encode_member(many)[0] == 1
+    assert len(pack.encode_member(many)) < 100
     many[7] = 5  # which the table does not have
-    assert _core.encode_member(coding, many) == b"\0" + many.tobytes()
+    assert pack.encode_member(many) == b"\0" + many.tobytes()
+    with pytest.raises(ValueError, match="400 latents"):
+        pack.encode_member(likely)
+
+
+def test_a_pack_says_how_members_are_made() -> None:
+    latents, segments, groups = PACK.reader.fleet()
+    assert latents == COMMON + LOCAL
+    assert [(length, first, len(table)) for length, first, table in segments] == [
+        (COMMON, -20, 41),
+        (LOCAL, -128, 256),
+    ]
+    assert all(sum(table) == 2**12 for _, _, table in segments)
+    for (layers, chunk_length, *_), decoder in zip(groups, PACK.decoders, strict=True):
+        assert chunk_length == decoder.chunk_length
+        for found, layer in zip(layers, decoder.layers, strict=True):
+            for array, own in zip(found, layer.arrays(), strict=True):
+                assert array.dtype == own.dtype
+                np.testing.assert_array_equal(array, own)
+    assert [(slices, tensors) for *_, slices, tensors, _ in groups] == [
+        ([(0, COMMON), (COMMON, LOCAL)], [0]),
+        ([(0, COMMON)], [1]),
+    ]
+    np.testing.assert_array_equal(groups[0][-1], PACK.position)
+    assert groups[1][-1].shape == (1, 0)
+
+
+def test_what_is_no_pack_makes_no_members() -> None:
+    plain = _core.ArchiveReader(_core.write_archive([], [], []))
+    member = _core.ArchiveReader(MEMBER.data, pack=PACK.reader)
+    for reader in (plain, member):
+        with pytest.raises(ValueError, match="no pack"):
+            reader.fleet()
+        with pytest.raises(ValueError, match="no pack"):
+            reader.encode_member(np.zeros(0, np.int8))
+        with pytest.raises(ValueError, match="no pack"):
+            reader.write_member([], [], [])
 
 
 def test_another_pack_or_none_is_an_error_that_names_the_right_one() -> None:
@@ -120,14 +157,12 @@ def test_a_file_that_is_no_member_needs_no_pack() -> None:
     )
 
 
-def test_a_pack_without_a_fleet_has_no_members() -> None:
+def test_an_archive_without_a_fleet_has_no_members() -> None:
     plain = _core.write_archive([], [], [])
-    hash_ = hashlib.sha256(plain).digest()
-    data = _core.write_member(plain, hash_, [], [("member", b"")], [])
-    with vc.open(data, pack=plain) as archive, pytest.raises(vc.ArchiveError, match="no fleet"):
-        archive.verify()
-    with pytest.raises(vc.ArchiveError, match="no fleet"):
-        reference_decode(data, plain)
+    data = sealed(MEMBER.data, 32, hashlib.sha256(plain).digest())
+    for decode in (verified, reference_decode):
+        with pytest.raises(vc.ArchiveError, match="no fleet"):
+            decode(data, plain)
 
 
 def test_every_changed_byte_is_refused() -> None:

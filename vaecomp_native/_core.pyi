@@ -23,6 +23,13 @@ _ResidualTensor = tuple[
     _UInt8 | None,
     tuple[int, _Float32] | None,
 ]
+# (latents, segments (length, first symbol, frequencies), groups (decoder's layers, chunk length, slices (first, count), tensors,
+# positions [chunks, numbers])).
+_Fleet = tuple[
+    int,
+    list[tuple[int, int, list[int]]],
+    list[tuple[list[tuple[_Array, ...]], int, list[tuple[int, int]], list[int], _Int8]],
+]
 _Buffer = bytes | bytearray | memoryview | mmap
 
 def available_isas() -> list[str]: ...
@@ -91,14 +98,6 @@ def encode_fleet(
     segments: Sequence[tuple[int, int, Sequence[int]]],
     groups: Sequence[tuple[int, int, Sequence[tuple[int, int]], Sequence[int], _Int8]],
 ) -> bytes: ...
-def encode_member(fleet: _Buffer, latents: _Int8) -> bytes: ...
-def write_member(
-    pack: _Buffer,
-    pack_hash: bytes,
-    metadata: Sequence[tuple[str, str]],
-    sections: Sequence[tuple[str, _Buffer]],
-    tensors: Sequence[tuple[str, int, int] | None],
-) -> bytes: ...
 def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],
@@ -152,6 +151,14 @@ class ArchiveReader:
     def chunks(self) -> list[tuple[int, int, int, int]]: ...
     def decode(self, parts: Sequence[tuple[int, int, _Array]]) -> None: ...
     def verify(self) -> None: ...
+    def fleet(self) -> _Fleet: ...
+    def encode_member(self, latents: _Int8) -> bytes: ...
+    def write_member(
+        self,
+        metadata: Sequence[tuple[str, str]],
+        sections: Sequence[tuple[str, _Buffer]],
+        tensors: Sequence[tuple[str, int, int] | None],
+    ) -> bytes: ...
 
 def decode_members(
     members: Sequence[tuple[ArchiveReader, Sequence[tuple[int, int, _Array]]]],

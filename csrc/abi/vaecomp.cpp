@@ -8,9 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "abi/memory.hpp"
+#include "abi/open_archive.hpp"
 #include "core/file_source.hpp"
-#include "decode/archive.hpp"
 
 using namespace vaecomp::core;
 
@@ -91,38 +90,10 @@ vaecomp_options options_of(const vaecomp_options* given) {
     return options;
 }
 
-}  // namespace
-
-// All of an open archive: members keep their pack's.
-struct OpenArchive {
-    explicit OpenArchive(const vaecomp_options& given)
-        : options(given), memory(given.allocator, given.memory_limit), runner{given.runner.context, given.runner.run} {}
-
-    [[nodiscard]] Context context() { return {&memory, runner.run != nullptr ? &runner : nullptr, false}; }
-
-    vaecomp_options options;
-    ArchiveMemory memory;
-    Runner runner;
-    std::shared_ptr<OpenArchive> pack;
-    std::unique_ptr<Source> source;
-    std::optional<Archive> archive;
-};
-
-struct vaecomp_archive {
-    [[nodiscard]] const Index& index() const { return state->archive->index(); }
-    [[nodiscard]] const Archive& archive() const { return *state->archive; }
-    [[nodiscard]] const Tensor& tensor(std::size_t number) const {
-        require(number < index().tensors.size(), "there is no such tensor");
-        return index().tensors[number];
-    }
-    [[nodiscard]] DecodeOptions decoding() const {
-        return {.verify = state->options.verify != 0, .threads = state->options.threads};
-    }
-
-    std::shared_ptr<OpenArchive> state;
-};
-
-namespace {
+const Tensor& tensor_of(const vaecomp_archive& archive, std::size_t number) {
+    require(number < archive.index().tensors.size(), "there is no such tensor");
+    return archive.index().tensors[number];
+}
 
 // Opens what make_source() gives.
 template <typename MakeSource>
@@ -152,13 +123,13 @@ int with_archive(vaecomp_archive* archive, vaecomp_error* error, const Body& bod
 }
 
 std::size_t owner_of(const vaecomp_archive& archive, std::size_t number) {
-    const Tensor& tensor = archive.tensor(number);
+    const Tensor& tensor = tensor_of(archive, number);
     return tensor.codec == Codec::alias ? tensor.section : number;
 }
 
 Destination destination_of(const vaecomp_archive& archive, const vaecomp_output& output) {
     const std::size_t owner = owner_of(archive, output.tensor);
-    const Tensor& tensor = archive.tensor(owner);
+    const Tensor& tensor = tensor_of(archive, owner);
     const std::size_t all = tensor.count(), item = info(tensor.dtype).size;
     require(output.first <= all && output.count <= all - output.first, "the tensor has not as many elements");
     require(output.bytes == output.count * item, "the buffer's size is not that of the elements");
@@ -211,7 +182,7 @@ int vaecomp_tensor(const vaecomp_archive* archive, size_t tensor, vaecomp_tensor
     return guarded(error, [&] {
         require(archive != nullptr && result != nullptr, "archive or info: null");
         require(result->size >= sizeof(vaecomp_tensor_info), "info: its size is not set; use VAECOMP_TENSOR_INFO_INIT");
-        const Tensor& own = archive->tensor(tensor);
+        const Tensor& own = tensor_of(*archive, tensor);
         result->name = own.name.c_str();
         result->name_bytes = own.name.size();
         result->shape = own.shape.data();
@@ -291,7 +262,8 @@ uint32_t vaecomp_archive_version(const vaecomp_archive* archive) {
 
 int vaecomp_decode(vaecomp_archive* archive, size_t tensor, void* data, size_t bytes, vaecomp_error* error) {
     return with_archive(archive, error, [&] {
-        const Destination whole = destination_of(*archive, {tensor, 0, archive->tensor(tensor).count(), data, bytes});
+        const Destination whole =
+            destination_of(*archive, {tensor, 0, tensor_of(*archive, tensor).count(), data, bytes});
         archive->archive().decode({&whole, 1}, archive->decoding());
     });
 }
@@ -299,7 +271,7 @@ int vaecomp_decode(vaecomp_archive* archive, size_t tensor, void* data, size_t b
 int vaecomp_decode_rows(vaecomp_archive* archive, size_t tensor, size_t first, size_t count, void* data, size_t bytes,
                         vaecomp_error* error) {
     return with_archive(archive, error, [&] {
-        const Tensor& own = archive->tensor(tensor);
+        const Tensor& own = tensor_of(*archive, tensor);
         require(!own.shape.empty(), "a tensor without dimensions has no rows");
         const std::size_t rows = own.shape.front(), row = rows == 0 ? 0 : own.count() / rows;
         require(first <= rows && count <= rows - first, "the tensor has not as many rows");
@@ -329,7 +301,7 @@ int vaecomp_decode_members(const vaecomp_member_outputs* members, size_t count, 
             const auto& [member, outputs, output_count] = members[m];
             require(member != nullptr && (outputs != nullptr || output_count == 0), "member or outputs: null");
             for (std::size_t i = 0; i < output_count; ++i) {
-                require(outputs[i].first == 0 && outputs[i].count == member->tensor(outputs[i].tensor).count(),
+                require(outputs[i].first == 0 && outputs[i].count == tensor_of(*member, outputs[i].tensor).count(),
                         "of members whole tensors are decoded");
                 destinations[m].push_back(destination_of(*member, outputs[i]));
             }

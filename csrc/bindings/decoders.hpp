@@ -29,6 +29,22 @@ inline Vector<IntegerLayer> integer_layers(const std::vector<py::tuple>& tuples)
     return layers;
 }
 
+// The inverse.
+inline py::list tuples_of(const Vector<IntegerLayer>& layers) {
+    py::list tuples;
+    for (const IntegerLayer& layer : layers) {
+        const auto weight = array_of(layer.weight, {layer.out, layer.in});
+        const auto bias = array_of(layer.bias, {layer.out});
+        if (layer.scale.empty()) {
+            tuples.append(py::make_tuple(weight, bias, array_of(layer.multiplier, {layer.out}),
+                                         array_of(layer.shift, {layer.out})));
+        } else {
+            tuples.append(py::make_tuple(weight, bias, array_of(layer.scale, {layer.out})));
+        }
+    }
+    return tuples;
+}
+
 // (weight, bias) for every layer.
 inline Vector<Float32Layer> float32_layers(const std::vector<py::tuple>& tuples) {
     Vector<Float32Layer> layers;

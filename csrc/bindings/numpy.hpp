@@ -5,11 +5,13 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/bytes.hpp"
 #include "core/dtype.hpp"
@@ -110,6 +112,14 @@ std::span<const T> span_of(const Contiguous<T>& array) {
 template <typename T>
 Vector<T> vector_of(const Contiguous<T>& array) {
     return {array.data(), array.data() + array.size()};
+}
+
+// A new array.
+template <typename T>
+py::array_t<T> array_of(const Vector<T>& values, const std::vector<std::size_t>& shape) {
+    py::array_t<T> array(shape);
+    std::copy(values.begin(), values.end(), array.mutable_data());
+    return array;
 }
 
 inline py::bytes bytes_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }

@@ -1,10 +1,12 @@
-// Reading archives, through the C interface that everybody else uses.
+// Reading archives, through the C interface that everybody else uses, and making members of packs.
 #include <memory>
 #include <optional>
 
+#include "abi/open_archive.hpp"
 #include "bindings/archive_source.hpp"
-#include "bindings/numpy.hpp"
+#include "bindings/fleet.hpp"
 #include "bindings/register.hpp"
+#include "encode/fleet.hpp"
 
 namespace vaecomp::core::bindings {
 namespace {
@@ -104,15 +106,40 @@ class ArchiveReader {
         return bytes == nullptr ? py::object(py::none()) : py::object(py::bytes(bytes, VAECOMP_HASH_BYTES));
     }
 
+    [[nodiscard]] py::tuple fleet() {
+        std::optional<FleetParts> parts;
+        unlocked([&] { parts.emplace(pack(), threads()); });
+        return tuple_of(*parts);
+    }
+
+    [[nodiscard]] py::bytes encode_member(const Contiguous<std::int8_t>& latents) {
+        const FleetSection* section = nullptr;
+        unlocked([&] { section = &pack().fleet(threads()).section(); });
+        return bytes_of(core::encode_member(section->coding, span_of(latents)));
+    }
+
+    [[nodiscard]] py::bytes write_member(const MetadataList& metadata, const SectionList& sections,
+                                         const std::vector<py::object>& tensors) {
+        const Sha256* hash = nullptr;
+        unlocked([&] { hash = &pack().hash(); });
+        return write_member_file({pack().index(), *hash}, metadata, sections, tensors);
+    }
+
     [[nodiscard]] vaecomp_archive* handle() const { return archive_->get(); }
 
   private:
+    [[nodiscard]] const core::Archive& pack() const {
+        require(handle()->archive().is_pack(), "this archive is no pack of a fleet; use the pack itself");
+        return handle()->archive();
+    }
+    [[nodiscard]] std::size_t threads() const { return handle()->decoding().threads; }
+
     // What a Python function raised while it was read from comes through as it was.
     template <typename Body>
     void guarded(const Body& body) {
         try {
             body();
-        } catch (const vaecomp::Error&) {
+        } catch (const std::runtime_error&) {
             if (const std::exception_ptr failure = function_ ? function_->take_failure() : nullptr) {
                 std::rethrow_exception(failure);
             }
@@ -198,7 +225,10 @@ void register_archive(py::module_& module) {
         .def("accounting", &ArchiveReader::accounting)
         .def("chunks", &ArchiveReader::chunks)
         .def("decode", &ArchiveReader::decode, "parts"_a)
-        .def("verify", &ArchiveReader::verify);
+        .def("verify", &ArchiveReader::verify)
+        .def("fleet", &ArchiveReader::fleet)
+        .def("encode_member", &ArchiveReader::encode_member, "latents"_a)
+        .def("write_member", &ArchiveReader::write_member, "metadata"_a, "sections"_a, "tensors"_a);
     module.def("decode_members", &decode_members, "members"_a);
 }
 

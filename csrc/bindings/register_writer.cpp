@@ -1,7 +1,6 @@
 #include "bindings/decoders.hpp"
+#include "bindings/fleet.hpp"
 #include "bindings/register.hpp"
-#include "encode/archive.hpp"
-#include "encode/fleet.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
 #include "encode/residual.hpp"
@@ -16,14 +15,6 @@ LatentsShape latents_shape(std::size_t decoder_section, std::size_t chunk_length
     require(latents.ndim() == 2, "latents must have shape [chunks, latent]");
     return {decoder_section, chunk_length, static_cast<std::size_t>(latents.shape(0)),
             static_cast<std::size_t>(latents.shape(1)), padding};
-}
-
-Codec codec_of(const std::string& name) {
-    if (name == "raw") return Codec::raw;
-    if (name == "latent") return Codec::latent;
-    if (name == "residual") return Codec::residual;
-    require(name == "lossless", "a tensor's codec must be raw, latent, residual, lossless or alias");
-    return Codec::lossless;
 }
 
 // (name, "raw" | "latent" | "residual" | "lossless", shape, dtype, section, digest) or (name, "alias", target).
@@ -43,19 +34,6 @@ Tensor tensor_of(const py::tuple& tuple) {
     tensor.section = tuple[4].cast<std::size_t>();
     tensor.digest = tuple[5].cast<std::uint64_t>();
     return tensor;
-}
-
-SectionKind kind_of(const std::string& name) {
-    if (name == "raw") return SectionKind::raw;
-    if (name == "latents") return SectionKind::latents;
-    if (name == "integer_decoder") return SectionKind::integer_decoder;
-    if (name == "float32_decoder") return SectionKind::float32_decoder;
-    if (name == "residual") return SectionKind::residual;
-    if (name == "fleet") return SectionKind::fleet;
-    if (name == "member") return SectionKind::member;
-    require(name == "lossless",
-            "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet or member");
-    return SectionKind::lossless;
 }
 
 // An axis that may be None: none.
@@ -128,92 +106,10 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
     return bytes_of(section);
 }
 
-using MetadataList = std::vector<std::pair<std::string, std::string>>;
-using SectionList = std::vector<std::pair<std::string, py::buffer>>;
-
-// Sections with what holds their bytes.
-struct Sections {
-    explicit Sections(const SectionList& list) {
-        for (const auto& [kind, bytes] : list) {
-            buffers.emplace_back(bytes);
-            parts.push_back({kind_of(kind), buffers.back().bytes()});
-        }
-    }
-
-    std::vector<Buffer> buffers;
-    Vector<NewSection> parts;
-};
-
 py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
     Vector<Tensor> table;
     for (const py::tuple& tensor : tensors) table.push_back(tensor_of(tensor));
     return bytes_of(write_archive(metadata, Sections(sections).parts, table));
-}
-
-// By tensor of the pack: ("raw" | "residual" | "lossless" | "member", section, digest), or None for the pack's own.
-Tensor member_tensor_of(const py::object& object) {
-    Tensor tensor{};
-    tensor.codec = Codec::shared;
-    if (object.is_none()) return tensor;
-    const auto [codec, section, digest] = object.cast<std::tuple<std::string, std::size_t, std::uint64_t>>();
-    tensor.codec = codec == "member" ? Codec::member : codec_of(codec);
-    tensor.section = section;
-    tensor.digest = digest;
-    return tensor;
-}
-
-py::bytes write_a_member(const py::buffer& pack, const std::string& pack_hash, const MetadataList& metadata,
-                         const SectionList& sections, const std::vector<py::object>& tensors) {
-    require(pack_hash.size() == sha256_bytes, "a pack's hash has 32 bytes");
-    Sha256 hash;
-    std::copy(pack_hash.begin(), pack_hash.end(), hash.begin());
-    const Buffer buffer(pack);
-    const Index index = read_index(MemorySource(buffer.bytes()));
-    Vector<Tensor> table;
-    for (const py::object& tensor : tensors) table.push_back(member_tensor_of(tensor));
-    return bytes_of(write_member({index, hash}, metadata, Sections(sections).parts, table));
-}
-
-// (length, first symbol, counts).
-LatentSegment segment_of(const py::tuple& tuple) {
-    LatentSegment segment{tuple[0].cast<std::size_t>(), {}};
-    auto symbol = tuple[1].cast<std::int32_t>();
-    for (const std::uint64_t count : tuple[2].cast<std::vector<std::uint64_t>>()) {
-        if (count > 0) segment.histogram.add(symbol, count);
-        ++symbol;
-    }
-    return segment;
-}
-
-// (decoder section, chunk length, slices, tensors, positions [chunks, numbers]).
-FleetGroup group_of(const py::tuple& tuple) {
-    FleetGroup group{};
-    group.decoder = tuple[0].cast<std::size_t>();
-    group.chunk_length = tuple[1].cast<std::size_t>();
-    for (const auto& [first, count] : tuple[2].cast<std::vector<std::pair<std::size_t, std::size_t>>>()) {
-        group.slices.push_back({first, count});
-    }
-    const auto tensors = tuple[3].cast<std::vector<std::size_t>>();
-    group.tensors = {tensors.begin(), tensors.end()};
-    const auto positions = tuple[4].cast<Contiguous<std::int8_t>>();
-    require(positions.ndim() == 2, "positions must have shape [chunks, numbers]");
-    group.positions = static_cast<std::size_t>(positions.shape(1));
-    group.position = vector_of(positions);
-    return group;
-}
-
-py::bytes encode_fleet_section(const std::vector<py::tuple>& segments, const std::vector<py::tuple>& groups) {
-    Vector<LatentSegment> latents;
-    for (const py::tuple& segment : segments) latents.push_back(segment_of(segment));
-    Vector<FleetGroup> parts;
-    for (const py::tuple& group : groups) parts.push_back(group_of(group));
-    return bytes_of(encode_fleet(latents, parts));
-}
-
-py::bytes encode_member_section(const py::buffer& fleet, const Contiguous<std::int8_t>& latents) {
-    const Buffer buffer(fleet);
-    ByteReader reader(buffer.bytes(), 0, "fleet section");
-    return bytes_of(encode_member(read_latent_coding(reader), span_of(latents)));
 }
 
 }  // namespace
@@ -249,9 +145,7 @@ void register_writer(py::module_& module) {
     module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
-    module.def("encode_member", &encode_member_section, "fleet"_a, "latents"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
-    module.def("write_member", &write_a_member, "pack"_a, "pack_hash"_a, "metadata"_a, "sections"_a, "tensors"_a);
 }
 
 }  // namespace vaecomp::core::bindings

@@ -121,13 +121,12 @@ const DecoderSection<IntegerDecoder>& Archive::decoder(std::size_t section, std:
 }
 
 const Fleet& Archive::fleet(std::size_t threads) const {
-    const auto found = std::find_if(index_.sections.begin(), index_.sections.end(),
-                                    [](const Section& section) { return section.kind == SectionKind::fleet; });
-    if (found == index_.sections.end()) {
-        throw Error(ErrorCode::malformed, "the pack with sha256 " + hex(hash()) + " has no fleet section");
-    }
-    const auto section = static_cast<std::size_t>(found - index_.sections.begin());
+    const std::size_t section = index_.find(SectionKind::fleet).value();
     return fleets_.get(section, context_, [&] { return load_fleet(section, threads); });
+}
+
+Vector<IntegerLayer> Archive::integer_layers(std::size_t section, std::size_t threads) const {
+    return read_integer_layers(checked_section(section, threads).reader, most_symbols(), threads).layers;
 }
 
 const Vector<float>& Archive::base(std::size_t tensor, std::size_t threads) const {
@@ -141,11 +140,9 @@ const MemberLatents& Archive::member(std::size_t section, std::size_t threads) c
     });
 }
 
-const MemberLatents& Archive::latents(std::size_t threads) const {
-    const auto found = std::find_if(index_.sections.begin(), index_.sections.end(),
-                                    [](const Section& section) { return section.kind == SectionKind::member; });
-    if (found == index_.sections.end()) throw Error(ErrorCode::invalid_argument, "a member has no latents");
-    return member(static_cast<std::size_t>(found - index_.sections.begin()), threads);
+const MemberLatents* Archive::latents(std::size_t threads) const {
+    const std::optional<std::size_t> section = index_.find(SectionKind::member);
+    return section ? &member(*section, threads) : nullptr;
 }
 
 Fleet Archive::load_fleet(std::size_t section, std::size_t threads) const {

@@ -63,6 +63,11 @@ class Archive {
     void verify(std::size_t threads) const;
     [[nodiscard]] Accounting accounting() const;
     [[nodiscard]] Vector<ChunkSummary> chunks() const;
+    // Whether it has a fleet section, and that section, which it must have.
+    [[nodiscard]] bool is_pack() const { return index_.find(SectionKind::fleet).has_value(); }
+    [[nodiscard]] const Fleet& fleet(std::size_t threads) const;
+    // Of an integer decoder's section, as the format has them: the decoders above hold theirs packed.
+    [[nodiscard]] Vector<IntegerLayer> integer_layers(std::size_t section, std::size_t threads) const;
 
   private:
     // What sections or tensors hold, read when it is first asked for, to memory of the archive's own: members ask their
@@ -103,11 +108,11 @@ class Archive {
     [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const DecoderSection<IntegerDecoder>& decoder(std::size_t section, std::size_t threads) const;
     // Of a pack.
-    [[nodiscard]] const Fleet& fleet(std::size_t threads) const;
     [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
     // Of a member.
     [[nodiscard]] const MemberLatents& member(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] const MemberLatents& latents(std::size_t threads) const;
+    // Null if no tensor needs any.
+    [[nodiscard]] const MemberLatents* latents(std::size_t threads) const;
     void check_targets(std::span<const TensorTarget> targets, std::size_t threads) const;
     static void decode_batch(std::span<const MemberDestinations> members, const DecodeOptions& options);
     [[nodiscard]] Fleet load_fleet(std::size_t section, std::size_t threads) const;

@@ -41,11 +41,15 @@ void Archive::decode_batch(std::span<const MemberDestinations> members, const De
     const Fleet& fleet = pack->fleet(options.threads);
     Vector<Sorted> sorted;
     Vector<const MemberLatents*> latents;
+    Vector<std::size_t> numbers;  // of the members that have latents
     Vector<Extent> wanted(pack->index_.tensors.size(), Extent{0, 0});
     for (const MemberDestinations& own : members) {
         if (own.member.pack_ != pack) throw Error(ErrorCode::invalid_argument, "members of different packs");
         sorted.emplace_back(own);
-        latents.push_back(&own.member.latents(options.threads));
+        if (const MemberLatents* const found = own.member.latents(options.threads)) {
+            numbers.push_back(sorted.size() - 1);
+            latents.push_back(found);
+        }
         for (std::size_t t = 0; t < wanted.size(); ++t) {
             if (sorted.back().targets[t].data != nullptr) wanted[t].count = pack->index_.tensors[t].count();
         }
@@ -63,8 +67,8 @@ void Archive::decode_batch(std::span<const MemberDestinations> members, const De
         wanted[t].count = 0;
     }
     fleet.decode(latents, wanted, options.threads,
-                 [&](std::size_t member, std::size_t tensor, std::size_t first, std::span<float> values) {
-                     const TensorTarget& target = sorted[member].targets[tensor];
+                 [&](std::size_t row, std::size_t tensor, std::size_t first, std::span<float> values) {
+                     const TensorTarget& target = sorted[numbers[row]].targets[tensor];
                      if (target.data == nullptr) return;
                      add_base(bases[tensor] + first, values);
                      write(target, first, values);

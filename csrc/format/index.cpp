@@ -95,10 +95,7 @@ void check_kind(const ByteReader& reader, const Index& index, SectionKind kind) 
     if (is_fleet == index.pack.has_value()) {
         reader.fail("section kind", is_fleet ? "a member has no fleet of its own" : "this file is a member of no pack");
     }
-    const auto same = [&](const Section& section) { return section.kind == kind; };
-    if (std::any_of(index.sections.begin(), index.sections.end(), same)) {
-        reader.fail("section kind", "a second section of this kind");
-    }
+    if (index.find(kind)) reader.fail("section kind", "a second section of this kind");
 }
 
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
@@ -254,6 +251,7 @@ void read_pack_hash(ByteReader& reader, Index& index, const PackIndex* pack) {
     const Bytes bytes = reader.take(sha256_bytes, "pack");
     std::copy(bytes.begin(), bytes.end(), index.pack.emplace().begin());
     if (pack != nullptr && pack->hash == *index.pack) {
+        if (!pack->index.find(SectionKind::fleet)) reader.fail("pack", "the file that it names has no fleet section");
         index.pack_bytes = pack->index.file_bytes;
         return;
     }
@@ -289,6 +287,13 @@ std::string Tensor::quoted_name() const {
     for (const char byte : name) text += static_cast<unsigned char>(byte) < ' ' || byte == 0x7f ? '?' : byte;
     text += '\'';
     return text;
+}
+
+std::optional<std::size_t> Index::find(SectionKind kind) const {
+    const auto found =
+        std::find_if(sections.begin(), sections.end(), [&](const Section& section) { return section.kind == kind; });
+    if (found == sections.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - sections.begin());
 }
 
 Index read_index(const Source& file, const PackIndex* pack) {

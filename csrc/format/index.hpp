@@ -54,6 +54,8 @@ struct Index {
     std::optional<Sha256> pack;  // of a member: the hash of its pack's file
     std::uint64_t pack_bytes = 0;
 
+    // The first section of a kind.
+    [[nodiscard]] std::optional<std::size_t> find(SectionKind kind) const;
     // What limits of decoded bytes and work are multiples of.
     [[nodiscard]] std::uint64_t counted_bytes() const { return file_bytes + pack_bytes; }
 };

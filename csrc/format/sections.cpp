@@ -69,8 +69,7 @@ Layer read_layer_shape(ByteReader& reader, std::size_t previous) {
 
 }  // namespace
 
-DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols,
-                                                    std::size_t threads) {
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols, std::size_t threads) {
     const std::uint64_t count = reader.varint("layer count", 1, most_layers);
     Vector<IntegerLayer> layers;
     std::size_t table_bytes = 0;
@@ -100,7 +99,13 @@ DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint
         layers.push_back(std::move(layer));
     }
     reader.expect_end("end");
-    return {IntegerDecoder(std::move(layers)), table_bytes};
+    return {std::move(layers), table_bytes};
+}
+
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols,
+                                                    std::size_t threads) {
+    IntegerLayers content = read_integer_layers(reader, most_symbols, threads);
+    return {IntegerDecoder(std::move(content.layers)), content.table_bytes};
 }
 
 Float32Decoder read_float32_decoder(ByteReader reader) {

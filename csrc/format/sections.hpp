@@ -16,7 +16,14 @@ struct DecoderSection {
     std::size_t table_bytes;  // of the section: what its entropy tables take
 };
 
+// An integer decoder's layers before they are packed for evaluation.
+struct IntegerLayers {
+    Vector<IntegerLayer> layers;
+    std::size_t table_bytes;
+};
+
 // `most_symbols` is what the file's size allows a layer's weights to number.
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols, std::size_t threads);
 DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols, std::size_t threads);
 Float32Decoder read_float32_decoder(ByteReader reader);
 

@@ -526,6 +526,8 @@ def check_pack(cursor: Cursor, pack: Contents) -> None:
     wanted = cursor.take(32, "pack")
     if hashlib.sha256(pack.data).digest() != wanted:
         raise missing_pack(wanted)
+    if pack.fleet is None:
+        cursor.fail("pack", "the file that it names has no fleet section")
 
 
 def read_contents(data: bytes, pack: Contents | None) -> Contents:
@@ -566,8 +568,7 @@ def member_values_of(
     """Base and what the decoders add, by name; nothing if the file has no latents."""
     for number, entry in enumerate(contents.index.sections):
         if entry.kind == MEMBER:
-            if pack.fleet is None:
-                raise ArchiveError("the pack has no fleet section")
+            assert pack.fleet is not None
             latents = read_member(contents.cursors[number], pack.fleet)
             floats = {p: t for p, t in places_of(pack.index).items() if is_real_float(t.dtype)}
             arrays = {place: base[tensor.name] for place, tensor in floats.items()}

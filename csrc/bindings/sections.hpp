@@ -1,0 +1,50 @@
+// Parts of a new archive, as Python gives them.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/numpy.hpp"
+#include "encode/archive.hpp"
+
+namespace vaecomp::core::bindings {
+
+inline Codec codec_of(const std::string& name) {
+    if (name == "raw") return Codec::raw;
+    if (name == "latent") return Codec::latent;
+    if (name == "residual") return Codec::residual;
+    require(name == "lossless", "a tensor's codec must be raw, latent, residual, lossless or alias");
+    return Codec::lossless;
+}
+
+inline SectionKind kind_of(const std::string& name) {
+    if (name == "raw") return SectionKind::raw;
+    if (name == "latents") return SectionKind::latents;
+    if (name == "integer_decoder") return SectionKind::integer_decoder;
+    if (name == "float32_decoder") return SectionKind::float32_decoder;
+    if (name == "residual") return SectionKind::residual;
+    if (name == "fleet") return SectionKind::fleet;
+    if (name == "member") return SectionKind::member;
+    require(name == "lossless",
+            "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet or member");
+    return SectionKind::lossless;
+}
+
+using MetadataList = std::vector<std::pair<std::string, std::string>>;
+using SectionList = std::vector<std::pair<std::string, py::buffer>>;
+
+// Sections with what holds their bytes.
+struct Sections {
+    explicit Sections(const SectionList& list) {
+        for (const auto& [kind, bytes] : list) {
+            buffers.emplace_back(bytes);
+            parts.push_back({kind_of(kind), buffers.back().bytes()});
+        }
+    }
+
+    std::vector<Buffer> buffers;
+    Vector<NewSection> parts;
+};
+
+}  // namespace vaecomp::core::bindings

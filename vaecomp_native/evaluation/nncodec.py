@@ -1,7 +1,7 @@
 """The codec to compare with: ISO/IEC 15938-17 (neural network coding) by the package ``nncodec``.
 
 DeepCABAC with dependent (trellis) quantisation. It needs no data and makes one self-contained
-stream. The package comes with the ``bench`` extra; importing this module does not import it.
+stream, or an update of a network that the decoder has. The package comes with the ``bench`` extra; importing this module does not import it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,10 @@ NONWEIGHT_QP = -30
 
 The package's own default, -75, spends some 18 bits on each of them.
 """
+
+
+UPDATE_VECTOR_QP = -36
+"""Step size of vectors in updates, whose values are smaller: 2^-9."""
 
 
 def installed() -> bool:
@@ -56,18 +60,59 @@ def encode(arrays: Mapping[str, Array], qp: int, *, opt_qp: bool = False) -> byt
     empty array and for integers beyond int32.
     """
     package = _package()
-    arguments = {name: _coded(name, array) for name, array in arrays.items()}
-    # The package writes its stream to a file of its own as well, and talks on standard output.
-    with tempfile.TemporaryDirectory() as results, contextlib.redirect_stdout(io.StringIO()):
-        options = {
-            "qp": qp,
-            "nonweight_qp": NONWEIGHT_QP,
-            "opt_qp": opt_qp,
-            "use_dq": True,
-            "verbose": False,
-            "results": results,
-        }
-        return bytes(package.encode(arguments, options))
+    options = {"qp": qp, "nonweight_qp": NONWEIGHT_QP, "opt_qp": opt_qp, "use_dq": True}
+    with _quietly() as quiet:
+        return bytes(package.encode(_coded_all(arrays), options | quiet))
+
+
+def encode_update(
+    arrays: Mapping[str, Array],
+    base: Mapping[str, Array],
+    qp: int,
+    *,
+    opt_qp: bool = False,
+    dependent: bool = True,
+    vector_qp: int | None = None,
+) -> bytes:
+    """A stream that makes ``arrays`` from ``base``, which has the same names, shapes and float dtypes.
+
+    The differences are coded as a differential update of a base network, as the package's federated learning does: tensors
+    and rows that do not change take next to nothing. ``qp`` and ``opt_qp`` as for `encode`, now of
+    differences; ``dependent`` quantisation can be left out, and ``vector_qp`` is `UPDATE_VECTOR_QP` if not given. Raises
+    ModuleNotFoundError and ValueError as `encode` does.
+    """
+    require()
+    from nncodec import nnc
+
+    differences = {
+        name: np.asarray(array, np.float32) - base[name] for name, array in arrays.items()
+    }
+    # Without a history of updates there is nothing for the package's temporal contexts to look at.
+    reference = {"parameters": {}, "put_node_depth": {}, "device_id": 0, "parameter_id": {}}
+    with _quietly() as quiet:
+        stream = nnc.compress(
+            _coded_all(differences),
+            bitstream_path=f"{quiet['results']}/update.nnc",
+            qp=qp,
+            nonweight_qp=UPDATE_VECTOR_QP if vector_qp is None else vector_qp,
+            opt_qp=opt_qp,
+            use_dq=dependent,
+            row_skipping=True,
+            compress_differences=True,
+            approx_param_base=reference,
+            return_bitstream=True,
+        )
+    return bytes(stream)
+
+
+def decode_update(stream: bytes, base: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays float32 that `encode_update` made a stream of, with the same base; errors as for `require`."""
+    differences = decode(stream)
+    # Tensors that do not change are not in the stream.
+    return {
+        name: array + differences[name].reshape(array.shape) if name in differences else array
+        for name, array in base.items()
+    }
 
 
 def decode(stream: bytes) -> dict[str, Array]:
@@ -77,12 +122,23 @@ def decode(stream: bytes) -> dict[str, Array]:
         return dict(package.decode(bytearray(stream), {**package.nncargs, "verbose": False}))
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[dict[str, Any]]:
+    """Options without words and files: the package talks on standard output and writes a file of its own."""
+    with tempfile.TemporaryDirectory() as results, contextlib.redirect_stdout(io.StringIO()):
+        yield {"verbose": False, "results": results}
+
+
 def _package() -> ModuleType:
     require()
     from nncodec import nn
 
     package: ModuleType = nn
     return package
+
+
+def _coded_all(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: _coded(name, array) for name, array in arrays.items()}
 
 
 def _coded(name: str, array: Array) -> Array:

@@ -34,6 +34,7 @@ from vaecomp_native.errors import (
 )
 
 if TYPE_CHECKING:
+    from vaecomp_native import fleet
     from vaecomp_native.compression import CompressionReport, RunnerUp, compress
     from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
     from vaecomp_native.loading import load_into
@@ -59,6 +60,7 @@ __all__ = [
     "__version__",
     "compress",
     "decode",
+    "fleet",
     "format_version",
     "load_into",
     "open",
@@ -81,6 +83,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "fleet":
+        return import_module(f"{__name__}.fleet")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

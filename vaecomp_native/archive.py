@@ -95,13 +95,14 @@ class Archive(Mapping[str, Array]):
             threads=threads,
             verify=verify,
             mapped=mmap,
-            pack=None if pack is None else pack._reader,
+            pack=None if pack is None else pack.reader,
         )
-        self._rows = self._reader.tensors()
+        self._rows = self.reader.tensors()
         self._index = {row[0]: i for i, row in enumerate(self._rows)}
 
     @property
-    def _reader(self) -> _core.ArchiveReader:
+    def reader(self) -> _core.ArchiveReader:
+        """The native reader, for this package's own use."""
         if self._open_reader is None:
             raise ValueError("the archive is closed; open it again")
         return self._open_reader
@@ -166,9 +167,7 @@ class Archive(Mapping[str, Array]):
                 _, shape, dtype, *_ = self._rows[owner]
                 outputs[owner] = np.empty(shape, dtype)
         used = set(owners.values())
-        self._reader.decode(
-            [(owner, 0, array) for owner, array in outputs.items() if owner in used]
-        )
+        self.reader.decode([(owner, 0, array) for owner, array in outputs.items() if owner in used])
         return {name: outputs[owner] for name, owner in owners.items()}
 
     def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Array:
@@ -186,32 +185,32 @@ class Archive(Mapping[str, Array]):
         first, last, _ = slice(start, stop).indices(shape[0])
         array = np.empty((max(last - first, 0), *shape[1:]), dtype)
         row_elements = math.prod(shape[1:])
-        self._reader.decode([(owner, first * row_elements, array)])
+        self.reader.decode([(owner, first * row_elements, array)])
         return array
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the file in hexadecimal digits, by which members name their pack; reads the whole file once."""
-        return self._reader.hash().hex()
+        return self.reader.hash().hex()
 
     @property
     def pack_sha256(self) -> str | None:
         """Of a member: the SHA-256 of its pack's file; of other archives None."""
-        own = self._reader.pack_hash()
+        own = self.reader.pack_hash()
         return None if own is None else own.hex()
 
     def verify(self) -> None:
         """Check every section and decode every tensor against its digest. Raises ArchiveError."""
-        self._reader.verify()
+        self.reader.verify()
 
     @property
     def info(self) -> ArchiveInfo:
         """Contents and accounting of the archive; reads the latents' headers and tables."""
-        groups = self._reader.chunks()
-        parts = self._reader.accounting()
+        groups = self.reader.chunks()
+        parts = self.reader.accounting()
         own = [row for row in self._rows if row[4] is None]
         return ArchiveInfo(
-            format_version=self._reader.version,
+            format_version=self.reader.version,
             parameters=sum(int(np.prod(row[1], dtype=np.int64)) for row in own),
             raw_bytes=sum(row[5] for row in own),
             bytes=parts | {"total": sum(parts.values())},
@@ -220,7 +219,7 @@ class Archive(Mapping[str, Array]):
             latent=groups[0][2] if groups else None,
             latent_numbers=sum(group[0] * group[2] for group in groups),
             tensors=tuple(self._tensor_info(i) for i in range(len(self._rows))),
-            metadata=self._reader.metadata(),
+            metadata=self.reader.metadata(),
         )
 
     def _check_output(self, name: str, array: Array) -> None:
@@ -240,6 +239,25 @@ class Archive(Mapping[str, Array]):
         name, shape, dtype, codec, target, _ = self._rows[index]
         alias_of = None if target is None else self._rows[target][0]
         return TensorInfo(name, shape, dtype.name, codec, alias_of)
+
+
+def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:
+    """Decode all tensors of members of one pack, natively in batches.
+
+    `members` are open archives that were opened with the same open pack. Raises ValueError if they were not, and ArchiveError.
+    """
+    outputs = []
+    for member in members:
+        owners = {name: member._owner(i) for name, i in member._index.items()}
+        arrays = {i: np.empty(*member._rows[i][1:3]) for i in set(owners.values())}
+        outputs.append((owners, arrays))
+    _core.decode_members(
+        [
+            (member.reader, [(i, 0, array) for i, array in arrays.items()])
+            for member, (_, arrays) in zip(members, outputs, strict=True)
+        ]
+    )
+    return [{name: arrays[i] for name, i in owners.items()} for owners, arrays in outputs]
 
 
 def open(

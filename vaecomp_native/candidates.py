@@ -21,7 +21,6 @@ from vaecomp_native.codecs.vae import encode_vae
 from vaecomp_native.errors import TrainingError, UnreachableError
 from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
-from vaecomp_native.quantisation.feedback import OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
 from vaecomp_native.scratch import Scratch
 from vaecomp_native.state_dict import StateDict, is_delicate
@@ -40,6 +39,7 @@ class Candidate:
 
     codec: Codec
     data: bytes
+    parts: Sequence[EncodedTensors]
     decoded: Mapping[str, Array]
     history: Sequence[Mapping[str, float]] = ()
     rate_weight: float | None = None
@@ -200,19 +200,12 @@ class _DecoderAndResidual:
     def _quantise(self, rest: Mapping[str, Array], fit: Fit) -> dict[str, QuantisedMatrix]:
         encoder = self._fitter.encoder
         weight = fit.rate_weight * self._fitter.unit
-        matrices: dict[str, QuantisedMatrix] = {}
-        for operator in encoder.operators:
-            if operator.weights[0] not in rest:
-                continue
-            try:
-                matrices |= operator.quantise(
-                    operator.matrix(rest), weight, encoder.quantiser, self._job.threads
-                )
-            except OutOfRangeError:
-                raise TrainingError(
-                    f"the decoder leaves values of {operator.name} too far from zero: "
-                    "train it longer, or use codec='residual'"
-                ) from None
+        matrices, out_of_range = encoder.quantise_instead(rest, weight)
+        if out_of_range:
+            raise TrainingError(
+                f"the decoder leaves values of {out_of_range[0]} too far from zero: "
+                "train it longer, or use codec='residual'"
+            )
         return matrices
 
 
@@ -250,11 +243,15 @@ def _candidate(job: Job, codec: Codec, parts: Sequence[EncodedTensors]) -> Candi
     # Not a dict of all arrays: a part may compute each when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
-    return Candidate(codec, _assemble(job.state, parts), decoded, history)
+    return Candidate(codec, assemble(job.state, parts), parts, decoded, history)
 
 
-def _assemble(state: StateDict, encoded: Sequence[EncodedTensors]) -> bytes:
-    """The file's bytes; tensors are listed in the state dict's order."""
+def assemble(
+    state: StateDict,
+    encoded: Sequence[EncodedTensors],
+    more: Sequence[tuple[SectionKind, bytes]] = (),
+) -> bytes:
+    """The file's bytes; tensors are listed in the state dict's order, and `more` sections follow theirs."""
     sections: list[tuple[SectionKind, bytes]] = []
     home: dict[str, tuple[int, EncodedTensors]] = {}
     for part in encoded:
@@ -270,4 +267,4 @@ def _assemble(state: StateDict, encoded: Sequence[EncodedTensors]) -> bytes:
         array = part.decoded[name]
         codec = TENSOR_CODECS[sections[section][0]]
         rows.append((name, codec, array.shape, array.dtype, section, digest(array)))
-    return _core.write_archive(sorted(state.metadata.items()), sections, rows)
+    return _core.write_archive(sorted(state.metadata.items()), [*sections, *more], rows)

@@ -183,7 +183,7 @@ def compress(
             threads=threads,
             progress=report,
         )
-        made, compared = _encode(job, codec)
+        made, compared = encode_best(job, codec)
     with Archive(made.data, threads=threads) as archive:
         archive.verify()
         info = archive.info
@@ -208,7 +208,7 @@ def compress(
     )
 
 
-def _encode(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
+def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
     """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
 
     Raises UnreachableError if none keeps what the target promises.

@@ -98,6 +98,25 @@ class Encoder:
             operator, matrix = self._corrected(operator, matrix)
         return operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
 
+    def quantise_instead(
+        self, arrays: Mapping[str, Array], rate_weight: float
+    ) -> tuple[dict[str, QuantisedMatrix], list[str]]:
+        """Quantise other arrays as if they were the operators' own tensors, operators without them left out.
+
+        The second result names the operators some of whose values no step can hold.
+        """
+        matrices: dict[str, QuantisedMatrix] = {}
+        out_of_range: list[str] = []
+        for operator in self.operators:
+            if operator.weights[0] not in arrays:
+                continue
+            matrix = operator.matrix(arrays)
+            try:
+                matrices |= operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+            except OutOfRangeError:
+                out_of_range.append(operator.name)
+        return matrices, out_of_range
+
     def _corrected(self, operator: Operator, matrix: Float32Array) -> tuple[Operator, Float32Array]:
         linear_map = (self.maps or {}).get(operator.name)
         if self.bench is None or linear_map is None or linear_map.groups > 1:

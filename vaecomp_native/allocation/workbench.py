@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from vaecomp_native.calibration import Batch, LinearMap, capture, outputs, tapped
+from vaecomp_native.calibration.divergence import divergence, samples
 from vaecomp_native.scratch import Scratch
 
 Array = npt.NDArray[Any]
@@ -80,19 +81,10 @@ class Workbench:
         """Of the module's held-out outputs, as it is now, from the original's."""
         total = count = 0.0
         for now, before in zip(outputs(self.module, self._held_out), self._reference, strict=True):
-            total += self._distance(now, before)
-            count += before.numel() // before.shape[-1] if self._divergence == "kl" else 1
+            weight = samples(before, self._divergence)
+            total += weight * float(divergence(now, before, self._divergence))
+            count += weight
         return total / count
-
-    def _distance(self, now: torch.Tensor, before: torch.Tensor) -> float:
-        if self._divergence == "mse":
-            variance = before.var(correction=0).clamp_min(1e-30)
-            return float((now - before).square().mean() / variance)
-        reference = before.log_softmax(-1)
-        change = nn.functional.kl_div(
-            now.log_softmax(-1), reference, reduction="sum", log_target=True
-        )
-        return float(change)
 
     def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
         """Capture the inputs of maps, into `scratch`, while the module has its original weights."""

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 SectionKind = Literal[
-    "raw", "latents", "integer_decoder", "float32_decoder", "residual", "lossless"
+    "raw",
+    "latents",
+    "integer_decoder",
+    "float32_decoder",
+    "residual",
+    "lossless",
+    "fleet",
+    "member",
 ]
 
 

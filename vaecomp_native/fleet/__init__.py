@@ -1,0 +1,18 @@
+"""Fleets: one learned decoder for many related models.
+
+>>> vc.fleet.train(members, base=base, out="fleet.vaepack")
+>>> vc.fleet.compress(member, "fleet.vaepack", "user-17.vaec")
+>>> weights = vc.decode("user-17.vaec", pack="fleet.vaepack")
+
+`train` packs a base model and a decoder, `compress` describes further models by some latents, and `decode` decodes many of
+them at once.
+"""
+
+from __future__ import annotations
+
+from vaecomp_native.fleet.bulk import decode
+from vaecomp_native.fleet.member import MemberReport, compress
+from vaecomp_native.fleet.pack import Pack
+from vaecomp_native.fleet.training import PackReport, train
+
+__all__ = ["MemberReport", "Pack", "PackReport", "compress", "decode", "train"]

@@ -1,0 +1,123 @@
+"""Members as functions: what they give for sample inputs, and how far other weights are from that."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from vaecomp_native.calibration import Batch, diagonal_sensitivity, outputs, run
+from vaecomp_native.calibration.divergence import divergence, samples
+from vaecomp_native.errors import CalibrationError
+from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.state_dict import array_to_tensor
+
+Array = npt.NDArray[Any]
+
+
+class Behaviour:
+    """One member's outputs for its batches, and its tensors that no decoder changes."""
+
+    def __init__(
+        self,
+        student: Student,
+        arrays: Mapping[str, Array],
+        batches: Iterable[Batch],
+        who: str = "the member",
+    ) -> None:
+        # A sequence may make its batches when they are asked for: many members' would not fit in memory.
+        self.batches: Sequence[Batch] = batches if isinstance(batches, Sequence) else list(batches)
+        if len(self.batches) == 0:
+            raise CalibrationError(f"there are no calibration batches for {who}: give at least one")
+        student.load(arrays)
+        self.outputs = outputs(student.module, self.batches)
+        self.rest = {
+            name: array for name, array in arrays.items() if name not in student.layout.shapes
+        }
+
+
+class Student:
+    """A copy of a module that takes its adjustable tensors from a vector."""
+
+    def __init__(self, module: torch.nn.Module, layout: Layout, kind: str) -> None:
+        self.module = copy.deepcopy(module).eval()
+        self.layout = layout
+        self.kind = kind
+        self._tensors = self.module.state_dict(keep_vars=True)
+        self._parameters = dict(self.module.named_parameters(remove_duplicate=False))
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(name in layout.shapes and parameter.is_floating_point())
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Overwrite tensors."""
+        with torch.no_grad():
+            for name, array in arrays.items():
+                self._tensors[name].copy_(array_to_tensor(array))
+
+    def set_vector(self, vector: torch.Tensor) -> None:
+        """Overwrite the adjustable tensors with float32 [P]."""
+        with torch.no_grad():
+            for name, place in self.layout.places.items():
+                self._tensors[name].copy_(vector[place].view(self._tensors[name].shape))
+
+    def slope(
+        self, vector: torch.Tensor, behaviour: Behaviour, batch: int
+    ) -> tuple[float, torch.Tensor]:
+        """The divergence of a vector's outputs from the member's for one batch, and its gradient float32 [P].
+
+        What no gradient reaches, as running means, has the gradient 0.
+        """
+        self.set_vector(vector)
+        self.load(behaviour.rest)
+        names = [name for name in self.layout.shapes if name in self._parameters]
+        output = run(self.module, behaviour.batches[batch], number=batch)
+        loss = divergence(output, behaviour.outputs[batch], self.kind)
+        found = torch.autograd.grad(
+            loss, [self._parameters[name] for name in names], allow_unused=True
+        )
+        gradient = torch.zeros_like(vector)
+        for name, part in zip(names, found, strict=True):
+            if part is not None:
+                gradient[self.layout.places[name]] = part.reshape(-1)
+        return float(loss.detach()), gradient
+
+    def divergence(self, vector: torch.Tensor, behaviour: Behaviour) -> float:
+        """The mean divergence of a vector's outputs from the member's for all its batches."""
+        self.set_vector(vector)
+        self.load(behaviour.rest)
+        now = outputs(self.module, behaviour.batches)
+        weights = [samples(output, self.kind) for output in now]
+        distances = [
+            float(divergence(output, before, self.kind)) * weight
+            for output, before, weight in zip(now, behaviour.outputs, weights, strict=True)
+        ]
+        return sum(distances) / sum(weights)
+
+    def sensitivity(self, vector: torch.Tensor, behaviour: Behaviour) -> dict[str, float]:
+        """The mean Fisher information of each tensor's elements at a vector, from the member's first batches."""
+        self.set_vector(vector)
+        self.load(behaviour.rest)
+        found = diagonal_sensitivity(
+            self.module, behaviour.batches[:2], self.layout.shapes, divergence=self.kind, probes=1
+        )
+        return {name: float(diagonal.mean()) for name, diagonal in found.items()}
+
+
+class BatchOrder:
+    """Turns through a member's batches in a random order."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count = count
+        self._random = random.Random(seed)
+        self._left: list[int] = []
+
+    def next(self) -> int:
+        """The next batch's number."""
+        if not self._left:
+            self._left = list(range(self._count))
+            self._random.shuffle(self._left)
+        return self._left.pop()

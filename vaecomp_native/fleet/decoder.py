@@ -1,0 +1,93 @@
+"""A trained decoder in integers: what latents add to the base.
+
+    w = base + step * (unit * q_0 + sum over l of latent_l * q_l) / unit
+
+with a step for each tensor, int8 symbols q [P, 1 + l] and int8 latents. The first column is what all members have in
+common beside the base; the others belong to latents: those common to all blocks, then the block's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
+from vaecomp_native.fleet.group import Group
+from vaecomp_native.fleet.layout import Layout
+
+Float32Array = npt.NDArray[np.float32]
+Int8Array = npt.NDArray[np.int8]
+UNIT = 16
+"""Steps of a latent in a standard deviation of the fleet's."""
+LARGEST = 127
+"""Largest magnitude of symbols and latents."""
+DEAD_ZONE = 0.35
+"""What is added before rounding down: zeros are cheap, and half of them cost little accuracy."""
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """Which latents a block's tensors depend on: `common` ones of the whole model, then `local` ones of the block."""
+
+    common: int
+    local: int
+    blocks: int
+
+    @property
+    def latents(self) -> int:
+        """All latents of a member."""
+        return self.common + self.local * self.blocks
+
+    @property
+    def inputs(self) -> int:
+        """Latents that a block depends on."""
+        return self.common + self.local
+
+    def slices(self, block: int) -> list[tuple[int, int]]:
+        """A block's latents as (first, count)."""
+        own = (self.common + block * self.local, self.local)
+        return [part for part in ((0, self.common), own) if part[1]]
+
+    def indices(self, block: int) -> list[int]:
+        """A block's latents, one by one."""
+        return [i for first, count in self.slices(block) for i in range(first, first + count)]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDecoder:
+    """Symbols int8 [P, 1 + inputs] over a layout, and a step for each tensor."""
+
+    layout: Layout
+    plan: LatentPlan
+    symbols: Int8Array
+    steps: Mapping[str, np.float32]
+
+    def groups(self) -> Iterator[Group]:
+        """As a pack holds it: tensors of one step and the same latents share a decoder."""
+        alike: dict[tuple[np.float32, int], list[str]] = {}
+        for name, step in self.steps.items():
+            block = self.layout.block_of(name) if self.plan.local else 0
+            alike.setdefault((step, block), []).append(name)
+        for (step, block), names in alike.items():
+            rows = np.concatenate([self.symbols[self.layout.places[name]] for name in names])
+            # The common column's latent is a constant, which a position's number is.
+            weight = np.roll(rows, -1, axis=1)
+            layer = IntegerLayer(
+                np.ascontiguousarray(weight),
+                np.zeros(len(weight), np.int32),
+                scale=np.full(len(weight), step / np.float32(UNIT), np.float32),
+            )
+            shapes = {name: self.layout.shapes[name] for name in names}
+            position = np.full((1, 1), UNIT, np.int8)
+            yield Group(IntegerDecoder((layer,)), self.plan.slices(block), shapes, position)
+
+
+def to_symbols(columns: Float32Array, steps: Float32Array) -> Int8Array:
+    """Columns [P, n] in steps [P], rounded towards zero beyond a dead zone."""
+    scaled = columns / steps[:, None]
+    rounded = np.sign(scaled) * np.floor(np.abs(scaled) + DEAD_ZONE)
+    symbols: Int8Array = np.clip(rounded, -LARGEST, LARGEST).astype(np.int8)
+    return symbols

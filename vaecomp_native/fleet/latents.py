@@ -1,0 +1,96 @@
+"""A member's latents for a decoder that is given: by least squares, or by what the member does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.fleet.decoder import UNIT
+from vaecomp_native.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaecomp_native.fleet.behaviour import Behaviour, Student
+
+Float32Array = npt.NDArray[np.float32]
+LATENT_COST = 1e-3
+"""Nats of divergence, in the mean over samples, that a nat of a latent's code is worth."""
+FITTING_STEPS = 100
+LEARNING_RATE = 0.3
+DEVIATION_RATE = 0.05
+FIRST_DEVIATION = 0.05
+DECAY = 0.9, 0.95
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is known of latents: means and standard deviations, float32 [L], in standard deviations of the fleet."""
+
+    means: Float32Array
+    deviations: Float32Array
+
+
+def least_squares(target: Float32Array, weights: Float32Array, matrix: Float32Array) -> Posterior:
+    """The latents with the least weighted squared error of matrix [P, L] @ latents - target [P].
+
+    The deviations follow from the error that is left, as in linear regression.
+    """
+    weighted = matrix * weights[:, None]
+    moments = (weighted.T @ matrix).astype(np.float64)
+    ridge = 1e-9 * np.trace(moments) / len(moments) + 1e-30
+    moments += ridge * np.eye(len(moments))
+    means = np.linalg.solve(moments, (weighted.T @ target).astype(np.float64))
+    left = target - matrix @ means.astype(np.float32)
+    variance = float(np.dot(weights * left, left)) / max(len(target) - len(means), 1)
+    deviations = np.sqrt(np.maximum(np.diag(np.linalg.inv(moments)) * variance, 1e-12))
+    return Posterior(
+        means.astype(np.float32), np.maximum(deviations, 0.5 / UNIT).astype(np.float32)
+    )
+
+
+def by_function(
+    student: Student,
+    behaviour: Behaviour,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    latents: int,
+    *,
+    steps: int = FITTING_STEPS,
+    seed: int = 0,
+    progress: Progress,
+) -> Posterior:
+    """The posterior N(means, deviations^2) that maximises the evidence lower bound of the member's outputs.
+
+    Minimises the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)) with one sample a step (Kingma & Welling 2014,
+    arXiv 1312.6114), from zeros, by Adam. `forward` makes the vector [P] of latents [L].
+    """
+    import torch
+
+    from vaecomp_native.fleet.behaviour import BatchOrder
+
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.zeros(latents, requires_grad=True)
+    spread = torch.full((latents,), math.log(FIRST_DEVIATION), requires_grad=True)
+    optimiser = torch.optim.Adam(
+        [{"params": [means], "lr": LEARNING_RATE}, {"params": [spread], "lr": DEVIATION_RATE}],
+        betas=DECAY,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    order = BatchOrder(len(behaviour.batches), seed)
+    for step in range(steps):
+        noise = torch.randn(latents, generator=generator)
+        vector = forward(means + spread.exp() * noise)
+        loss, gradient = student.slope(vector.detach(), behaviour, order.next())
+        prior = 0.5 * (means.square() + (2 * spread).exp() - 2 * spread).sum()
+        optimiser.zero_grad()
+        torch.autograd.backward([vector, LATENT_COST * prior], [gradient, None])
+        optimiser.step()
+        schedule.step()
+        progress("latents", step + 1, steps, {"divergence": loss})
+    with torch.no_grad():
+        return Posterior(means.numpy().copy(), spread.exp().clamp(max=1.0).numpy().copy())

@@ -1,0 +1,195 @@
+"""One member of a fleet into a file: latents, and if wanted a residual or everything that is left."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.allocation.fit import Calibration, call_evaluate
+from vaecomp_native.archive import Archive
+from vaecomp_native.files import write_atomically
+from vaecomp_native.fleet.latents import by_function, least_squares
+from vaecomp_native.fleet.member_encoder import MemberEncoder
+from vaecomp_native.fleet.member_file import write_member
+from vaecomp_native.fleet.modules import as_module
+from vaecomp_native.fleet.pack import Pack
+from vaecomp_native.fleet.principal import tensor_weights
+from vaecomp_native.jobs import Divergence
+from vaecomp_native.progress import Progress, console
+from vaecomp_native.sources import Source
+from vaecomp_native.state_dict import check_finite, read_state_dict
+
+if TYPE_CHECKING:
+    import torch
+
+    from vaecomp_native.state_dict import Weights
+
+Array = npt.NDArray[Any]
+Int8Array = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class MemberReport:
+    """What `compress` made.
+
+    `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
+    `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
+    were kept). `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
+    """
+
+    bytes: int
+    latent_bytes: int
+    residual_bytes: int
+    relative_error: float
+    rate_weight: float | None
+    score_original: float | None
+    score: float | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+def compress(
+    member: Weights,
+    pack: Pack | Archive | Source,
+    path: str | os.PathLike[str],
+    *,
+    calibration: Iterable[Any] | None = None,
+    divergence: Divergence = "kl",
+    evaluate: Callable[[torch.nn.Module], float] | None = None,
+    max_loss: float | None = None,
+    rate_weight: float | None = None,
+    lossless: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> MemberReport:
+    """Compress a model into the member `path` of a pack, which stays as it is.
+
+    The model need not be one that the pack was trained on. Its latents are found through the pack's decoder: with `calibration` so that
+    outputs are the model's, else so that weights are near. What the decoder cannot make is lost, unless a residual is asked for
+    by `max_loss`, `rate_weight` or `lossless`. Integer tensors, norms' gains and the like come back bit for bit. The file is decoded and checked before it takes its
+    place, atomically.
+
+    Args:
+        member: the model, as `vaecomp_native.compress` takes weights, with the pack's tensors.
+        pack: the pack; open it once as a `Pack` for many members.
+        path: the file to write.
+        calibration: batches of the module's inputs, without labels, a few hundred samples. `member` must be a torch module.
+        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
+        max_loss: most that `evaluate` may fall by. A residual is added if it falls by more, as coarse as can be.
+        rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
+        lossless: every tensor comes back bit for bit.
+        metadata: text to store in the file.
+        seed: of everything random; equal seeds give equal files on the same machine.
+        threads: threads of the native kernels, 0 for all cores.
+        progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
+
+    Raises:
+        WeightsError: the model does not have the pack's tensors, or has NaN or infinite values, naming the tensor.
+        ArchiveError: the pack is none.
+        CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
+        ValueError: options that exclude each other, or a module is needed.
+        OSError: the file cannot be written.
+    """
+    _check_options(evaluate, max_loss, rate_weight, lossless)
+    started = time.perf_counter()
+    opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
+    state = read_state_dict(member)
+    check_finite(state)
+    arrays = opened.arrays_of(state)
+    with console() if progress is None else nullcontext(progress) as report:
+        batches = None if calibration is None else list(calibration)
+        found = None
+        if batches is not None or evaluate is not None:
+            found = Calibration(as_module(member, "member"), batches or [], evaluate, divergence)
+        original = call_evaluate(found) if found is not None and evaluate is not None else None
+        encoder = MemberEncoder(opened, arrays, found, threads, report)
+        if lossless:
+            choice = encoder.lossless()
+        else:
+            latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            least = None if original is None or max_loss is None else original - max_loss
+            choice = encoder.lossy(latents, rate_weight, least)
+        score = None if original is None else encoder.score(choice.decoded)
+    file = write_member(opened, choice.parts, choice.decoded, metadata or {})
+    with Archive(file.data, pack=opened.archive, threads=threads) as archive:
+        archive.verify()
+    write_atomically(path, file.data)
+    return MemberReport(
+        bytes=len(file.data),
+        latent_bytes=file.latent_bytes,
+        residual_bytes=file.other_bytes,
+        relative_error=opened.relative_error(arrays, choice.decoded),
+        rate_weight=choice.rate_weight,
+        score_original=original,
+        score=score,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _latents(
+    pack: Pack,
+    arrays: Mapping[str, Array],
+    member: Weights,
+    batches: Sequence[Any] | None,
+    divergence: Divergence,
+    seed: int,
+    progress: Progress,
+) -> Int8Array:
+    """The latents that go into the file."""
+    if not pack.latents:
+        return np.empty(0, np.int8)
+    if batches is None:
+        if not pack.is_linear:
+            raise ValueError("this pack's decoder is not linear: give calibration batches")
+        offset, matrix = pack.linear_map()
+        target = pack.layout.flatten(arrays) - offset
+        weights = tensor_weights(pack.base, target[None], pack.layout)
+        posterior = least_squares(target, weights, matrix)
+    else:
+        from vaecomp_native.fleet.behaviour import Behaviour, Student
+
+        student = Student(as_module(member, "member"), pack.layout, divergence)
+        behaviour = Behaviour(student, arrays, batches)
+        posterior = by_function(
+            student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
+        )
+    return pack.quantise(posterior.means, posterior.deviations)
+
+
+def _check_options(
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    max_loss: float | None,
+    rate_weight: float | None,
+    lossless: bool,
+) -> None:
+    given = [
+        name
+        for name, there in (
+            ("max_loss", max_loss is not None),
+            ("rate_weight", rate_weight is not None),
+            ("lossless", lossless),
+        )
+        if there
+    ]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are given; give one of them")
+    if max_loss is not None and not (max_loss >= 0 and math.isfinite(max_loss)):
+        raise ValueError(f"max_loss is {max_loss}; it must be a finite number at least 0")
+    if rate_weight is not None and not (rate_weight > 0 and math.isfinite(rate_weight)):
+        raise ValueError(f"rate_weight is {rate_weight}; it must be a finite number above 0")
+    if max_loss is not None and evaluate is None:
+        raise ValueError("max_loss needs evaluate, a function that scores the module")

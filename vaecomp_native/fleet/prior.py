@@ -1,0 +1,76 @@
+"""Latents as symbols: variational Bayesian quantisation under a table that the pack holds.
+
+After Yang, Bamler, Mandt 2020 (arXiv 2002.08158): what a wide posterior leaves open is used to choose what is cheap to name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.fleet.decoder import LARGEST, UNIT
+from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int8Array = npt.NDArray[np.int8]
+WIDEST = 5.0
+"""Standard deviations within which every latent has a code; members beyond are stored without one."""
+TURNS = 4
+SMOOTHING = 0.1
+"""The share of a normal distribution in the table: members to come have other latents than those at hand."""
+
+
+@dataclass(frozen=True)
+class LatentPrior:
+    """Counts of the symbols from `first` on; all are above zero."""
+
+    first: int
+    counts: tuple[int, ...]
+
+    @staticmethod
+    def fit(means: Float32Array, deviations: Float32Array) -> LatentPrior:
+        """From the latents of a fleet's members, float32 [N, L] both, in standard deviations of the fleet."""
+        flat, spread = means.reshape(-1, 1), deviations.reshape(-1)
+        precision = (1.0 / np.square(spread, dtype=np.float64))[:, None]
+        # Of twice the published lambda, which is 1 here: a nat is a nat.
+        found = variational_bayesian_quantisation(flat, precision, 2.0 * np.log(2.0)).values()
+        symbols = _clipped(found.reshape(-1))
+        prior = LatentPrior._of(symbols)
+        for _ in range(TURNS):
+            prior = LatentPrior._of(prior.quantise(flat.reshape(-1), spread))
+        return prior
+
+    @staticmethod
+    def normal() -> LatentPrior:
+        """Without members: the standard normal distribution."""
+        return LatentPrior._of(np.empty(0, np.int8))
+
+    @staticmethod
+    def _of(symbols: Int8Array) -> LatentPrior:
+        widest = round(WIDEST * UNIT)
+        grid = np.arange(-widest, widest + 1)
+        normal = np.exp(-0.5 * np.square(grid / UNIT))
+        share = np.bincount(symbols.astype(np.int64) + widest, minlength=grid.size).astype(float)
+        if symbols.size:
+            share /= symbols.size
+        mixed = share + SMOOTHING * normal / normal.sum()
+        return LatentPrior(
+            -widest, tuple(np.maximum(np.rint(mixed * 2**20), 1).astype(int).tolist())
+        )
+
+    def quantise(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
+        """The symbol with the least (q - mean)^2 / (2 deviation^2) + nats of its code, for each of [n] latents."""
+        grid = self.first + np.arange(len(self.counts))
+        nats = -np.log(np.array(self.counts) / sum(self.counts))
+        errors = np.square(grid / UNIT - means.astype(np.float64)[:, None])
+        costs = errors / (2.0 * np.square(deviations.astype(np.float64)))[:, None] + nats
+        symbols: Int8Array = grid[np.argmin(costs, axis=1)].astype(np.int8)
+        return symbols
+
+
+def _clipped(values: Float32Array) -> Int8Array:
+    widest = min(round(WIDEST * UNIT), LARGEST)
+    return np.clip(np.rint(values * UNIT), -widest, widest).astype(np.int8)

@@ -1,0 +1,235 @@
+"""Training a fleet's decoder by what its members do.
+
+A variational autoencoder without an encoder: each member has a posterior of its own (means and deviations of its latents), and
+the decoder is shared. It minimises, over members and their batches,
+
+    divergence(outputs of base + decoder(latents) || the member's outputs)
+        + LATENT_COST * KL(posterior || N(0, 1)) + rate_weight * bits of the decoder
+
+with one sample of the posterior a step (Kingma & Welling 2014, arXiv 1312.6114). The decoder's symbols are rounded as they will
+be stored, with the derivative of the identity (Bengio et al. 2013, arXiv 1308.3432), and a symbol's bits are taken as
+log2(1 + |q|).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vaecomp_native.decoders import Float32Array
+from vaecomp_native.errors import TrainingError
+from vaecomp_native.fleet.behaviour import BatchOrder, Behaviour, Student
+from vaecomp_native.fleet.decoder import DEAD_ZONE, LARGEST, LatentPlan
+from vaecomp_native.fleet.latents import FIRST_DEVIATION, LATENT_COST
+from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.fleet.principal import Components
+from vaecomp_native.progress import Progress
+
+MEMBERS_A_STEP = 16
+STEPS_A_LEARNING_RATE = 60.0
+"""The columns' learning rate is the median weight's step divided by this."""
+LATENT_RATE = 0.05
+STANDARDISE_EVERY = 50
+REPORT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What `train` was asked for.
+
+    `rate_weight` is the divergence that a bit of the decoder must save, `common_cost` what a nat of the common latents counts
+    relative to one of the local ones.
+    """
+
+    steps: int
+    rate_weight: float
+    common_cost: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Columns [P, 1 + inputs], and the members' posteriors [N, L]."""
+
+    columns: Float32Array
+    means: Float32Array
+    deviations: Float32Array
+    history: Sequence[dict[str, float]]
+
+
+def train_by_function(
+    student: Student,
+    members: Sequence[Behaviour],
+    base: Float32Array,
+    start: Components,
+    steps: Float32Array,
+    plan: LatentPlan,
+    options: TrainingOptions,
+    progress: Progress,
+) -> Trained:
+    """Train from principal components; `base` is float32 [P], `steps` [P] what a symbol of each weight stands for.
+
+    Raises TrainingError if the divergence is not finite.
+    """
+    training = _Training(student, members, base, start, steps, plan, options)
+    history: list[dict[str, float]] = []
+    recent = 0.0
+    for step in range(1, options.steps + 1):
+        recent += training.step(step) / REPORT_EVERY
+        if step % STANDARDISE_EVERY == 0:
+            training.standardise()
+        if step % REPORT_EVERY == 0:
+            if not math.isfinite(recent):
+                raise TrainingError(
+                    "the decoder's training did not converge: use fewer latents, or a smaller rate_weight"
+                )
+            history.append({"step": step, "divergence": recent})
+            progress("training the decoder", step, options.steps, {"divergence": recent})
+            recent = 0.0
+    return training.result(history)
+
+
+class _Training:
+    """Parameters, their optimisers' moments, and one step."""
+
+    def __init__(
+        self,
+        student: Student,
+        members: Sequence[Behaviour],
+        base: Float32Array,
+        start: Components,
+        steps: Float32Array,
+        plan: LatentPlan,
+        options: TrainingOptions,
+    ) -> None:
+        self._student, self._members, self._options = student, members, options
+        self._base = torch.from_numpy(base)
+        self._steps = torch.from_numpy(steps)[:, None]
+        self._inputs = _Inputs(student.layout, plan)
+        self._columns = torch.from_numpy(start.columns.copy())
+        self._means = torch.from_numpy(start.latents.copy())
+        self._spread = torch.full_like(self._means, math.log(FIRST_DEVIATION))
+        self._columns_adam = _Adam(self._columns, (0.9, 0.99), per_row=False)
+        self._means_adam = _Adam(self._means, (0.8, 0.9), per_row=True)
+        self._spread_adam = _Adam(self._spread, (0.8, 0.9), per_row=True)
+        self._rate = float(self._steps.median()) / STEPS_A_LEARNING_RATE
+        self._cost = torch.full((plan.latents,), LATENT_COST)
+        self._cost[: plan.common] *= options.common_cost
+        self._random = torch.Generator().manual_seed(options.seed)
+        self._order = BatchOrder(len(members), options.seed)
+        self._batches = [
+            BatchOrder(len(member.batches), options.seed + number)
+            for number, member in enumerate(members)
+        ]
+
+    def step(self, number: int) -> float:
+        """One step; gives the mean divergence."""
+        chosen = [self._order.next() for _ in range(min(MEMBERS_A_STEP, len(self._members)))]
+        rows = torch.tensor(sorted(set(chosen)))
+        deviations = self._spread[rows].exp()
+        noise = torch.randn(deviations.shape, generator=self._random) * deviations
+        inputs = self._inputs.of(self._means[rows] + noise)
+        rounded = self._rounded()
+        vectors = self._inputs.forward(inputs, rounded) + self._base
+        gradients = torch.empty_like(vectors)
+        total = 0.0
+        for row, (member, vector) in enumerate(zip(rows.tolist(), vectors, strict=True)):
+            batch = self._batches[member].next()
+            loss, gradients[row] = self._student.slope(vector, self._members[member], batch)
+            total += loss
+        to_columns, to_latents = self._inputs.backward(gradients, inputs, rounded)
+        to_columns /= len(rows)
+        per_nat = self._options.rate_weight / math.log(2.0)
+        to_columns += per_nat * torch.sign(self._columns) / (self._steps + self._columns.abs())
+        decay = 0.5 * (1.0 + math.cos(math.pi * number / self._options.steps))
+        self._columns_adam.step(to_columns, self._rate * decay)
+        means = self._means[rows]
+        self._means_adam.step(to_latents + self._cost * means, LATENT_RATE * decay, rows)
+        to_spread = to_latents * noise + self._cost * (deviations.square() - 1.0)
+        self._spread_adam.step(to_spread, LATENT_RATE * decay, rows)
+        return total / len(rows)
+
+    def standardise(self) -> None:
+        """Give the latents the mean 0 and the deviation 1 over the fleet again; what is decoded stays as it is."""
+        mean, deviation = self._means.mean(0), self._means.std(0).clamp_min(1e-3)
+        self._means.sub_(mean).div_(deviation)
+        self._spread.sub_(deviation.log())
+        for rows, own in self._inputs.blocks:
+            columns = self._columns[rows]
+            columns[:, 0] += columns[:, 1:] @ mean[own]
+            columns[:, 1:] *= deviation[own]
+            self._columns_adam.rescale(rows, deviation[own])
+
+    def result(self, history: Sequence[dict[str, float]]) -> Trained:
+        """What has been found."""
+        deviations = self._spread.exp().clamp(max=1.0)
+        return Trained(self._columns.numpy(), self._means.numpy(), deviations.numpy(), history)
+
+    def _rounded(self) -> torch.Tensor:
+        magnitude = torch.floor(self._columns.abs() / self._steps + DEAD_ZONE).clamp_(max=LARGEST)
+        return magnitude.mul_(torch.sign(self._columns)).mul_(self._steps)
+
+
+class _Inputs:
+    """Which latents each block of weights takes, behind a constant 1 for the common column."""
+
+    def __init__(self, layout: Layout, plan: LatentPlan) -> None:
+        if plan.local:
+            rows = [slice(block.start, block.stop) for block in layout.blocks.values()]
+        else:
+            rows = [slice(0, layout.size)]
+        self.blocks = [(part, plan.indices(number)) for number, part in enumerate(rows)]
+
+    def of(self, latents: torch.Tensor) -> list[torch.Tensor]:
+        """Inputs [B, 1 + inputs] of each block for latents [B, L]."""
+        ones = torch.ones(len(latents), 1)
+        return [torch.cat([ones, latents[:, own]], 1) for _, own in self.blocks]
+
+    def forward(self, inputs: Sequence[torch.Tensor], columns: torch.Tensor) -> torch.Tensor:
+        """What is added to the base, [B, P]."""
+        parts = [x @ columns[rows].T for x, (rows, _) in zip(inputs, self.blocks, strict=True)]
+        return torch.cat(parts, 1)
+
+    def backward(
+        self, gradients: torch.Tensor, inputs: Sequence[torch.Tensor], columns: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From gradients [B, P] to those of the columns, summed over the batch, and of the latents [B, L]."""
+        to_columns = torch.empty_like(columns)
+        most = max(i for _, own in self.blocks for i in own) + 1
+        to_latents = torch.zeros(len(gradients), most)
+        for x, (rows, own) in zip(inputs, self.blocks, strict=True):
+            to_columns[rows] = gradients[:, rows].T @ x
+            to_latents[:, own] += gradients[:, rows] @ columns[rows, 1:]
+        return to_columns, to_latents
+
+
+class _Adam:
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980) on a tensor in place, or on rows of it that each count their own steps."""
+
+    def __init__(self, values: torch.Tensor, decay: tuple[float, float], *, per_row: bool) -> None:
+        self._values = values
+        self._decay = decay
+        self._first, self._second = torch.zeros_like(values), torch.zeros_like(values)
+        self._steps = torch.zeros(len(values) if per_row else 1, 1)
+        self._epsilon = 1e-6 if per_row else 1e-8
+
+    def step(self, gradients: torch.Tensor, rate: float, rows: torch.Tensor | None = None) -> None:
+        """One step with gradients of the whole tensor, or of these rows."""
+        own = slice(None) if rows is None else rows
+        first_decay, second_decay = self._decay
+        first = self._first[own] * first_decay + gradients * (1 - first_decay)
+        second = self._second[own] * second_decay + gradients.square() * (1 - second_decay)
+        self._first[own], self._second[own] = first, second
+        self._steps[own] += 1
+        taken = self._steps[own]
+        mean = first / (1 - first_decay**taken)
+        size = (second / (1 - second_decay**taken)).sqrt_().add_(self._epsilon)
+        self._values[own] -= rate * mean / size
+
+    def rescale(self, rows: slice, factors: torch.Tensor) -> None:
+        """The columns behind the first were multiplied by factors: gradients are divided by them."""
+        self._first[rows, 1:] /= factors
+        self._second[rows, 1:] /= factors.square()

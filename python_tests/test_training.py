@@ -26,7 +26,7 @@ from vaecomp_native.training import (  # noqa: E402
 from vaecomp_native.training.finetune import SimulatedDecoder  # noqa: E402
 from vaecomp_native.training.hidden import hidden_activations  # noqa: E402
 from vaecomp_native.training.refine import refine_latents  # noqa: E402
-from vaecomp_native.training.rounding import fixed_point  # noqa: E402
+from vaecomp_native.quantisation.fixed_point import fixed_point  # noqa: E402
 from vaecomp_native.training.trainer import EarlyStopping, normalised_importance  # noqa: E402
 from vaecomp_native.training.variants import Variants  # noqa: E402
 

@@ -1,14 +1,14 @@
 """A trained decoder in integers: what latents add to the base.
 
-    w = base + step * (unit * q_0 + sum over l of latent_l * q_l) / unit
+    w = base + step * (unit * q_0 + sum over n of feature_n * q_n) / unit
 
-with a step for each tensor, int8 symbols q [P, 1 + l] and int8 latents. The first column is what all members have in
-common beside the base; the others belong to latents: those common to all blocks, then the block's own.
+with a step for each tensor and int8 symbols q [P, 1 + n]. The first column is what all members have in common beside the base. Features
+are the latents that a block depends on, or the activations of a hidden layer of them: int8 either way, with `UNIT` for 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.quantisation.fixed_point import fixed_point
 
 Float32Array = npt.NDArray[np.float32]
 Int8Array = npt.NDArray[np.int8]
@@ -30,11 +31,15 @@ DEAD_ZONE = 0.35
 
 @dataclass(frozen=True)
 class LatentPlan:
-    """Which latents a block's tensors depend on: `common` ones of the whole model, then `local` ones of the block."""
+    """Which latents a block's tensors depend on: `common` ones of the whole model, then `local` ones of the block.
+
+    Through a hidden layer of `hidden` units, or without one if that is 0.
+    """
 
     common: int
     local: int
     blocks: int
+    hidden: int = 0
 
     @property
     def latents(self) -> int:
@@ -57,13 +62,35 @@ class LatentPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearDecoder:
-    """Symbols int8 [P, 1 + inputs] over a layout, and a step for each tensor."""
+class HiddenLayer:
+    """relu(weight @ latents + bias): weight float32 [H, l], bias float32 [H]."""
+
+    weight: Float32Array
+    bias: Float32Array
+
+    def integer(self) -> IntegerLayer:
+        """The layer in integers, behind a unit that is always `UNIT`, for the first column."""
+        largest = np.maximum(np.abs(self.weight).max(1).astype(np.float64), 1e-6)
+        weight = np.rint(self.weight * (LARGEST / largest)[:, None])
+        bias = np.rint(self.bias * (LARGEST * UNIT / largest))
+        multiplier, shift = fixed_point(np.concatenate([[1.0], largest / LARGEST]))
+        return IntegerLayer(
+            np.concatenate([np.zeros((1, weight.shape[1])), weight]).astype(np.int8),
+            np.concatenate([[UNIT], bias]).astype(np.int32),
+            multiplier,
+            shift,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FleetDecoder:
+    """Symbols int8 [P, 1 + n] over a layout, a step for each tensor, and maybe a hidden layer for each block."""
 
     layout: Layout
     plan: LatentPlan
     symbols: Int8Array
     steps: Mapping[str, np.float32]
+    hidden: Sequence[HiddenLayer] = ()
 
     def groups(self) -> Iterator[Group]:
         """As a pack holds it: tensors of one step and the same latents share a decoder."""
@@ -73,16 +100,23 @@ class LinearDecoder:
             alike.setdefault((step, block), []).append(name)
         for (step, block), names in alike.items():
             rows = np.concatenate([self.symbols[self.layout.places[name]] for name in names])
-            # The common column's latent is a constant, which a position's number is.
-            weight = np.roll(rows, -1, axis=1)
-            layer = IntegerLayer(
-                np.ascontiguousarray(weight),
-                np.zeros(len(weight), np.int32),
-                scale=np.full(len(weight), step / np.float32(UNIT), np.float32),
-            )
             shapes = {name: self.layout.shapes[name] for name in names}
-            position = np.full((1, 1), UNIT, np.int8)
-            yield Group(IntegerDecoder((layer,)), self.plan.slices(block), shapes, position)
+            if self.hidden:
+                layers: tuple[IntegerLayer, ...] = (self.hidden[block].integer(), _last(rows, step))
+                position = np.zeros((1, 0), np.int8)
+            else:
+                # The first column's feature is a constant, which a position's number is.
+                layers = (_last(np.roll(rows, -1, axis=1), step),)
+                position = np.full((1, 1), UNIT, np.int8)
+            yield Group(IntegerDecoder(layers), self.plan.slices(block), shapes, position)
+
+
+def _last(weight: Int8Array, step: np.float32) -> IntegerLayer:
+    return IntegerLayer(
+        np.ascontiguousarray(weight),
+        np.zeros(len(weight), np.int32),
+        scale=np.full(len(weight), step / np.float32(UNIT), np.float32),
+    )
 
 
 def to_symbols(columns: Float32Array, steps: Float32Array) -> Int8Array:

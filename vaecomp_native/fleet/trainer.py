@@ -22,9 +22,9 @@ import torch
 from vaecomp_native.decoders import Float32Array
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.fleet.behaviour import BatchOrder, Behaviour, Student
-from vaecomp_native.fleet.decoder import DEAD_ZONE, LARGEST, LatentPlan
+from vaecomp_native.fleet.decoder import DEAD_ZONE, LARGEST, HiddenLayer, LatentPlan
+from vaecomp_native.fleet.features import Features, first_columns
 from vaecomp_native.fleet.latents import FIRST_DEVIATION, LATENT_COST
-from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.principal import Components
 from vaecomp_native.progress import Progress
 
@@ -32,6 +32,7 @@ MEMBERS_A_STEP = 16
 STEPS_A_LEARNING_RATE = 60.0
 """The columns' learning rate is the median weight's step divided by this."""
 LATENT_RATE = 0.05
+HIDDEN_RATE = 0.003
 STANDARDISE_EVERY = 50
 REPORT_EVERY = 10
 
@@ -52,11 +53,12 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class Trained:
-    """Columns [P, 1 + inputs], and the members' posteriors [N, L]."""
+    """Columns [P, 1 + n], the members' posteriors [N, L], and the blocks' hidden layers, if there are any."""
 
     columns: Float32Array
     means: Float32Array
     deviations: Float32Array
+    hidden: Sequence[HiddenLayer]
     history: Sequence[dict[str, float]]
 
 
@@ -108,10 +110,13 @@ class _Training:
         self._student, self._members, self._options = student, members, options
         self._base = torch.from_numpy(base)
         self._steps = torch.from_numpy(steps)[:, None]
-        self._inputs = _Inputs(student.layout, plan)
-        self._columns = torch.from_numpy(start.columns.copy())
+        self._features = Features(student.layout, plan, options.seed)
+        self._columns = first_columns(start, plan)
         self._means = torch.from_numpy(start.latents.copy())
         self._spread = torch.full_like(self._means, math.log(FIRST_DEVIATION))
+        self._hidden_adam = [
+            _Adam(tensor, (0.9, 0.99), per_row=False) for tensor in self._features.parameters
+        ]
         self._columns_adam = _Adam(self._columns, (0.9, 0.99), per_row=False)
         self._means_adam = _Adam(self._means, (0.8, 0.9), per_row=True)
         self._spread_adam = _Adam(self._spread, (0.8, 0.9), per_row=True)
@@ -131,21 +136,27 @@ class _Training:
         rows = torch.tensor(sorted(set(chosen)))
         deviations = self._spread[rows].exp()
         noise = torch.randn(deviations.shape, generator=self._random) * deviations
-        inputs = self._inputs.of(self._means[rows] + noise)
+        latents = (self._means[rows] + noise).requires_grad_()
+        features = self._features.of(latents)
         rounded = self._rounded()
-        vectors = self._inputs.forward(inputs, rounded) + self._base
+        vectors = self._vectors(features, rounded)
         gradients = torch.empty_like(vectors)
         total = 0.0
         for row, (member, vector) in enumerate(zip(rows.tolist(), vectors, strict=True)):
             batch = self._batches[member].next()
             loss, gradients[row] = self._student.slope(vector, self._members[member], batch)
             total += loss
-        to_columns, to_latents = self._inputs.backward(gradients, inputs, rounded)
+        to_columns, to_features = self._backward(gradients, features, rounded)
         to_columns /= len(rows)
+        to_latents, *to_hidden = torch.autograd.grad(
+            features, [latents, *self._features.parameters], to_features
+        )
         per_nat = self._options.rate_weight / math.log(2.0)
         to_columns += per_nat * torch.sign(self._columns) / (self._steps + self._columns.abs())
         decay = 0.5 * (1.0 + math.cos(math.pi * number / self._options.steps))
         self._columns_adam.step(to_columns, self._rate * decay)
+        for adam, to_layer in zip(self._hidden_adam, to_hidden, strict=True):
+            adam.step(to_layer / len(rows), HIDDEN_RATE * decay)
         means = self._means[rows]
         self._means_adam.step(to_latents + self._cost * means, LATENT_RATE * decay, rows)
         to_spread = to_latents * noise + self._cost * (deviations.square() - 1.0)
@@ -157,7 +168,10 @@ class _Training:
         mean, deviation = self._means.mean(0), self._means.std(0).clamp_min(1e-3)
         self._means.sub_(mean).div_(deviation)
         self._spread.sub_(deviation.log())
-        for rows, own in self._inputs.blocks:
+        if self._features.layers:
+            self._features.absorb(mean, deviation)
+            return
+        for rows, own in zip(self._features.rows, self._features.latents, strict=True):
             columns = self._columns[rows]
             columns[:, 0] += columns[:, 1:] @ mean[own]
             columns[:, 1:] *= deviation[own]
@@ -166,44 +180,33 @@ class _Training:
     def result(self, history: Sequence[dict[str, float]]) -> Trained:
         """What has been found."""
         deviations = self._spread.exp().clamp(max=1.0)
-        return Trained(self._columns.numpy(), self._means.numpy(), deviations.numpy(), history)
+        hidden = self._features.hidden()
+        return Trained(
+            self._columns.numpy(), self._means.numpy(), deviations.numpy(), hidden, history
+        )
+
+    def _vectors(self, features: Sequence[torch.Tensor], columns: torch.Tensor) -> torch.Tensor:
+        """What is decoded, [B, P], for each block's features [B, 1 + n]."""
+        parts = [
+            x.detach() @ columns[rows].T
+            for x, rows in zip(features, self._features.rows, strict=True)
+        ]
+        return torch.cat(parts, 1) + self._base
+
+    def _backward(
+        self, gradients: torch.Tensor, features: Sequence[torch.Tensor], columns: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """From gradients [B, P] to those of the columns, summed over the batch, and of each block's features."""
+        to_columns = torch.empty_like(columns)
+        to_features = []
+        for x, rows in zip(features, self._features.rows, strict=True):
+            to_columns[rows] = gradients[:, rows].T @ x.detach()
+            to_features.append(gradients[:, rows] @ columns[rows])
+        return to_columns, to_features
 
     def _rounded(self) -> torch.Tensor:
         magnitude = torch.floor(self._columns.abs() / self._steps + DEAD_ZONE).clamp_(max=LARGEST)
         return magnitude.mul_(torch.sign(self._columns)).mul_(self._steps)
-
-
-class _Inputs:
-    """Which latents each block of weights takes, behind a constant 1 for the common column."""
-
-    def __init__(self, layout: Layout, plan: LatentPlan) -> None:
-        if plan.local:
-            rows = [slice(block.start, block.stop) for block in layout.blocks.values()]
-        else:
-            rows = [slice(0, layout.size)]
-        self.blocks = [(part, plan.indices(number)) for number, part in enumerate(rows)]
-
-    def of(self, latents: torch.Tensor) -> list[torch.Tensor]:
-        """Inputs [B, 1 + inputs] of each block for latents [B, L]."""
-        ones = torch.ones(len(latents), 1)
-        return [torch.cat([ones, latents[:, own]], 1) for _, own in self.blocks]
-
-    def forward(self, inputs: Sequence[torch.Tensor], columns: torch.Tensor) -> torch.Tensor:
-        """What is added to the base, [B, P]."""
-        parts = [x @ columns[rows].T for x, (rows, _) in zip(inputs, self.blocks, strict=True)]
-        return torch.cat(parts, 1)
-
-    def backward(
-        self, gradients: torch.Tensor, inputs: Sequence[torch.Tensor], columns: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """From gradients [B, P] to those of the columns, summed over the batch, and of the latents [B, L]."""
-        to_columns = torch.empty_like(columns)
-        most = max(i for _, own in self.blocks for i in own) + 1
-        to_latents = torch.zeros(len(gradients), most)
-        for x, (rows, own) in zip(inputs, self.blocks, strict=True):
-            to_columns[rows] = gradients[:, rows].T @ x
-            to_latents[:, own] += gradients[:, rows] @ columns[rows, 1:]
-        return to_columns, to_latents
 
 
 class _Adam:
@@ -227,7 +230,8 @@ class _Adam:
         taken = self._steps[own]
         mean = first / (1 - first_decay**taken)
         size = (second / (1 - second_decay**taken)).sqrt_().add_(self._epsilon)
-        self._values[own] -= rate * mean / size
+        with torch.no_grad():
+            self._values[own] -= rate * mean / size
 
     def rescale(self, rows: slice, factors: torch.Tensor) -> None:
         """The columns behind the first were multiplied by factors: gradients are divided by them."""

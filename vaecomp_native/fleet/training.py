@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vaecomp_native.archive import Archive
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.files import write_atomically
-from vaecomp_native.fleet.decoder import LatentPlan, LinearDecoder, to_symbols
+from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan, to_symbols
 from vaecomp_native.fleet.layout import Layout, check_like
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
@@ -75,9 +75,10 @@ def train(
     calibration: Sequence[Iterable[Any]] | None = None,
     divergence: Divergence = "kl",
     latent: int = 8,
+    hidden: int = 0,
     local: int = 0,
     common_cost: float = 1.0,
-    rate_weight: float = 2e-5,
+    rate_weight: float = 1.4e-5,
     steps: int = 1500,
     base_options: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -98,6 +99,8 @@ def train(
             may be a sequence that makes them when they are asked for.
         divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
         latent: latents that the whole model depends on.
+        hidden: units of a hidden layer (ReLU) between latents and weights, at least twice `latent + local`, or 0: weights are linear in the
+            latents. Needs `calibration`.
         local: further latents of each module of the base with tensors of its own, which only these depend on.
         common_cost: what information in the common latents costs relative to that in the local ones: above 1, the common latents keep what
             modules share, and the rest moves to the local ones (Ryu et al. 2019, arXiv 1905.10945). Needs `calibration`.
@@ -116,7 +119,8 @@ def train(
         ValueError: an option out of range, naming it.
         OSError: the pack cannot be written.
     """
-    _check_options(members, base, calibration, latent, local, common_cost, rate_weight, steps)
+    plan = LatentPlan(latent, local, 1, hidden)
+    _check_options(members, base, calibration, plan, common_cost, rate_weight, steps)
     started = time.perf_counter()
     with console() if progress is None else nullcontext(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)
@@ -124,7 +128,7 @@ def train(
         layout = Layout.of(state)
         if not layout.size:
             raise WeightsError("the base has no float tensors that a decoder could change")
-        plan = LatentPlan(latent, local, len(layout.blocks))
+        plan = replace(plan, blocks=len(layout.blocks))
         fleet = _Fleet(members, state, decoded, layout)
         if calibration is None:
             decoder, prior, history = _by_components(fleet, plan, report)
@@ -193,7 +197,7 @@ def read_like(weights: Weights, base: StateDict, who: str) -> dict[str, Array]:
 
 def _by_components(
     fleet: _Fleet, plan: LatentPlan, progress: Progress
-) -> tuple[LinearDecoder, LatentPrior, list[dict[str, float]]]:
+) -> tuple[FleetDecoder, LatentPrior, list[dict[str, float]]]:
     deltas = fleet.deltas(progress)
     weights = tensor_weights(fleet.base, deltas, fleet.layout)
     components = principal_components(deltas, weights, fleet.layout, plan)
@@ -236,7 +240,7 @@ def _by_function(
     plan: LatentPlan,
     options: Any,
     progress: Progress,
-) -> tuple[LinearDecoder, LatentPrior, list[dict[str, float]]]:
+) -> tuple[FleetDecoder, LatentPrior, list[dict[str, float]]]:
     from vaecomp_native.fleet.behaviour import Behaviour, Student
     from vaecomp_native.fleet.trainer import train_by_function
 
@@ -258,7 +262,7 @@ def _by_function(
     trained = train_by_function(
         student, behaviours, vector, components, steps, plan, options, progress
     )
-    decoder = _decoder(trained.columns, steps, fleet.layout, plan)
+    decoder = replace(_decoder(trained.columns, steps, fleet.layout, plan), hidden=trained.hidden)
     return decoder, LatentPrior.fit(trained.means, trained.deviations), list(trained.history)
 
 
@@ -275,25 +279,32 @@ def _importance(
 
 def _decoder(
     columns: Float32Array, steps: Float32Array, layout: Layout, plan: LatentPlan
-) -> LinearDecoder:
+) -> FleetDecoder:
     by_tensor = {name: steps[place.start] for name, place in layout.places.items()}
-    return LinearDecoder(layout, plan, to_symbols(columns, steps), by_tensor)
+    return FleetDecoder(layout, plan, to_symbols(columns, steps), by_tensor)
 
 
 def _check_options(
     members: Sequence[Weights],
     base: Weights,
     calibration: Sequence[Iterable[Any]] | None,
-    latent: int,
-    local: int,
+    plan: LatentPlan,
     common_cost: float,
     rate_weight: float,
     steps: int,
 ) -> None:
     if len(members) < 2:
         raise ValueError(f"there are {len(members)} members; a fleet has at least 2")
-    if latent < 0 or local < 0 or latent + local < 1:
-        raise ValueError(f"latent is {latent} and local is {local}; give at least one latent")
+    if plan.common < 0 or plan.local < 0 or plan.inputs < 1:
+        raise ValueError(
+            f"latent is {plan.common} and local is {plan.local}; give at least one latent"
+        )
+    if plan.hidden and plan.hidden < 2 * plan.inputs:
+        raise ValueError(
+            f"hidden is {plan.hidden}; it must be 0, or at least twice the {plan.inputs} latents"
+        )
+    if plan.hidden and calibration is None:
+        raise ValueError("hidden needs calibration; without it the decoder is linear")
     if not common_cost > 0:
         raise ValueError(f"common_cost is {common_cost}; it must be above 0")
     if not rate_weight >= 0:

@@ -13,10 +13,11 @@ from torch.nn import functional
 from vaecomp_native.decoders import Float32Array, Int8Array, IntegerLayer
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress
+from vaecomp_native.quantisation.fixed_point import fixed_point
 from vaecomp_native.training.config import TrainingConfig
 from vaecomp_native.training.device import choose_device
 from vaecomp_native.training.hidden import LARGEST
-from vaecomp_native.training.rounding import fixed_point, round_straight_through
+from vaecomp_native.training.rounding import round_straight_through
 from vaecomp_native.training.trainer import TrainedVAE
 
 

@@ -1,10 +1,9 @@
-"""Fixed-point helpers that torch and the integer decoder share (docs/kernels.md, section 3)."""
+"""Rounding that torch and the integer decoder share (docs/kernels.md, section 3)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 
@@ -24,17 +23,3 @@ def round_straight_through(x: torch.Tensor) -> torch.Tensor:
     """`floor(x + 0.5)` with the derivative of the identity."""
     rounded: torch.Tensor = _RoundStraightThrough.apply(x)
     return rounded
-
-
-def fixed_point(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Multipliers int32 and shifts uint8 with `multiplier / 2**shift` nearest to the gains.
-
-    Args:
-        gains: float64 [n], 0 or from 2^-31 to 2^31 (others are limited to that). Gains down to
-            2^-32 keep 31 significant bits.
-    """
-    gains = np.clip(gains, 0.0, 2.0**31 - 1)
-    _, exponents = np.frexp(gains)
-    shifts = np.clip(31 - exponents, 0, 62)
-    multipliers = np.minimum(np.rint(np.ldexp(gains, shifts)), 2.0**31 - 1)
-    return multipliers.astype(np.int32), shifts.astype(np.uint8)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vaecomp_native import __version__
-from vaecomp_native.cli import compress, decode, demo, experiment, inspect, verify
+from vaecomp_native.cli import compress, decode, demo, experiment, fleet, inspect, verify
 from vaecomp_native.cli.errors import INTERRUPTED, explain
 from vaecomp_native.cli.text import examples
 from vaecomp_native.directories import OPTIONS
@@ -36,6 +36,7 @@ for _name, _module, _summary in (
 ):
     _epilog = examples(*_module.EXAMPLES)
     app.command(_name, epilog=_epilog, short_help=_summary)(_module.command)
+app.add_typer(fleet.app, name="fleet", short_help="Many fine-tunes of one model.")
 app.add_typer(experiment.app, name="experiment", short_help="Repeat the paper's evaluation.")
 
 

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Optional
 
-import numpy as np
 import typer
 
-import vaecomp_native as vc
-from vaecomp_native.cli.errors import interruptible, reading
-from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption, archive_source
+from vaecomp_native.cli.errors import interruptible
+from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption
+from vaecomp_native.cli.packs import PackOption, opened
 from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.files import replacing
+from vaecomp_native.saving import save_safetensors
 
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",
     "vaecomp decode model.vaec part.safetensors --tensor fc1.weight --tensor fc1.bias",
+    "vaecomp decode alice.vaec alice.safetensors --pack fleet.vaepack",
     "ssh store cat model.vaec | vaecomp decode - model.safetensors",
 )
 
@@ -33,19 +33,20 @@ def command(
         Optional[list[str]],  # noqa: UP045 - typer evaluates it, also on Python 3.10
         typer.Option("--tensor", metavar="NAME", help="Only this tensor; may be repeated."),
     ] = None,
+    pack: PackOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Decode the archive IN to the safetensors file OUT, checking every tensor's digest."""
     check_output(out)
     with interruptible(f"{out} was not written"):
-        with reading(source), vc.open(archive_source(source), threads=threads) as archive:
+        with opened(source, pack, threads=threads) as archive:
             metadata = dict(archive.info.metadata)
             names = _known_names(source, list(archive), tensor)
             start = time.perf_counter()
             tensors = archive.decode(names)
             seconds = time.perf_counter() - start
-        _save(tensors, out, metadata)
+        save_safetensors(tensors, out, metadata)
     size = sum(array.nbytes for array in tensors.values())
     if as_json:
         print_json({"tensors": len(tensors), "bytes": size, "decode_seconds": seconds})
@@ -63,19 +64,3 @@ def _known_names(
             advice = f"did you mean {close[0]!r}?" if close else f"see vaecomp inspect {source}"
             raise VaecompError(f"{source} holds no tensor {name!r}; {advice}")
     return list(dict.fromkeys(wanted)) if wanted else None
-
-
-def _save(tensors: dict[str, np.ndarray], out: Path, metadata: dict[str, str]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    try:
-        with replacing(out) as temporary:
-            save_file(contiguous, temporary, metadata=metadata or None)
-    except SafetensorError as error:
-        # complex128, for example: an archive holds more kinds of numbers than safetensors does.
-        raise VaecompError(
-            f"{out}: safetensors cannot hold these tensors ({error}); "
-            "leave them out with --tensor or use vaecomp_native.decode"
-        ) from error

@@ -1,0 +1,237 @@
+"""``vaecomp fleet``."""
+
+from __future__ import annotations
+
+import enum
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from vaecomp_native import progress
+from vaecomp_native.cli.errors import interruptible
+from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive
+from vaecomp_native.cli.paths import check_output
+from vaecomp_native.cli.text import examples, print_json, print_notice
+from vaecomp_native.errors import VaecompError
+
+if TYPE_CHECKING:
+    from vaecomp_native.fleet.many import ManyReport
+
+TRAIN_EXAMPLES = (
+    "vaecomp fleet train --members 'users/*.safetensors' --base base.safetensors --out fleet.vaepack",
+    "vaecomp fleet train --members 'users/*/model.safetensors' --base base.safetensors "
+    "--out fleet.vaepack --latent 32 --base-bits-per-weight 5 --json",
+)
+COMPRESS_EXAMPLES = (
+    "vaecomp fleet compress --members 'users/*.safetensors' --pack fleet.vaepack --out members/",
+    "vaecomp fleet compress --members 's3://bucket/users/*.safetensors' --pack fleet.vaepack "
+    "--out s3://bucket/members --engine ray",
+    "vaecomp fleet compress --members 'users/*.safetensors' --pack fleet.vaepack --out members/ "
+    "--rate-weight 0.05 --workers 4 --json",
+)
+DECODE_EXAMPLES = (
+    "vaecomp fleet decode --members 'members/*.vaec' --pack fleet.vaepack --out users/",
+    "vaecomp fleet decode --members 's3://bucket/members/*.vaec' --pack fleet.vaepack --out users/ "
+    "--json",
+)
+MOST_NOTICES = 20
+
+app = typer.Typer(
+    help="Many fine-tunes of one model: a pack that they share, and a small file for each.",
+    epilog=examples(TRAIN_EXAMPLES[0], COMPRESS_EXAMPLES[0], DECODE_EXAMPLES[0]),
+    rich_markup_mode=None,
+)
+
+
+class Engine(str, enum.Enum):
+    """Values of ``--engine``."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+MembersOption = Annotated[
+    str,
+    typer.Option(
+        metavar="PATTERN",
+        help="Files: a pattern in quotes, of paths or of a URL that fsspec knows.",
+    ),
+]
+PackOption = Annotated[
+    str, typer.Option("--pack", metavar="PACK", help="The fleet's pack, a path or URL.")
+]
+OutOption = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Directory or URL to write to.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog=examples(*TRAIN_EXAMPLES), short_help="Fine-tunes and their base into a pack.")
+def train(
+    members: MembersOption,
+    base: Annotated[Path, typer.Option(metavar="FILE", help="The model that they were made from.")],
+    out: Annotated[Path, typer.Option(metavar="PACK", help="The pack to write.")],
+    latent: Annotated[
+        int, typer.Option(min=0, max=65_536, help="Latents that the whole model depends on.")
+    ] = 8,
+    local: Annotated[
+        int, typer.Option(min=0, max=65_536, help="Further latents of each module.")
+    ] = 0,
+    base_bits_per_weight: Annotated[
+        Optional[float],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        typer.Option(
+            callback=check_positive, help="Of the base in the pack; by default without loss."
+        ),
+    ] = None,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the decoder that members share, and write it with their base as a pack.
+
+    From the weights alone: the principal components of what members differ by from the base. A decoder trained by what members do is smaller, and
+    needs the model's code: use vaecomp_native.fleet.train(..., calibration=...) in Python.
+    """
+    check_output(out)
+    with interruptible(f"{out} was not written"), progress.console() as bar, ExitStack() as stack:
+        from vaecomp_native import fleet
+        from vaecomp_native.fleet import storage
+
+        places = storage.find_files(members).values()
+        if len(places) < 2 or latent + local < 1:
+            what = (
+                "a fleet has at least 2 members" if len(places) < 2 else "give --latent or --local"
+            )
+            raise VaecompError(f"nothing to train: {what}")
+        report = fleet.train(
+            [stack.enter_context(storage.local_copy(place)) for place in places],
+            base=base,
+            out=out,
+            latent=latent,
+            local=local,
+            base_options=_base_options(base_bits_per_weight),
+            threads=threads,
+            progress=bar,
+        )
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(
+            f"{out}: {report.bytes:,} bytes, {report.base_bytes:,} of the base and "
+            f"{report.decoder_bytes:,} of the decoder; {report.latents} latents, "
+            f"{report.members} members\nSHA-256 {report.sha256}"
+        )
+
+
+@app.command(epilog=examples(*COMPRESS_EXAMPLES), short_help="Fine-tunes into members of a pack.")
+def compress(
+    members: MembersOption,
+    pack: PackOption,
+    out: OutOption,
+    engine: Annotated[
+        Engine, typer.Option(help="local: threads of this process; ray: a cluster.")
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, max=65_536, help="Members at a time (ray: tasks); 0 takes all cores."),
+    ] = 0,
+    rate_weight: Annotated[
+        Optional[float],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        typer.Option(
+            callback=check_positive,
+            help="Add what the latents leave: what a bit of it must save, as for compress.",
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Members come back bit for bit.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make again what is there already.")
+    ] = False,
+    ray_address: Annotated[
+        Optional[str],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of the cluster. Default: $RAY_ADDRESS, or one on this machine.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compress many fine-tunes into members of a pack, one file each.
+
+    A run that was interrupted goes on where it was: files that are there, whole, and made of the same pack, input and options are kept. A member that fails is
+    named and stops no other; the exit code is 1 then. With --engine ray, every machine of the cluster must reach the files by the
+    names given here.
+    """
+    if rate_weight is not None and lossless:
+        raise typer.BadParameter("give one of them", param_hint="--rate-weight and --lossless")
+    with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
+        from vaecomp_native.fleet.many import compress_many
+
+        report = compress_many(
+            members,
+            pack,
+            out,
+            engine=engine.value,
+            workers=workers,
+            rate_weight=rate_weight,
+            lossless=lossless,
+            overwrite=overwrite,
+            ray_address=ray_address,
+            progress=bar,
+        )
+    _show(report, as_json)
+
+
+@app.command(epilog=examples(*DECODE_EXAMPLES), short_help="Members of a pack into .safetensors.")
+def decode(
+    members: MembersOption,
+    pack: PackOption,
+    out: OutOption,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode members of a pack to safetensors files, many at a time, checking every tensor's digest.
+
+    A member that fails is named and stops no other; the exit code is 1 then.
+    """
+    with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
+        from vaecomp_native.fleet.decode_many import decode_many
+
+        report = decode_many(members, pack, out, threads=threads, progress=bar)
+    _show(report, as_json)
+
+
+def _base_options(bits_per_weight: float | None) -> dict[str, Any] | None:
+    if bits_per_weight is None:
+        return None
+    return {"codec": "residual", "bits_per_weight": bits_per_weight}
+
+
+def _show(report: ManyReport, as_json: bool) -> None:
+    """Print what became of the members. Raises `VaecompError` if some failed."""
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(_summary(report))
+    failed = report.failed
+    for member in failed[:MOST_NOTICES]:
+        print_notice(f"vaecomp: {member.name}: {member.reason}")
+    if len(failed) > MOST_NOTICES:
+        print_notice(f"vaecomp: ... and {len(failed) - MOST_NOTICES} more, all named with --json")
+    if failed:
+        raise VaecompError(f"{len(failed):,} of {len(report.members):,} members failed")
+
+
+def _summary(report: ManyReport) -> str:
+    counts = ", ".join(f"{count:,} {status}" for status, count in report.counts.items() if count)
+    line = f"{len(report.members):,} members: {counts}; {report.seconds:.1f} s"
+    if report.bytes:
+        line += f"; {report.source_bytes:,} -> {report.bytes:,} bytes, the pack not counted"
+    return line

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core
+from vaecomp_native.kernels import digest
 from vaecomp_native.reference.archive import decode as reference_decode
 from vaecomp_native.reference.checks import crc32c
+from vaecomp_native.reference.rans import varint
 
+from .archive_writer import parameter
 from .fleets import COMMON, LOCAL, Arrays, make_member, make_pack
 
 PACK = make_pack()
@@ -163,6 +166,45 @@ def test_an_archive_without_a_fleet_has_no_members() -> None:
     for decode in (verified, reference_decode):
         with pytest.raises(vc.ArchiveError, match="no fleet"):
             decode(data, plain)
+
+
+def wide_pack(decoder: bytes, outputs: int, elements: int) -> bytes:
+    """A pack of one vector of zeros, with a decoder of one latent that has so many outputs."""
+    base = np.zeros(elements, np.float32)
+    group = (1, outputs, [(0, 1)], [0], np.zeros((1, 0), np.int8))
+    sections = [
+        ("lossless", _core.encode_lossless([base])),
+        ("integer_decoder", decoder),
+        ("fleet", _core.encode_fleet([(1, -128, [1] * 256)], [group])),
+    ]
+    row = ("weight", "lossless", base.shape, base.dtype, 0, digest(base))
+    return _core.write_archive([], sections, [row])
+
+
+def test_a_decoder_has_an_output_for_each_of_millions_of_elements() -> None:
+    count = 3_000_000
+    weight, bias = np.ones((count, 1), np.int8), np.zeros(count, np.int32)
+    layer = (weight, bias, np.full(count, 0.5, np.float32))
+    pack = wide_pack(_core.encode_integer_decoder([layer], [[count]]), count, count)
+    reader = _core.ArchiveReader(pack)
+    expected = np.full(count, -1.5, np.float32)
+    data = reader.write_member(
+        [],
+        [("member", reader.encode_member(np.array([-3], np.int8)))],
+        [("member", 0, digest(expected))],
+    )
+    with vc.open(data, pack=pack) as archive:
+        np.testing.assert_array_equal(archive["weight"], expected)
+        np.testing.assert_array_equal(archive.rows("weight", count - 90, count), expected[:90])
+
+
+@pytest.mark.parametrize("outputs", [2**28, 2**28 + 1])
+def test_a_few_bytes_claim_no_gigabytes(outputs: int) -> None:
+    claim = varint(1) + varint(1) + varint(outputs) + parameter(None) + parameter(np.float32(1))
+    pack = wide_pack(claim, 2**28, 4)
+    for decode in (vc.verify, reference_decode, lambda data: _core.ArchiveReader(data).fleet()):
+        with pytest.raises(vc.ArchiveError, match="layer's out"):
+            decode(pack)
 
 
 def test_every_changed_byte_is_refused() -> None:

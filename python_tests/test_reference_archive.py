@@ -355,7 +355,7 @@ ALL_FLAGS = ROW_EXPONENTS | ROW_LEVELS | COLUMN_EXPONENTS | COLUMN_LEVELS
 SHORT, LONG = INTEGER_LATENTS[:2], np.concatenate([INTEGER_LATENTS] * 2)
 SCALE = INTEGER_LAYERS[1][2]
 FORBIDDEN: dict[str, tuple[str, Change]] = {
-    "header flags": ("flags at offset 10", attribute("flags", 1)),
+    "header flags": ("flags at offset 10", attribute("flags", 2)),
     "file size": ("file size at offset 16", attribute("file_size", 5000)),
     "bytes behind the last section": ("file at offset", attribute("tail", b"\0")),
     "bytes behind the index": ("index at offset", attribute("index_tail", b"\0")),
@@ -365,13 +365,16 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "surrogate": ("metadata value", attribute("metadata", [("a", b"\xed\xa0\x80")])),
     "long string": ("metadata key", attribute("metadata", [("a" * 65_536, "")])),
     "section of kind 0": ("section kind", lambda archive: archive.sections.append((0, b""))),
-    "section of kind 6": ("section kind", lambda archive: archive.sections.append((6, b""))),
-    "section of kind 8": ("section kind", lambda archive: archive.sections.append((8, b""))),
+    "section of kind 9": ("section kind", lambda archive: archive.sections.append((9, b""))),
+    "member section outside a member": (
+        "section kind",
+        lambda archive: archive.sections.append((8, b"")),
+    ),
     "unused raw bytes": ("raw section", lambda archive: archive.sections.append((RAW, b"a"))),
     "unused latents": ("padding", lambda archive: archive.sections.append(archive.sections[1])),
     "name twice": ("tensor name", entry(4, tensor("weight", 0, MASK, 0))),
     "name not UTF-8": ("tensor name", entry(4, tensor(b"\x80", 0, MASK, 0))),
-    "codec 5": ("codec", entry(4, row("mask", b"\5"))),
+    "codec of members": ("codec", entry(4, row("mask", b"\5"))),
     "name shares too much": ("tensor name", entry(1, row("weight", b"", shared=8))),
     "first name shares": ("tensor name", entry(0, row("counter", b"", shared=1))),
     "long name": ("tensor name", entry(4, tensor("m" * 65_536, 0, MASK, 0))),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@ namespace {
 constexpr std::size_t verified_bytes = std::size_t{1} << 24;
 // Raw bytes that a task copies, and bytes of which a hash is taken at a time.
 constexpr std::size_t raw_grain = std::size_t{1} << 20;
+constexpr std::size_t no_decoder = std::numeric_limits<std::size_t>::max();
 
 Index index_of(const Source& file, const Archive* pack) {
     if (pack == nullptr) return read_index(file, nullptr);
@@ -36,7 +38,6 @@ Archive::Archive(const Source& file, const Archive* pack)
       groups_(index_.sections.size()),
       residuals_(index_.sections.size()),
       lossless_(index_.sections.size()),
-      decoders_(index_.sections.size()),
       members_(index_.sections.size()),
       fleets_(index_.sections.size()),
       bases_(index_.tensors.size()) {}
@@ -114,12 +115,6 @@ const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size
     return lossless_.get(section, context_, [&] { return load_lossless(section, threads); });
 }
 
-const DecoderSection<IntegerDecoder>& Archive::decoder(std::size_t section, std::size_t threads) const {
-    return decoders_.get(section, context_, [&] {
-        return read_integer_decoder(checked_section(section, threads).reader, most_symbols(), threads);
-    });
-}
-
 const Fleet& Archive::fleet(std::size_t threads) const {
     const std::size_t section = index_.find(SectionKind::fleet).value();
     return fleets_.get(section, context_, [&] { return load_fleet(section, threads); });
@@ -147,10 +142,17 @@ const MemberLatents* Archive::latents(std::size_t threads) const {
 
 Fleet Archive::load_fleet(std::size_t section, std::size_t threads) const {
     FleetSection content = read_fleet(checked_section(section, threads).reader, index_, most_symbols(), threads);
-    Vector<const IntegerDecoder*> decoders;
+    Vector<FleetDecoder> decoders;
+    Vector<std::size_t> places(index_.sections.size(), no_decoder);
     std::uint64_t left = most_work * index_.file_bytes;
     for (const FleetGroup& group : content.groups) {
-        const IntegerDecoder& own = decoder(group.decoder, threads).decoder;
+        std::size_t& place = places[group.decoder];
+        if (place == no_decoder) {
+            place = decoders.size();
+            const CheckedSection read = checked_section(group.decoder, threads);
+            decoders.push_back({group.decoder, read_integer_decoder(read.reader, most_symbols(), threads)});
+        }
+        const IntegerDecoder& own = decoders[place].content.decoder;
         if (own.latent() != group.inputs() || own.chunk_length() != group.chunk_length) {
             reject(section, "decoder section", "the decoder's inputs or outputs do not fit the group");
         }
@@ -158,9 +160,8 @@ Fleet Archive::load_fleet(std::size_t section, std::size_t threads) const {
             reject(section, "groups", "decoding would take more than 2^24 multiplications for each byte of the file");
         }
         left -= own.multiplications() * group.chunks;
-        decoders.push_back(&own);
     }
-    return Fleet(std::move(content), decoders, index_);
+    return Fleet(std::move(content), std::move(decoders), index_);
 }
 
 Vector<float> Archive::load_base(std::size_t tensor, std::size_t threads) const {
@@ -207,15 +208,19 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
     return finish(read_float32_decoder(checked_section(header.decoder, threads).reader), std::move(latents), 0, 0);
 }
 
+bool Archive::makes_base(std::size_t base, std::size_t residual) const {
+    if (base >= index_.sections.size()) return false;
+    const SectionKind kind = index_.sections[base].kind;
+    return kind == SectionKind::member || (kind == SectionKind::latents && owner(base) == residual);
+}
+
 ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
     Vector<MatrixShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
     ResidualSection result = read_residual(checked_section(section, threads).reader, index_.sections[section].end(),
                                            shapes, most_symbols(), threads);
-    if (!result.base) return result;
-    const bool there = *result.base < index_.sections.size();
-    if (!there || (index_.sections[*result.base].kind != SectionKind::member && owner(*result.base) != section)) {
+    if (result.base && !makes_base(*result.base, section)) {
         reject(section, "base section", "is neither a latents section of this section alone nor the member's");
     }
     return result;
@@ -477,7 +482,7 @@ void Archive::check_contents(std::size_t section, std::size_t threads) const {
             }
             break;
         case SectionKind::latents: static_cast<void>(group(section, threads)); break;
-        case SectionKind::integer_decoder: static_cast<void>(decoder(section, threads)); break;
+        case SectionKind::integer_decoder: static_cast<void>(integer_layers(section, threads)); break;
         case SectionKind::float32_decoder:
             static_cast<void>(read_float32_decoder(checked_section(section, threads).reader));
             break;
@@ -525,14 +530,14 @@ Accounting Archive::accounting() const {
             case SectionKind::float32_decoder: bytes.decoder += stored; break;
             case SectionKind::member: bytes.latents += stored; break;
             case SectionKind::fleet: {
-                const FleetSection& content = fleet(0).section();
-                bytes.decoder += stored - content.table_bytes;
-                bytes.tables += content.table_bytes;
-                for (const FleetGroup& own : content.groups) {
-                    if (decoder_seen[own.decoder]) continue;
-                    decoder_seen[own.decoder] = true;
-                    bytes.decoder -= decoder(own.decoder, 0).table_bytes;
-                    bytes.tables += decoder(own.decoder, 0).table_bytes;
+                const std::size_t tables = fleet(0).section().table_bytes;
+                bytes.decoder += stored - tables;
+                bytes.tables += tables;
+                for (const FleetDecoder& own : fleet(0).decoders()) {
+                    if (decoder_seen[own.section]) continue;
+                    decoder_seen[own.section] = true;
+                    bytes.decoder -= own.content.table_bytes;
+                    bytes.tables += own.content.table_bytes;
                 }
                 break;
             }

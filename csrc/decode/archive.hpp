@@ -100,13 +100,12 @@ class Archive {
 
     [[nodiscard]] CheckedSection checked_section(std::size_t section, std::size_t threads) const;
     void check_contents(std::size_t section, std::size_t threads) const;
-    // What the file's size allows a stream of symbols to number.
+    // What the file's size allows a stream of symbols, or the bytes of a decoder, to number.
     [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.counted_bytes(); }
 
     [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] const DecoderSection<IntegerDecoder>& decoder(std::size_t section, std::size_t threads) const;
     // Of a pack.
     [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
     // Of a member.
@@ -125,6 +124,8 @@ class Archive {
     // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
     [[nodiscard]] std::size_t owner(std::size_t latents) const;
     [[nodiscard]] Vector<std::size_t> owners() const;
+    // Whether a section may be the base of a residual section.
+    [[nodiscard]] bool makes_base(std::size_t base, std::size_t residual) const;
     void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                         Written written) const;
     void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
@@ -156,7 +157,6 @@ class Archive {
     mutable Cache<LatentGroup> groups_;
     mutable Cache<ResidualSection> residuals_;
     mutable Cache<LosslessSection> lossless_;
-    mutable Cache<DecoderSection<IntegerDecoder>> decoders_;
     mutable Cache<MemberLatents> members_;
     mutable Cache<Fleet> fleets_;
     mutable Cache<Vector<float>> bases_;  // by tensor

@@ -8,8 +8,11 @@ namespace vaecomp::core {
 namespace {
 
 // Outputs that are made at a time: with those of a tile's rows they stay in the second-level cache.
-constexpr std::size_t outputs_a_tile = 4096;
+constexpr std::size_t outputs_a_tile = 1024;
 static_assert(outputs_a_tile % IntegerDecoder::output_grain == 0);
+// Tasks that are enough for any number of threads. Few rows have their outputs split among them, and each makes the
+// hidden layers of its own.
+constexpr std::size_t enough_tasks = 64;
 
 // What is common to [first, first + count) of a tensor and an extent of it that is wanted.
 Extent common(std::size_t first, std::size_t count, const Extent& wanted) {
@@ -27,18 +30,20 @@ void gather_inputs(const FleetGroup& group, std::size_t chunk, const MemberLaten
 
 }  // namespace
 
-Fleet::Fleet(FleetSection section, std::span<const IntegerDecoder* const> decoders, const Index& index)
-    : section_(std::move(section)), changed_(index.tensors.size()) {
+Fleet::Fleet(FleetSection section, Vector<FleetDecoder> decoders, const Index& index)
+    : section_(std::move(section)), decoders_(std::move(decoders)), changed_(index.tensors.size()) {
     if (!section_.coding.tables.empty()) tables_.emplace(section_.coding.tables);
-    for (std::size_t g = 0; g < section_.groups.size(); ++g) {
+    Vector<std::size_t> places(index.sections.size());
+    for (std::size_t d = 0; d < decoders_.size(); ++d) places[decoders_[d].section] = d;
+    for (const FleetGroup& group : section_.groups) {
         Vector<Extent> tensors;
         std::size_t start = 0;
-        for (const std::size_t t : section_.groups[g].tensors) {
+        for (const std::size_t t : group.tensors) {
             tensors.push_back({start, index.tensors[t].count()});
             start += index.tensors[t].count();
             changed_[t] = true;
         }
-        groups_.push_back({decoders[g], std::move(tensors)});
+        groups_.push_back({places[group.decoder], std::move(tensors)});
     }
 }
 
@@ -51,7 +56,8 @@ void Fleet::decode(std::span<const MemberLatents* const> members, std::span<cons
 void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* const> members,
                          std::span<const Extent> wanted, std::size_t threads, Use use) const {
     const FleetGroup& group = section_.groups[number];
-    const auto& [decoder, tensors] = groups_[number];
+    const Vector<Extent>& tensors = groups_[number].tensors;
+    const IntegerDecoder& decoder = decoders_[groups_[number].decoder].content.decoder;
     const auto for_each_wanted = [&](std::size_t begin, std::size_t end, auto visit) {
         for_each_overlap(std::span<const Extent>(tensors), begin, end,
                          [&](std::size_t i, std::size_t first, std::size_t count, std::size_t at) {
@@ -68,26 +74,34 @@ void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* cons
         if (any) chunks.push_back(c);
     }
     const std::size_t rows = members.size() * chunks.size(), inputs = group.inputs();
+    if (rows == 0) return;
     const std::size_t row_tiles = (rows + rows_a_tile - 1) / rows_a_tile;
     const std::size_t output_tiles = (group.chunk_length + outputs_a_tile - 1) / outputs_a_tile;
-    parallel_for(row_tiles * output_tiles, threads, [&](std::size_t task) {
+    const std::size_t parts = std::min(output_tiles, (enough_tasks + row_tiles - 1) / row_tiles);
+    parallel_for(row_tiles * parts, threads, [&](std::size_t task) {
         const std::size_t first_row = task % row_tiles * rows_a_tile, count = std::min(rows_a_tile, rows - first_row);
-        const std::size_t begin = task / row_tiles * outputs_a_tile;
-        const std::size_t end = std::min(group.chunk_length, begin + outputs_a_tile);
+        const std::size_t part = task / row_tiles;
         Vector<std::int8_t> latents(count * inputs);
         for (std::size_t r = 0; r < count; ++r) {
             const std::size_t row = first_row + r;
             gather_inputs(group, chunks[row % chunks.size()], *members[row / chunks.size()],
                           latents.data() + r * inputs);
         }
-        Vector<float> values(count * (end - begin));
-        decoder->forward_tile(latents.data(), count, begin, end, values.data());
-        for (std::size_t r = 0; r < count; ++r) {
-            const std::size_t row = first_row + r, start = chunks[row % chunks.size()] * group.chunk_length;
-            const auto own = std::span(values).subspan(r * (end - begin), end - begin);
-            for_each_wanted(start + begin, start + end, [&](std::size_t tensor, const Extent& part, std::size_t at) {
-                use(row / chunks.size(), tensor, part.start, own.subspan(at, part.count));
-            });
+        IntegerDecoder::Scratch scratch;
+        const std::int8_t* const hidden = decoder.hidden_tile(latents.data(), count, scratch);
+        Vector<float> values(count * std::min(outputs_a_tile, group.chunk_length));
+        for (std::size_t tile = output_tiles * part / parts; tile < output_tiles * (part + 1) / parts; ++tile) {
+            const std::size_t begin = tile * outputs_a_tile;
+            const std::size_t end = std::min(group.chunk_length, begin + outputs_a_tile);
+            decoder.output_tile(hidden, count, begin, end, values.data(), scratch);
+            for (std::size_t r = 0; r < count; ++r) {
+                const std::size_t row = first_row + r, start = chunks[row % chunks.size()] * group.chunk_length;
+                const auto own = std::span(values).subspan(r * (end - begin), end - begin);
+                for_each_wanted(
+                    start + begin, start + end, [&](std::size_t tensor, const Extent& wanted_part, std::size_t at) {
+                        use(row / chunks.size(), tensor, wanted_part.start, own.subspan(at, wanted_part.count));
+                    });
+            }
         }
     });
 }

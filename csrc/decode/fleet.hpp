@@ -9,18 +9,25 @@
 #include "core/extent.hpp"
 #include "core/function_ref.hpp"
 #include "format/fleet.hpp"
-#include "kernels/decoder/decoder.hpp"
+#include "format/sections.hpp"
 
 namespace vaecomp::core {
 
 using MemberLatents = Vector<std::int8_t>;
 
+// A decoder, and the section that it comes from.
+struct FleetDecoder {
+    std::size_t section;
+    DecoderSection<IntegerDecoder> content;
+};
+
 class Fleet {
   public:
-    // For each group its decoder, which fits it and outlives the fleet.
-    Fleet(FleetSection section, std::span<const IntegerDecoder* const> decoders, const Index& index);
+    // Those decoders, each once, that the groups name; they fit them.
+    Fleet(FleetSection section, Vector<FleetDecoder> decoders, const Index& index);
 
     [[nodiscard]] const FleetSection& section() const { return section_; }
+    [[nodiscard]] const Vector<FleetDecoder>& decoders() const { return decoders_; }
     // Null if members have no latents.
     [[nodiscard]] const DecodingTables* tables() const { return tables_ ? &*tables_ : nullptr; }
     // Whether a decoder adds to a tensor of the index.
@@ -34,13 +41,14 @@ class Fleet {
 
   private:
     struct Group {
-        const IntegerDecoder* decoder;
+        std::size_t decoder;     // of decoders_
         Vector<Extent> tensors;  // where they lie in what the chunks make
     };
     void decode_group(std::size_t number, std::span<const MemberLatents* const> members, std::span<const Extent> wanted,
                       std::size_t threads, Use use) const;
 
     FleetSection section_;
+    Vector<FleetDecoder> decoders_;
     std::optional<DecodingTables> tables_;
     Vector<Group> groups_;
     Vector<bool> changed_;  // by tensor

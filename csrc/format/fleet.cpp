@@ -43,7 +43,7 @@ FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latent
     if (group.decoder >= index.sections.size() || index.sections[group.decoder].kind != SectionKind::integer_decoder) {
         reader.fail("decoder section", "is no integer decoder");
     }
-    group.chunk_length = static_cast<std::size_t>(reader.varint("chunk length", 1, most_layer_width));
+    group.chunk_length = static_cast<std::size_t>(reader.varint("chunk length", 1, most_outputs));
     group.slices = read_slices(reader, latents);
     const std::size_t elements = read_tensors(reader, index, taken, group);
     group.chunks = (elements + group.chunk_length - 1) / group.chunk_length;
@@ -51,7 +51,7 @@ FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latent
     if (group.inputs() == 0) reader.fail("position numbers", "the decoder has no inputs");
     if (group.positions > 0) {
         if (group.chunks > most_symbols / group.positions) {
-            reader.fail("position numbers", "are more than the file's size allows");
+            reader.fail("position numbers", "claim more than 65536 times the size of the file");
         }
         SymbolStream stream(reader, int8_range, group.chunks * group.positions);
         if (stream.count() != group.chunks * group.positions) reader.fail("positions", "are not one for each chunk");

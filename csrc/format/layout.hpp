@@ -13,8 +13,9 @@ inline constexpr std::size_t header_bytes = 32, section_alignment = 64;
 inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 26, most_metadata = 65536, most_sections = 65536,
                                most_tensors = std::uint64_t{1} << 24, most_name_bytes = std::uint64_t{1} << 26,
                                most_rank = 32, most_layers = 8, most_layer_width = std::uint64_t{1} << 20,
-                               most_latent = 65536, most_chunks = std::uint64_t{1} << 32, most_groups = 65536,
-                               most_slices = 256, most_fleet_tables = 256;
+                               most_outputs = std::uint64_t{1} << 28, most_latent = 65536,
+                               most_chunks = std::uint64_t{1} << 32, most_groups = 65536, most_slices = 256,
+                               most_fleet_tables = 256;
 // Decoded bytes are at most this many times the bytes they come from.
 inline constexpr std::uint64_t most_expansion = 65536;
 // Multiplications that decoding may take for each byte of the file.

@@ -53,32 +53,38 @@ Vector<Value> transposed(const Vector<Value>& values, std::size_t rows, std::siz
     return result;
 }
 
-std::size_t read_width(ByteReader& reader, const char* field) {
-    return static_cast<std::size_t>(reader.varint(field, 1, most_layer_width));
+std::size_t read_width(ByteReader& reader, const char* field, std::uint64_t most = most_layer_width) {
+    return static_cast<std::size_t>(reader.varint(field, 1, most));
 }
 
 // Reads `in` and `out` of layer l; `previous` is the layer's before (0 for the first).
 template <typename Layer>
-Layer read_layer_shape(ByteReader& reader, std::size_t previous) {
+Layer read_layer_shape(ByteReader& reader, std::size_t previous, std::uint64_t most_out) {
     Layer layer;
     layer.in = read_width(reader, "layer's inputs");
     if (previous != 0 && layer.in != previous) reader.fail("layer's inputs", "are not the previous layer's outputs");
-    layer.out = read_width(reader, "layer's outputs");
+    layer.out = read_width(reader, "layer's outputs", most_out);
     return layer;
 }
 
+// Of a layer: its weights, and four bytes each of a bias and a scale for each output.
+std::uint64_t claimed_bytes(const IntegerLayer& layer) { return (std::uint64_t{layer.in} + 8) * layer.out; }
+
 }  // namespace
 
-IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols, std::size_t threads) {
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, std::size_t threads) {
     const std::uint64_t count = reader.varint("layer count", 1, most_layers);
     Vector<IntegerLayer> layers;
     std::size_t table_bytes = 0;
+    std::uint64_t bytes = 0;
     for (std::uint64_t l = 0; l < count; ++l) {
-        auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out);
-        const std::uint64_t weights = std::uint64_t{layer.in} * layer.out;
-        if (weights > most_symbols) reader.fail("layer's outputs", "claim more than 65536 times the size of the file");
+        const bool last = l + 1 == count;
+        auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out,
+                                                    last ? most_outputs : most_layer_width);
+        bytes += claimed_bytes(layer);
+        if (bytes > most_bytes) reader.fail("layer's outputs", "claim more than 65536 times the size of the file");
         layer.bias = read_parameter<std::int32_t>(reader, layer.out, "bias", true);
-        if (l + 1 < count) {
+        if (!last) {
             layer.multiplier = read_parameter<std::int32_t>(reader, layer.out, "multiplier", false);
             for (const std::int32_t multiplier : layer.multiplier) {
                 if (multiplier < 0) reader.fail("multiplier", "is negative");
@@ -90,6 +96,7 @@ IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols,
         } else {
             layer.scale = read_parameter<float>(reader, layer.out, "scale", false);
         }
+        const std::uint64_t weights = std::uint64_t{layer.in} * layer.out;
         SymbolStream stream(reader, int8_range, weights);
         if (stream.count() != weights) reader.fail("weights", "do not number inputs times outputs");
         stream.place_in(reader);
@@ -102,9 +109,8 @@ IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols,
     return {std::move(layers), table_bytes};
 }
 
-DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols,
-                                                    std::size_t threads) {
-    IntegerLayers content = read_integer_layers(reader, most_symbols, threads);
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_bytes, std::size_t threads) {
+    IntegerLayers content = read_integer_layers(reader, most_bytes, threads);
     return {IntegerDecoder(std::move(content.layers)), content.table_bytes};
 }
 
@@ -112,7 +118,7 @@ Float32Decoder read_float32_decoder(ByteReader reader) {
     const std::uint64_t count = reader.varint("layer count", 1, most_layers);
     Vector<Float32Layer> layers;
     for (std::uint64_t l = 0; l < count; ++l) {
-        auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out);
+        auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out, most_layer_width);
         layer.bias = read_values<float>(reader, layer.out, "bias");
         layer.weight = read_values<float>(reader, layer.in * layer.out, "weights");
         layers.push_back(std::move(layer));

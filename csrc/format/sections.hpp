@@ -22,9 +22,9 @@ struct IntegerLayers {
     std::size_t table_bytes;
 };
 
-// `most_symbols` is what the file's size allows a layer's weights to number.
-IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_symbols, std::size_t threads);
-DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_symbols, std::size_t threads);
+// `most_bytes` is what the file's size allows the layers to claim.
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, std::size_t threads);
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_bytes, std::size_t threads);
 Float32Decoder read_float32_decoder(ByteReader reader);
 
 // Where latents begin; the latents follow in the form that the decoder's kind asks for.

@@ -82,7 +82,7 @@ class Walk {
     void parameter(std::uint64_t outputs, std::uint64_t bytes) {
         const auto form = static_cast<ParameterForm>(head_.fixed<std::uint8_t>(""));
         if (form == ParameterForm::one) head_.take(bytes, "");
-        if (form == ParameterForm::each) head_.take(std::min(outputs, most_layer_width) * bytes, "");
+        if (form == ParameterForm::each) head_.take(std::min(outputs, most_outputs) * bytes, "");
     }
 
     void integer_decoder() {

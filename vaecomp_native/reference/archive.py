@@ -15,7 +15,13 @@ from vaecomp_native.errors import ArchiveError, MissingPackError, UnsupportedVer
 from vaecomp_native.reference.checks import crc32c, digest
 from vaecomp_native.reference.chunk import ml_dtype, unchunk
 from vaecomp_native.reference.cursor import Cursor
-from vaecomp_native.reference.fleet import Fleet, member_values, read_fleet, read_member
+from vaecomp_native.reference.fleet import (
+    MAX_OUTPUTS,
+    Fleet,
+    member_values,
+    read_fleet,
+    read_member,
+)
 from vaecomp_native.reference.linear_f32 import decoder_f32
 from vaecomp_native.reference.linear_i8 import decoder_i8
 from vaecomp_native.reference.lossless import read_lossless
@@ -48,6 +54,7 @@ HOMES = {
 }
 MEMBER_FLAG = 1
 ABSENT, ONE, EACH = 0, 1, 2
+MAX_WIDTH = 1 << 20
 
 DTYPES = (
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -359,26 +366,32 @@ def required(cursor: Cursor, field: str, dtype: str, count: int) -> npt.NDArray[
     return values
 
 
-def read_layer_sizes(cursor: Cursor, previous: int | None) -> tuple[int, int]:
+def read_layer_sizes(
+    cursor: Cursor, previous: int | None, most_out: int = MAX_WIDTH
+) -> tuple[int, int]:
     """A decoder layer's (in, out)."""
-    inputs = cursor.varint("layer's in", 1, 1 << 20)
+    inputs = cursor.varint("layer's in", 1, MAX_WIDTH)
     if previous not in (None, inputs):
         cursor.fail("layer's in", f"{inputs} is not the previous layer's out, {previous}")
-    return inputs, cursor.varint("layer's out", 1, 1 << 20)
+    return inputs, cursor.varint("layer's out", 1, most_out)
 
 
-def read_integer_decoder(cursor: Cursor) -> Decoder:
-    """A section of kind 3."""
+def read_integer_decoder(cursor: Cursor, room: int) -> Decoder:
+    """A section of kind 3, whose layers may claim ``room`` bytes."""
     layers: list[Any] = []
     layer_count = cursor.varint("layer count", 1, 8)
     out: int | None = None
     for number in range(layer_count):
-        inputs, out = read_layer_sizes(cursor, out)
+        last = number == layer_count - 1
+        inputs, out = read_layer_sizes(cursor, out, MAX_OUTPUTS if last else MAX_WIDTH)
+        room -= (inputs + 8) * out
+        if room < 0:
+            cursor.fail("layer's out", f"{out} claims more than the file's size allows")
         bias = read_parameter(cursor, "bias", "i4", out)
         if bias is None:
             bias = np.zeros(out, np.int32)
         parameters: tuple[npt.NDArray[Any], ...]
-        if number < layer_count - 1:
+        if not last:
             multiplier = required(cursor, "multiplier", "i4", out)
             if (multiplier < 0).any():
                 cursor.fail("multiplier", "a value is negative")
@@ -396,7 +409,7 @@ def read_integer_decoder(cursor: Cursor) -> Decoder:
     return Decoder(INTEGER_DECODER, layers)
 
 
-def read_float32_decoder(cursor: Cursor) -> Decoder:
+def read_float32_decoder(cursor: Cursor, _room: int = 0) -> Decoder:
     """A section of kind 4."""
     layers = []
     out: int | None = None
@@ -417,7 +430,7 @@ def read_latents(
     if number not in decoders:
         cursor.fail("decoder", f"{number} is no section of kind 3 or 4")
     decoder = decoders[number]
-    length = cursor.varint("chunk length", 1, 1 << 20)
+    length = cursor.varint("chunk length", 1, MAX_WIDTH)
     if length != decoder.chunk_length:
         cursor.fail("chunk length", f"{length} is not the decoder's {decoder.chunk_length} outputs")
     count = cursor.varint("chunk count", 1, 1 << 32)
@@ -538,8 +551,9 @@ def read_contents(data: bytes, pack: Contents | None) -> Contents:
     index = read_index(header, pack if is_member else None)
     cursors = locate_sections(data, header.end, index.sections)
     readers = {INTEGER_DECODER: read_integer_decoder, FLOAT32_DECODER: read_float32_decoder}
+    room = MAX_EXPANSION * (len(data) + (len(pack.data) if pack and is_member else 0))
     decoders = {
-        number: readers[entry.kind](cursors[number])
+        number: readers[entry.kind](cursors[number], room)
         for number, entry in enumerate(index.sections)
         if entry.kind in readers
     }

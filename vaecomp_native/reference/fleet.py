@@ -24,6 +24,7 @@ Int8Array = npt.NDArray[np.int8]
 Float32Array = npt.NDArray[np.float32]
 
 STORED, CODED = 0, 1
+MAX_OUTPUTS = 1 << 28
 MAX_LATENTS, MAX_TABLES, MAX_SLICES, MAX_GROUPS = 65_536, 256, 256, 65_536
 
 
@@ -97,7 +98,7 @@ def read_group(
     decoder = cursor.varint("decoder")
     if decoder not in decoders:
         cursor.fail("decoder", f"{decoder} is no section of kind 3")
-    length = cursor.varint("chunk length", 1, 1 << 20)
+    length = cursor.varint("chunk length", 1, MAX_OUTPUTS)
     slices = []
     for _ in range(cursor.varint("slice count", high=MAX_SLICES)):
         first = cursor.varint("slice's first latent", high=latents)

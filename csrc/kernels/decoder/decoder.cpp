@@ -40,6 +40,13 @@ void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
     layer.weight = layout.weights.pack(layer.weight, layer.out, layer.in);
 }
 
+// Room for so many values, which may be there already.
+template <typename Value>
+Value* at_least(Vector<Value>& values, std::size_t count) {
+    if (values.size() < count) values.resize(count);
+    return values.data();
+}
+
 }  // namespace
 
 IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {
@@ -52,28 +59,37 @@ IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers) : kernels_(&kernels(
                 "multipliers and shifts belong to hidden layers, one an output");
         for (const std::int32_t multiplier : layer.multiplier) require(multiplier >= 0, l, "a multiplier is negative");
         for (const std::uint8_t shift : layer.shift) require(shift <= 62, l, "a shift exceeds 62");
-        if (!last) widest_hidden_ = std::max(widest_hidden_, layer.out);
         pack(layer, kernels_->linear_i8_layout);
     }
 }
 
-void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, std::size_t begin, std::size_t end,
-                                  float* values) const {
-    Vector<std::int32_t> acc(rows * std::max(widest_hidden_, end - begin));
-    Vector<std::int8_t> hidden;
+void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
+    Scratch scratch;
+    output_tile(hidden_tile(latents, rows, scratch), rows, 0, chunk_length(), values, scratch);
+}
+
+const std::int8_t* IntegerDecoder::hidden_tile(const std::int8_t* latents, std::size_t rows, Scratch& scratch) const {
     const std::int8_t* x = latents;
     for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
         const IntegerLayer& layer = layers_[l];
-        kernels_->linear_i8(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows, acc.data());
-        hidden.resize(rows * layer.out);
-        kernels_->requantize(acc.data(), rows, layer.out, layer.multiplier.data(), layer.shift.data(), hidden.data());
-        x = hidden.data();
+        std::int32_t* const acc = at_least(scratch.acc, rows * layer.out);
+        kernels_->linear_i8(layer.weight.data(), layer.bias.data(), layer.out, layer.in, x, rows, acc);
+        // The layer's inputs are no longer needed.
+        std::int8_t* const y = at_least(scratch.hidden, rows * layer.out);
+        kernels_->requantize(acc, rows, layer.out, layer.multiplier.data(), layer.shift.data(), y);
+        x = y;
     }
+    return x;
+}
+
+void IntegerDecoder::output_tile(const std::int8_t* hidden, std::size_t rows, std::size_t begin, std::size_t end,
+                                 float* values, Scratch& scratch) const {
     const IntegerLayer& last = layers_.back();
     const std::size_t first_weight = kernels_->linear_i8_layout.weights.index(begin, 0, last.in);
-    kernels_->linear_i8(last.weight.data() + first_weight, last.bias.data() + begin, end - begin, last.in, x, rows,
-                        acc.data());
-    kernels_->scale_output(acc.data(), rows, end - begin, last.scale.data() + begin, values);
+    std::int32_t* const acc = at_least(scratch.acc, rows * (end - begin));
+    kernels_->linear_i8(last.weight.data() + first_weight, last.bias.data() + begin, end - begin, last.in, hidden, rows,
+                        acc);
+    kernels_->scale_output(acc, rows, end - begin, last.scale.data() + begin, values);
 }
 
 Float32Decoder::Float32Decoder(Vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {

@@ -41,18 +41,23 @@ class IntegerDecoder {
     [[nodiscard]] std::size_t chunk_length() const { return layers_.back().out; }
     [[nodiscard]] std::uint64_t multiplications() const { return multiplications_of(layers_); }  // for one chunk
     // One tile: latents [rows, latent] to values [rows, chunk_length].
-    void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
-        forward_tile(latents, rows, 0, chunk_length(), values);
-    }
-    // Outputs [begin, end) alone: values [rows, end - begin]. `begin` is a multiple of output_grain.
+    void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const;
+
+    // The same in two steps, for outputs some at a time; memory that tiles one after another use again.
+    struct Scratch {
+        Vector<std::int32_t> acc;
+        Vector<std::int8_t> hidden;
+    };
+    // What the last layer takes for a tile: the latents themselves if it is the only one, else in the scratch.
+    const std::int8_t* hidden_tile(const std::int8_t* latents, std::size_t rows, Scratch& scratch) const;
+    // Outputs [begin, end): values [rows, end - begin]. `begin` is a multiple of output_grain.
     static constexpr std::size_t output_grain = 64;
-    void forward_tile(const std::int8_t* latents, std::size_t rows, std::size_t begin, std::size_t end,
-                      float* values) const;
+    void output_tile(const std::int8_t* hidden, std::size_t rows, std::size_t begin, std::size_t end, float* values,
+                     Scratch& scratch) const;
 
   private:
     const Kernels* kernels_;
     Vector<IntegerLayer> layers_;  // packed
-    std::size_t widest_hidden_ = 0;
 };
 
 struct Float32Layer {

@@ -444,7 +444,9 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     ),
     "in of 0": ("layer's in", section(2, varint(1) + varint(0) + varint(8))),
     "out of 0": ("layer's out", section(2, varint(1) + varint(3) + varint(0))),
-    "out above 2^20": ("layer's out", section(2, varint(1) + varint(3) + varint(2**20 + 1))),
+    "out above 2^28": ("layer's out", section(2, varint(1) + varint(3) + varint(2**28 + 1))),
+    "hidden out above 2^20": ("layer's out", section(2, varint(2) + varint(3) + varint(2**20 + 1))),
+    "more out than the file allows": ("layer's out", section(2, varint(1) * 2 + varint(2**28))),
     "in is not the previous out": (
         "layer's in",
         last(SCALE, weight=np.ones((8, 7), np.int8)),

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_into(module: torch.nn.Module, source: Source, *, threads: int = 0) -> None:
-    """Decode an archive into a module's parameters and buffers, in place.
+def load_into(
+    module: torch.nn.Module,
+    source: Source,
+    *,
+    pack: Archive | Source | None = None,
+    threads: int = 0,
+) -> None:
+    """Decode an archive into a module's parameters and buffers, in place; a member of a fleet with its `pack`.
 
     Names and shapes must be the same on both sides; otherwise ModuleMismatchError lists the differences and the
     module is untouched. Dtypes and devices stay the module's. Raises ArchiveError and OSError as `decode` does.
     """
-    with Archive(source, threads=threads) as archive:
+    with Archive(source, pack=pack, threads=threads) as archive:
         _check_fit(module, archive)
         tensors = {name: array_to_tensor(array) for name, array in archive.decode().items()}
     module.load_state_dict(tensors)

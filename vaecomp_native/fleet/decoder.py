@@ -92,6 +92,18 @@ class FleetDecoder:
     steps: Mapping[str, np.float32]
     hidden: Sequence[HiddenLayer] = ()
 
+    @staticmethod
+    def of(
+        columns: Float32Array,
+        steps: Float32Array,
+        layout: Layout,
+        plan: LatentPlan,
+        hidden: Sequence[HiddenLayer] = (),
+    ) -> FleetDecoder:
+        """From columns float32 [P, 1 + n], rounded to steps float32 [P] that are the same within a tensor."""
+        by_tensor = {name: steps[place.start] for name, place in layout.places.items()}
+        return FleetDecoder(layout, plan, to_symbols(columns, steps), by_tensor, hidden)
+
     def groups(self) -> Iterator[Group]:
         """As a pack holds it: tensors of one step and the same latents share a decoder."""
         alike: dict[tuple[np.float32, int], list[str]] = {}

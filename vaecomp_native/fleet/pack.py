@@ -45,6 +45,8 @@ class Pack:
         self.reader = self.archive.reader
         try:
             self.latents, segments, groups = self.reader.fleet()
+        except ArchiveError:
+            raise
         except ValueError as error:
             raise ArchiveError(
                 f"the archive has no fleet section: give a pack that vaecomp_native.fleet.train made ({error})"

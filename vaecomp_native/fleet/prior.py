@@ -70,6 +70,11 @@ class LatentPrior:
         symbols: Int8Array = grid[np.argmin(costs, axis=1)].astype(np.int8)
         return symbols
 
+    def latents(self, means: Float32Array, deviations: Float32Array) -> Float32Array:
+        """What `quantise` makes of latents, in standard deviations of the fleet."""
+        values: Float32Array = self.quantise(means, deviations).astype(np.float32)
+        return values / np.float32(UNIT)
+
 
 def _clipped(values: Float32Array) -> Int8Array:
     widest = min(round(WIDEST * UNIT), LARGEST)

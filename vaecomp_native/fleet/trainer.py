@@ -216,7 +216,7 @@ class _Adam:
         self._values = values
         self._decay = decay
         self._first, self._second = torch.zeros_like(values), torch.zeros_like(values)
-        self._steps = torch.zeros(len(values) if per_row else 1, 1)
+        self._steps = torch.zeros((len(values), 1) if per_row else 1)
         self._epsilon = 1e-6 if per_row else 1e-8
 
     def step(self, gradients: torch.Tensor, rate: float, rows: torch.Tensor | None = None) -> None:

@@ -1,0 +1,442 @@
+"""Packs and members through `vaecomp_native.fleet`: on small models made here."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import vaecomp_native as vc
+from vaecomp_native.fleet.decoder import UNIT, FleetDecoder, HiddenLayer, LatentPlan
+from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.fleet.principal import principal_components
+from vaecomp_native.fleet.prior import LatentPrior
+from vaecomp_native.progress import silent
+from vaecomp_native.state_dict import read_state_dict
+
+torch = pytest.importorskip("torch")
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+RANK = 2
+
+
+def make_fleet(members: int, seed: int = 0) -> tuple[Arrays, list[Arrays]]:
+    """A base with tensors of several dtypes, and members that differ from it in `RANK` directions and a little noise."""
+    generator = np.random.default_rng(seed)
+    normal = generator.standard_normal
+    base: Arrays = {
+        "layer.weight": normal((24, 10), np.float32),
+        "layer.bias": np.zeros(24, np.float32),
+        "half.weight": normal((6, 24), np.float32).astype(ml_dtypes.bfloat16),
+        "norm.weight": np.ones(24, np.float32),
+        "steps": np.array([7], np.int64),
+    }
+    changed = ("layer.weight", "layer.bias", "half.weight")
+    directions = [{name: 0.1 * normal(base[name].shape) for name in changed} for _ in range(RANK)]
+    fleet = []
+    for number in range(members):
+        factors = normal(RANK)
+        member = dict(base)
+        for name in changed:
+            delta = sum(f * d[name] for f, d in zip(factors, directions, strict=True))
+            delta = delta + 1e-3 * normal(base[name].shape)
+            member[name] = (base[name].astype(np.float64) + delta).astype(base[name].dtype)
+        member["norm.weight"] = base["norm.weight"] * np.float32(1 + 0.01 * number)
+        member["steps"] = np.array([7 + number], np.int64)
+        fleet.append(member)
+    return base, fleet
+
+
+def distance(left: Arrays, right: Arrays) -> float:
+    """Squared distance of the float tensors that decoders change."""
+    names = ("layer.weight", "layer.bias", "half.weight")
+    return sum(
+        float(np.square(left[n].astype(np.float64) - right[n].astype(np.float64)).sum())
+        for n in names
+    )
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of principal components."""
+    path = tmp_path_factory.mktemp("pack") / "fleet.vaepack"
+    base, members = make_fleet(40)
+    report = vc.fleet.train(members[:32], base=base, out=path, latent=RANK, progress=silent)
+    assert report.bytes == path.stat().st_size == report.base_bytes + report.decoder_bytes
+    assert report.latents == RANK
+    assert report.sha256 == vc.fleet.Pack(path).sha256
+    return path
+
+
+def test_a_pack_decodes_to_its_base(pack: Path) -> None:
+    base, _ = make_fleet(40)
+    decoded = vc.decode(pack)
+    assert all(np.array_equal(decoded[name], base[name]) for name in base)
+
+
+def test_members_that_the_decoder_never_saw_are_near_what_they_were(
+    pack: Path, tmp_path: Path
+) -> None:
+    base, members = make_fleet(40)
+    for number in range(32, 40):
+        path = tmp_path / f"{number}.vaec"
+        report = vc.fleet.compress(members[number], pack, path, progress=silent)
+        decoded = vc.decode(path, pack=pack)
+        assert list(decoded) == list(base)
+        lost = distance(decoded, members[number]) / distance(base, members[number])
+        assert lost < 0.05
+        assert report.relative_error == pytest.approx(lost)
+        assert report.residual_bytes > 0  # of the tensors that no decoder may change
+        for name in ("norm.weight", "steps"):
+            assert np.array_equal(decoded[name], members[number][name])
+        assert vc.verify(path, pack=pack).bytes["total"] == path.stat().st_size == report.bytes
+
+
+def test_a_residual_takes_bytes_and_saves_error(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(40)
+    path = tmp_path / "m.vaec"
+    reports = [
+        vc.fleet.compress(members[35], pack, path, rate_weight=weight, progress=silent)
+        for weight in (None, 1e-4, 1e-6)
+    ]
+    errors = [report.relative_error for report in reports]
+    sizes = [report.residual_bytes for report in reports]
+    assert errors[0] > errors[1] > errors[2]
+    assert sizes[0] < sizes[1] < sizes[2]
+    vc.verify(path, pack=pack)
+
+
+def test_lossless_members_come_back_bit_for_bit(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(40)
+    path = tmp_path / "m.vaec"
+    report = vc.fleet.compress(members[36], pack, path, lossless=True, progress=silent)
+    decoded = vc.decode(path, pack=pack)
+    assert report.relative_error == 0
+    assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[36].items())
+
+
+def test_the_base_itself_as_a_member_takes_no_section(pack: Path, tmp_path: Path) -> None:
+    base, _ = make_fleet(40)
+    path = tmp_path / "m.vaec"
+    report = vc.fleet.compress(base, pack, path, lossless=True, progress=silent)
+    assert report.latent_bytes == report.residual_bytes == 0
+    (decoded,) = vc.fleet.decode([path], pack)
+    assert all(decoded[name].tobytes() == base[name].tobytes() for name in base)
+
+
+def test_many_are_decoded_together_as_one_by_one(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(40)
+    opened = vc.fleet.Pack(pack)
+    paths = [tmp_path / f"{i}.vaec" for i in range(6)]
+    for i, path in enumerate(paths):
+        rate_weight = 1e-3 if i % 2 else None
+        vc.fleet.compress(members[i], opened, path, rate_weight=rate_weight, progress=silent)
+    alone = [vc.decode(path, pack=pack) for path in paths]
+    for pack_form in (pack, opened, opened.archive):
+        together = vc.fleet.decode(paths, pack_form)
+        for one, other in zip(alone, together, strict=True):
+            assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+    assert vc.fleet.decode([], pack) == []
+
+
+def test_another_pack_is_refused_by_its_hash(pack: Path, tmp_path: Path) -> None:
+    base, members = make_fleet(8)
+    other = tmp_path / "other.vaepack"
+    report = vc.fleet.train(members, base=base, out=other, latent=1, progress=silent)
+    path = tmp_path / "m.vaec"
+    vc.fleet.compress(members[0], other, path, progress=silent)
+    with pytest.raises(vc.MissingPackError, match=report.sha256):
+        vc.decode(path)
+    with pytest.raises(vc.MissingPackError, match=report.sha256):
+        vc.fleet.decode([path], pack)
+
+
+def test_what_is_no_pack_is_refused(tmp_path: Path) -> None:
+    base, members = make_fleet(1)
+    path = tmp_path / "base.vaec"
+    vc.compress(base, path, codec="lossless", progress=silent)
+    with pytest.raises(vc.ArchiveError, match="fleet"):
+        vc.fleet.compress(members[0], path, tmp_path / "m.vaec", progress=silent)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("layer.bias"), "lacks tensor 'layer.bias'"),
+        (lambda m: m.update(extra=np.zeros(3, np.float32)), "has a tensor 'extra'"),
+        (lambda m: m.update({"layer.bias": np.zeros(5, np.float32)}), r"\[5\]"),
+        (lambda m: m.update({"layer.bias": np.full(24, np.nan, np.float32)}), "NaN"),
+    ],
+)
+def test_models_unlike_the_base_are_refused(
+    pack: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    base, members = make_fleet(4)
+    member = dict(members[1])
+    change(member)
+    with pytest.raises(vc.WeightsError, match=message):
+        vc.fleet.compress(member, pack, tmp_path / "m.vaec", progress=silent)
+    with pytest.raises(vc.WeightsError, match=message):
+        vc.fleet.train([members[0], member], base=base, out=tmp_path / "p.vaepack", progress=silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"latent": 0},
+        {"hidden": 16},
+        {"latent": [2, 4]},
+        {"steps": 0},
+        {"rate_weight": -1.0},
+        {"common_cost": 0.0},
+        {"calibration": []},
+        {"base_options": {"codecs": "raw"}},
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    base, members = make_fleet(4)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        vc.fleet.train(members, base=base, out=tmp_path / "p.vaepack", progress=silent, **options)
+
+
+def test_targets_exclude_each_other(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(1)
+    with pytest.raises(ValueError, match="rate_weight and lossless"):
+        vc.fleet.compress(
+            members[0], pack, tmp_path / "m.vaec", rate_weight=0.1, lossless=True, progress=silent
+        )
+    with pytest.raises(ValueError, match="max_loss needs evaluate"):
+        vc.fleet.compress(members[0], pack, tmp_path / "m.vaec", max_loss=0.1, progress=silent)
+
+
+class Classifier(torch.nn.Module):
+    """Two layers, with normalisation between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(8, 16)
+        self.norm = torch.nn.BatchNorm1d(16)
+        self.second = torch.nn.Linear(16, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.second(torch.relu(self.norm(self.first(x))))
+
+
+def make_classifiers(members: int) -> tuple[Classifier, list[Classifier]]:
+    """A base, and members that see its task through inputs turned by an angle of their own."""
+    torch.manual_seed(0)
+    base = Classifier().eval()
+    fleet = []
+    for number in range(members):
+        member = Classifier().eval()
+        member.load_state_dict(base.state_dict())
+        angle = torch.tensor(1.2 * number / max(members - 1, 1))
+        turn = torch.eye(8)
+        turn[0, 0] = turn[1, 1] = torch.cos(angle)
+        turn[0, 1], turn[1, 0] = -torch.sin(angle), torch.sin(angle)
+        with torch.no_grad():
+            member.first.weight.copy_(base.first.weight @ turn)
+            member.norm.running_mean.add_(0.01 * number)
+        fleet.append(member)
+    return base, fleet
+
+
+def batches_of(member: int) -> list[Any]:
+    generator = torch.Generator().manual_seed(member)
+    return [torch.randn(32, 8, generator=generator) for _ in range(4)]
+
+
+def disagreement(left: Classifier, right: Classifier) -> float:
+    """Mean squared difference of outputs on fresh inputs."""
+    x = torch.randn(200, 8, generator=torch.Generator().manual_seed(99))
+    with torch.no_grad():
+        return float((left(x) - right(x)).square().mean())
+
+
+@pytest.mark.parametrize("options", [{}, {"hidden": 6}, {"local": 1}])
+def test_decoders_are_trained_by_function(tmp_path: Path, options: dict[str, int]) -> None:
+    base, members = make_classifiers(12)
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    path = tmp_path / "fleet.vaepack"
+    report = vc.fleet.train(
+        members[:-1],
+        base=base,
+        out=path,
+        calibration=[batches_of(i) for i in range(11)],
+        divergence="mse",
+        latent=2,
+        steps=200,
+        rate_weight=1e-8,
+        progress=silent,
+        **options,
+    )
+    assert report.history[-1]["divergence"] < 0.3 * report.history[0]["divergence"]
+    assert all(torch.equal(tensor, base.state_dict()[n]) for n, tensor in before.items())
+    assert not any(parameter.grad is not None for parameter in base.parameters())
+    member = members[-1]
+    made = tmp_path / "m.vaec"
+    vc.fleet.compress(
+        member, path, made, calibration=batches_of(11), divergence="mse", progress=silent
+    )
+    loaded = Classifier().eval()
+    vc.load_into(loaded, made, pack=path)
+    assert disagreement(loaded, member) < 0.2 * disagreement(base, member)
+
+
+def test_the_best_of_several_designs_is_chosen_by_members_held_out(tmp_path: Path) -> None:
+    base, members = make_classifiers(16)
+    report = vc.fleet.train(
+        members,
+        base=base,
+        out=tmp_path / "fleet.vaepack",
+        calibration=[batches_of(i) for i in range(16)],
+        divergence="mse",
+        latent=[1, 2],
+        hidden=[0, 4],
+        steps=60,
+        rate_weight=1e-9,
+        progress=silent,
+    )
+    tried = [(design.latent, design.hidden) for design in report.designs]
+    assert tried == [(1, 0), (1, 4), (2, 0), (2, 4)]
+    best = min(report.designs, key=lambda design: design.divergence)
+    assert report.latents == best.latent
+    assert report.to_dict()["designs"][0]["latent"] == 1
+
+
+def test_a_residual_is_added_until_the_score_is_kept(tmp_path: Path) -> None:
+    base, members = make_classifiers(6)
+    path = tmp_path / "fleet.vaepack"
+    vc.fleet.train(members[:4], base=base, out=path, latent=1, progress=silent)
+    member = members[5]
+    state = {name: tensor.clone() for name, tensor in member.state_dict().items()}
+
+    def score(module: Any) -> float:
+        return -disagreement(module, original)
+
+    original = Classifier().eval()
+    original.load_state_dict(state)
+    scores = []
+    for max_loss in (1e9, 1e-3, 1e-5, 0.0):
+        made = tmp_path / "m.vaec"
+        report = vc.fleet.compress(
+            member, path, made, evaluate=score, max_loss=max_loss, progress=silent
+        )
+        assert report.score_original == 0
+        assert report.score >= -max_loss
+        loaded = Classifier().eval()
+        vc.load_into(loaded, made, pack=path)
+        assert score(loaded) == report.score
+        scores.append((report.bytes, report.score))
+        assert all(torch.equal(t, state[n]) for n, t in member.state_dict().items())
+    assert scores == sorted(scores)
+    assert scores[-1][1] == 0
+
+
+def test_equal_seeds_make_equal_files(tmp_path: Path) -> None:
+    base, members = make_classifiers(5)
+    files = []
+    for run in range(2):
+        path = tmp_path / f"{run}.vaepack"
+        vc.fleet.train(
+            members,
+            base=base,
+            out=path,
+            calibration=[batches_of(i) for i in range(5)],
+            divergence="mse",
+            latent=1,
+            steps=20,
+            progress=silent,
+        )
+        made = tmp_path / f"{run}.vaec"
+        vc.fleet.compress(
+            members[0],
+            path,
+            made,
+            calibration=batches_of(0),
+            divergence="mse",
+            progress=silent,
+        )
+        files.append((path.read_bytes(), made.read_bytes()))
+    assert files[0] == files[1]
+
+
+def test_principal_components_reconstruct_a_fleet_of_their_rank() -> None:
+    generator = np.random.default_rng(0)
+    state = read_state_dict({"a.w": np.zeros((5, 4), np.float32), "b.w": np.zeros(7, np.float32)})
+    layout = Layout.of(state)
+    plan = LatentPlan(common=2, local=1, blocks=2)
+    scores = generator.standard_normal((30, 4))
+    columns = generator.standard_normal((layout.size, 4)).astype(np.float32)
+    columns[20:, 2] = 0
+    columns[:20, 3] = 0
+    deltas = (scores @ columns.T + 3).astype(np.float32)
+    weights = generator.uniform(0.5, 2, layout.size).astype(np.float32)
+    found = principal_components(deltas, weights, layout, plan)
+    made = np.tile(found.columns[:, 0], (30, 1))
+    for number, rows in enumerate(layout.blocks.values()):
+        own = slice(rows.start, rows.stop)
+        made[:, own] += found.latents[:, plan.indices(number)] @ found.columns[own, 1:].T
+    # Common ones take what varies most, local ones the rest of each block; with rank 2 + 1 in each all is found.
+    assert np.square(made - deltas).mean() < 0.2 * deltas.var(0).mean()
+    assert np.allclose(found.latents.mean(0), 0, atol=1e-5)
+    assert np.allclose(found.latents.std(0), 1, atol=1e-4)
+
+
+def test_a_hidden_layer_in_integers_follows_the_real_one() -> None:
+    generator = np.random.default_rng(1)
+    state = read_state_dict({"w": np.zeros((30, 3), np.float32)})
+    layout, plan = Layout.of(state), LatentPlan(common=4, local=0, blocks=1, hidden=9)
+    symbols = generator.integers(-20, 21, (90, 10)).astype(np.int8)
+    hidden = HiddenLayer(
+        generator.standard_normal((9, 4)).astype(np.float32),
+        generator.standard_normal(9).astype(np.float32),
+    )
+    decoder = FleetDecoder(layout, plan, symbols, {"w": np.float32(0.25)}, [hidden])
+    (group,) = decoder.groups()
+    latents = generator.integers(-40, 41, 4).astype(np.int8)
+    activations = np.maximum(hidden.weight @ (latents / UNIT) + hidden.bias, 0)
+    features = np.concatenate([[1.0], np.minimum(activations, 127 / UNIT)])
+    expected = 0.25 * (symbols.astype(np.float64) @ features)
+    made = group.added(latents)["w"].reshape(-1)
+    rounding = 0.25 * (np.abs(symbols[:, 1:]).sum(1)) * (0.5 / UNIT + 0.05)
+    assert (np.abs(made - expected) <= rounding).all()
+
+
+def test_wide_posteriors_take_cheaper_latents() -> None:
+    generator = np.random.default_rng(2)
+    means = generator.standard_normal((200, 4)).astype(np.float32)
+
+    def bits(deviation: float) -> tuple[float, float]:
+        deviations = np.full_like(means, deviation)
+        prior = LatentPrior.fit(means, deviations)
+        chosen = prior.quantise(means.reshape(-1), deviations.reshape(-1))
+        shares = np.array(prior.counts) / sum(prior.counts)
+        error = float(np.abs(chosen / UNIT - means.reshape(-1)).max())
+        return float(-np.log2(shares[chosen - prior.first]).mean()), error
+
+    narrow, small = bits(0.01)
+    wide, large = bits(0.5)
+    assert wide < narrow - 2
+    assert small <= 1 / UNIT
+    assert large < 4 * 0.5
+
+
+def test_latents_beyond_the_tables_are_still_stored(pack: Path) -> None:
+    opened = vc.fleet.Pack(pack)
+    latents = np.full(opened.latents, 127, np.int8)
+    section = opened.reader.encode_member(latents)
+    assert len(section) >= opened.latents
+
+
+def test_reports_are_plain_data(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(1)
+    report = vc.fleet.compress(members[0], pack, tmp_path / "m.vaec", progress=silent)
+    assert report.to_dict() == dataclasses.asdict(report)

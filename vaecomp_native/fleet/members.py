@@ -1,0 +1,58 @@
+"""A fleet's members beside the base that they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.fleet.layout import Layout, check_like
+from vaecomp_native.progress import Progress
+from vaecomp_native.state_dict import StateDict, check_finite, read_state_dict
+
+if TYPE_CHECKING:
+    from vaecomp_native.state_dict import Weights
+
+Array = npt.NDArray[Any]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Members:
+    """Models in any form, the state dict of their base, and the base's tensors as the pack will give them back."""
+
+    weights: Sequence[Weights]
+    state: StateDict
+    base: Mapping[str, Array]
+    layout: Layout
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        """Each member's tensors, checked, with all names."""
+        for number, weights in enumerate(self.weights):
+            yield read_like(weights, self.state, f"member {number}")
+
+    @property
+    def vector(self) -> Float32Array:
+        """The base's adjustable tensors, [P]."""
+        return self.layout.flatten(self.base)
+
+    def deltas(self, progress: Progress) -> Float32Array:
+        """What members differ by from the base, [N, P]."""
+        base = self.vector
+        deltas = np.empty((len(self.weights), len(base)), np.float32)
+        for number, arrays in enumerate(self):
+            deltas[number] = self.layout.flatten(arrays) - base
+            progress("reading members", number + 1, len(deltas), {})
+        return deltas
+
+
+def read_like(weights: Weights, base: StateDict, who: str) -> dict[str, Array]:
+    """Tensors of a model by all of the base's names. Raises WeightsError unless they are the base's in shape and dtype."""
+    state = read_state_dict(weights)
+    names = {name: base.arrays[base.aliases.get(name, name)] for name in base.names}
+    check_like(state, names, who)
+    check_finite(state)
+    return {name: state.arrays[state.aliases.get(name, name)] for name in base.names}

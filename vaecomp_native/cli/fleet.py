@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from contextlib import ExitStack
+import sys
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -171,7 +172,11 @@ def compress(
     """
     if rate_weight is not None and lossless:
         raise typer.BadParameter("give one of them", param_hint="--rate-weight and --lossless")
-    with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
+    with (
+        interruptible(f"members that were finished are in {out}"),
+        redirect_stdout(sys.stderr),  # where Ray may say which machines it has lost
+        progress.console() as bar,
+    ):
         from vaecomp_native.fleet.many import compress_many
 
         report = compress_many(

@@ -12,8 +12,9 @@
 #include <thread>
 
 #include "encode/byte_writer.hpp"
-#include "kernels/kernels.hpp"
+#include "tests/seal.hpp"
 #include "tests/small_archive.hpp"
+#include "tests/small_fleet.hpp"
 #include "tests/support.hpp"
 #include "vaecomp.h"
 
@@ -179,6 +180,11 @@ TEST(Abi, RefusesNullArguments) {
     expect_refused("archive", vaecomp_decode_many, missing, nullptr, 0);
     expect_refused("outputs", vaecomp_decode_many, archive.get(), nullptr, 1);
     expect_refused("archive", vaecomp_verify, missing);
+    expect_refused("archive", vaecomp_hash, missing, &byte);
+    expect_refused("hash", vaecomp_hash, archive.get(), nullptr);
+    expect_refused("members", vaecomp_decode_members, nullptr, 1);
+    EXPECT_EQ(vaecomp_decode_members(nullptr, 0, nullptr), VAECOMP_OK);
+    EXPECT_EQ(vaecomp_pack_hash(nullptr), nullptr);
     vaecomp_close(nullptr);
     EXPECT_EQ(vaecomp_tensor_count(nullptr), 0u);
     EXPECT_EQ(vaecomp_metadata_count(nullptr), 0u);
@@ -643,6 +649,105 @@ TEST(Abi, DecodesManyArchivesFromManyThreads) {
     EXPECT_EQ(failures, 0);
 }
 
+vaecomp_options with_pack(const Handle& pack) {
+    vaecomp_options options = VAECOMP_OPTIONS_INIT;
+    options.pack = pack.get();
+    return options;
+}
+
+TEST(AbiFleet, AMemberNeedsItsPack) {
+    const testing::SmallMember member(5);
+    vaecomp_archive* archive = nullptr;
+    const vaecomp_options* const defaults = nullptr;
+    const Bytes file = member.file;
+    const std::string hash = hex(testing::sha256(testing::small_pack().file));
+    expect_failure(VAECOMP_MISSING_PACK, hash.c_str(), vaecomp_open_memory, file.data(), file.size(), defaults,
+                   &archive);
+    const Handle pack = open(testing::small_pack().file), other = open(sample().file);
+    const vaecomp_options wrong = with_pack(other);
+    expect_failure(VAECOMP_MISSING_PACK, hash.c_str(), vaecomp_open_memory, file.data(), file.size(), &wrong, &archive);
+    EXPECT_EQ(archive, nullptr);
+    // A file that is no member needs none.
+    EXPECT_TRUE(decodes(open(sample().file, with_pack(pack)).get(), sample()));
+    EXPECT_NE(open(file, with_pack(pack)), nullptr);
+}
+
+TEST(AbiFleet, NamesFilesByTheirHash) {
+    const testing::SmallMember member(5);
+    const Handle pack = open(testing::small_pack().file), archive = open(member.file, with_pack(pack));
+    const Sha256 expected = testing::sha256(testing::small_pack().file);
+    Sha256 hash{};
+    EXPECT_EQ(vaecomp_hash(pack.get(), hash.data(), nullptr), VAECOMP_OK);
+    EXPECT_EQ(hash, expected);
+    EXPECT_EQ(vaecomp_pack_hash(pack.get()), nullptr);
+    ASSERT_NE(vaecomp_pack_hash(archive.get()), nullptr);
+    EXPECT_EQ(std::memcmp(vaecomp_pack_hash(archive.get()), expected.data(), VAECOMP_HASH_BYTES), 0);
+}
+
+bool decodes(vaecomp_archive* archive, const testing::SmallMember& member) {
+    Vector<std::uint8_t> weight, bias;
+    return decode(archive, 0, weight) == VAECOMP_OK && decode(archive, 1, bias) == VAECOMP_OK &&
+           std::memcmp(weight.data(), member.values.data(), weight.size()) == 0 &&
+           std::memcmp(bias.data(), testing::small_pack().bias.data(), bias.size()) == 0;
+}
+
+TEST(AbiFleet, AMemberOutlivesTheHandleOfItsPack) {
+    const testing::SmallMember member(5);
+    CountingAllocator allocator;
+    vaecomp_options options = VAECOMP_OPTIONS_INIT;
+    options.allocator = allocator.interface();
+    {
+        Handle pack = open(testing::small_pack().file, options);
+        const Handle archive = open(member.file, with_pack(pack)), again = open(member.file, with_pack(pack));
+        pack.reset();
+        EXPECT_TRUE(decodes(archive.get(), member));
+        const std::size_t held = allocator.used();
+        EXPECT_TRUE(decodes(again.get(), member));  // what the pack has decoded is there
+        EXPECT_EQ(allocator.used(), held);
+        EXPECT_EQ(vaecomp_verify(archive.get(), nullptr), VAECOMP_OK);
+    }
+    EXPECT_EQ(allocator.used(), 0u);
+}
+
+TEST(AbiFleet, DecodesManyMembersAtOnce) {
+    const Handle pack = open(testing::small_pack().file);
+    Vector<std::unique_ptr<testing::SmallMember>> members;
+    Vector<Handle> archives;
+    Vector<Vector<float>> weights;
+    Vector<vaecomp_output> outputs;
+    Vector<vaecomp_member_outputs> wanted;
+    for (unsigned m = 0; m < 30; ++m) {
+        members.push_back(std::make_unique<testing::SmallMember>(m));
+        archives.push_back(open(members.back()->file, with_pack(pack)));
+        weights.emplace_back(testing::elements);
+    }
+    for (Vector<float>& weight : weights) {
+        outputs.push_back({0, 0, weight.size(), weight.data(), weight.size() * sizeof(float)});
+    }
+    for (std::size_t m = 0; m < members.size(); ++m) wanted.push_back({archives[m].get(), &outputs[m], 1});
+    EXPECT_EQ(vaecomp_decode_members(wanted.data(), wanted.size(), nullptr), VAECOMP_OK);
+    for (std::size_t m = 0; m < members.size(); ++m) {
+        EXPECT_EQ(std::memcmp(weights[m].data(), members[m]->values.data(), outputs[m].bytes), 0) << m;
+    }
+
+    const auto* const first = wanted.data();
+    outputs[0].count = 1;
+    outputs[0].bytes = sizeof(float);
+    expect_refused("whole tensors", vaecomp_decode_members, first, 1);
+    outputs[0] = {7, 0, 0, nullptr, 0};
+    expect_refused("no such tensor", vaecomp_decode_members, first, 1);
+    wanted[0] = {pack.get(), nullptr, 0};
+    expect_refused("no member", vaecomp_decode_members, first, 1);
+    wanted[0] = {nullptr, nullptr, 0};
+    expect_refused("no member", vaecomp_decode_members, first, 1);
+    wanted[1] = {archives[1].get(), nullptr, 1};
+    expect_refused("outputs", vaecomp_decode_members, first + 1, 1);
+    // Another open pack, though of the same file.
+    const Handle again = open(testing::small_pack().file), stranger = open(members[3]->file, with_pack(again));
+    wanted[3].member = stranger.get();
+    expect_refused("different packs", vaecomp_decode_members, first + 2, 2);
+}
+
 constexpr std::uint64_t terabyte = std::uint64_t{1} << 40;
 
 // A section whose contents claim what is not there, in a file that is right otherwise.
@@ -678,7 +783,7 @@ TEST(Abi, TakesNoMemoryForClaims) {
     // The file's size, and a section's and a tensor's in its index.
     Vector<std::uint8_t> file = make_small_archive(1).file;
     store_le(file.data() + 16, terabyte);
-    store_le(file.data() + 28, kernels().crc32c(file.data(), 28));
+    testing::reseal_header(file);
     expect_cheap_failure(file);
     for (const bool of_section : {true, false}) {
         ByteWriter index;
@@ -702,14 +807,16 @@ TEST(Abi, TakesNoMemoryForClaims) {
         writer.fixed(std::uint16_t{0});
         writer.fixed(static_cast<std::uint32_t>(index.size()));
         writer.fixed(std::uint64_t{header_bytes + index.size()});
-        writer.fixed(kernels().crc32c(index.bytes().data(), index.size()));
-        writer.fixed(kernels().crc32c(writer.bytes().data(), writer.size()));
+        writer.fixed(std::uint64_t{0});  // the checksums
         writer.append(index.bytes());
+        testing::reseal(writer.bytes());
         expect_cheap_failure(writer.bytes());
     }
     // Chunks, a decoder's weights, a matrix's exponents, a plane's symbols.
     expect_cheap_failure(claim(SectionKind::latents, Codec::latent, {0, 3, std::uint64_t{1} << 32, 65536, 1}));
     expect_cheap_failure(claim(SectionKind::integer_decoder, std::nullopt, {8, 1 << 20, 1 << 20}));
+    expect_cheap_failure(claim(SectionKind::integer_decoder, std::nullopt, {1, 1, 1 << 28}));
+    expect_cheap_failure(claim(SectionKind::fleet, std::nullopt, {0, 0, 65536, 0, 1 << 28, 256}));
     expect_cheap_failure(claim(SectionKind::residual, Codec::residual, {500, 0, 0x80, 1, 0, terabyte}));
     expect_cheap_failure(claim(SectionKind::lossless, Codec::lossless, {500, 1, terabyte}));
 }

@@ -10,12 +10,14 @@
 #include "encode/lossless.hpp"
 #include "encode/residual.hpp"
 #include "kernels/kernels.hpp"
+#include "tests/seal.hpp"
 #include "tests/support.hpp"
 
 namespace vaecomp::core {
 namespace {
 
 using testing::expect_error;
+using testing::reseal;
 
 constexpr std::size_t latent = 4, chunk_length = 24, chunks = 5, padding = 7;
 
@@ -211,13 +213,6 @@ TEST(Archive, RefusesEveryFlippedBit) {
         EXPECT_THROW(decode_everything(file), Error) << "bit " << bit;
         file[bit / 8] ^= mask;
     }
-}
-
-// Puts right the checksums of header and index after a change, so that the change itself is judged.
-void reseal(Vector<std::uint8_t>& file) {
-    const auto index_bytes = load_le<std::uint32_t>(file.data() + 12);
-    store_le(file.data() + 24, kernels().crc32c(file.data() + header_bytes, index_bytes));
-    store_le(file.data() + 28, kernels().crc32c(file.data(), header_bytes - 4));
 }
 
 TEST(Archive, SurvivesEveryByteOfTheIndexChangedUnderValidChecksums) {

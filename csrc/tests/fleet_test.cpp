@@ -1,29 +1,13 @@
 // Packs and members: hashes, decoders by parts, members alone and together.
-#include "encode/fleet.hpp"
-
 #include <cstring>
 
-#include "core/digest.hpp"
-#include "core/sha256.hpp"
 #include "decode/archive.hpp"
-#include "encode/archive.hpp"
-#include "encode/latents.hpp"
-#include "encode/lossless.hpp"
-#include "tests/support.hpp"
+#include "tests/small_fleet.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-using testing::expect_error;
-using testing::for_every_isa;
-using testing::random_floats;
-using testing::random_integers;
-
-Sha256 sha256(Bytes bytes) {
-    Sha256Hasher hasher;
-    hasher.add(bytes);
-    return hasher.finish();
-}
+using namespace testing;
 
 // FIPS 180-4's examples, and one of every length of the last block, in two pieces.
 TEST(Sha256, IsTheStandards) {
@@ -40,18 +24,6 @@ TEST(Sha256, IsTheStandards) {
         hasher.add(all.subspan(size / 3));
         EXPECT_EQ(hasher.finish(), sha256(all)) << size;
     }
-}
-
-constexpr std::size_t latents = 6, rows = 300, columns = 17, elements = rows * columns;
-
-IntegerLayer linear(std::size_t outputs, unsigned seed) {
-    IntegerLayer layer;
-    layer.in = latents;
-    layer.out = outputs;
-    layer.weight = random_integers<std::int8_t>(outputs * latents, -99, 99, seed);
-    layer.bias = random_integers<std::int32_t>(outputs, -999, 999, seed + 1);
-    layer.scale = Vector<float>(outputs, 0.0078125f);
-    return layer;
 }
 
 TEST(IntegerDecoder, MakesSomeOutputsAsItMakesAll) {
@@ -75,93 +47,19 @@ TEST(IntegerDecoder, MakesSomeOutputsAsItMakesAll) {
     });
 }
 
-// A matrix that a linear decoder changes, and a vector that nothing does.
-struct Pack {
-    Vector<float> base = random_floats(elements, 1), bias = random_floats(9, 2);
-    IntegerLayer layer = linear(elements, 3);
-    Vector<std::uint8_t> fleet, file;
-
-    Pack() {
-        const PlanesSource sources[] = {
-            {{elements, DType::f32}, reinterpret_cast<const std::uint8_t*>(base.data())},
-            {{bias.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(bias.data())}};
-        const std::size_t all = layer.weight.size();
-        const std::span<const std::size_t> segments[] = {{&all, 1}};
-        FleetGroup group{};
-        group.decoder = 1;
-        group.chunk_length = elements;
-        group.slices = {{0, latents}};
-        group.tensors = {0};
-        Histogram histogram;
-        for (int symbol = -128; symbol < 128; ++symbol) histogram.add(symbol);
-        const LatentSegment segment{latents, histogram};
-        fleet = encode_fleet({&segment, 1}, {&group, 1});
-        const Vector<std::uint8_t> planes = encode_lossless(sources),
-                                   decoder = encode_integer_decoder({&layer, 1}, segments);
-        const NewSection sections[] = {
-            {SectionKind::lossless, planes}, {SectionKind::integer_decoder, decoder}, {SectionKind::fleet, fleet}};
-        Vector<Tensor> tensors(2);
-        tensors[0].name = "weight";
-        tensors[0].shape = {rows, columns};
-        tensors[0].digest = tensor_digest({base.data(), elements, DType::f32}, 1);
-        tensors[1].name = "bias";
-        tensors[1].shape = {bias.size()};
-        tensors[1].digest = tensor_digest({bias.data(), bias.size(), DType::f32}, 1);
-        for (Tensor& tensor : tensors) {
-            tensor.codec = Codec::lossless;
-            tensor.dtype = DType::f32;
-        }
-        file = write_archive({}, sections, tensors);
-    }
-
-    [[nodiscard]] Vector<float> values(const Vector<std::int8_t>& z) const {
-        Vector<float> sum = base;
-        for (std::size_t o = 0; o < elements; ++o) {
-            std::int32_t acc = layer.bias[o];
-            for (std::size_t i = 0; i < latents; ++i) acc += layer.weight[o * latents + i] * z[i];
-            sum[o] = base[o] + static_cast<float>(acc) * layer.scale[o];
-        }
-        return sum;
-    }
-};
-
-const Pack& pack() {
-    static const Pack own;
-    return own;
-}
-
-struct Member {
-    Vector<float> values;
-    Vector<std::uint8_t> file;
-
-    explicit Member(unsigned seed) {
-        const auto z = random_integers<std::int8_t>(latents, -128, 127, seed);
-        values = pack().values(z);
-        ByteReader reader(pack().fleet, 0, "fleet");
-        const Vector<std::uint8_t> section = encode_member(read_latent_coding(reader), z);
-        const NewSection sections[] = {{SectionKind::member, section}};
-        Vector<Tensor> tensors(2);
-        tensors[0].codec = Codec::member;
-        tensors[0].digest = tensor_digest({values.data(), elements, DType::f32}, 1);
-        tensors[1].codec = Codec::shared;
-        const Index index = read_index(MemorySource(pack().file));
-        file = write_member({index, sha256(pack().file)}, {}, sections, tensors);
-    }
-};
-
-bool decodes(const Archive& archive, const Member& member, std::size_t threads) {
+bool decodes(const Archive& archive, const SmallMember& member, std::size_t threads) {
     Vector<float> weight(elements), bias(9);
     const Destination destinations[] = {{0, reinterpret_cast<std::uint8_t*>(weight.data())},
                                         {1, reinterpret_cast<std::uint8_t*>(bias.data())}};
     archive.decode(destinations, {.verify = true, .threads = threads});
-    return std::memcmp(weight.data(), member.values.data(), elements * sizeof(float)) == 0 && bias == pack().bias;
+    return std::memcmp(weight.data(), member.values.data(), elements * sizeof(float)) == 0 && bias == small_pack().bias;
 }
 
 TEST(Fleet, AMemberIsBaseAndDecoder) {
-    const Member member(5);
+    const SmallMember member(5);
     for_every_isa([&](Isa) {
         for (const std::size_t threads : {1, 3}) {
-            const MemorySource pack_source(pack().file), source(member.file);
+            const MemorySource pack_source(small_pack().file), source(member.file);
             const Archive base(pack_source), archive(source, &base);
             EXPECT_TRUE(decodes(archive, member, threads));
             archive.verify(threads);
@@ -172,9 +70,9 @@ TEST(Fleet, AMemberIsBaseAndDecoder) {
 }
 
 TEST(Fleet, AMemberNeedsItsPack) {
-    const Member member(5);
+    const SmallMember member(5);
     const MemorySource source(member.file);
-    expect_error(ErrorCode::missing_pack, hex(sha256(pack().file)), [&] { Archive(source, nullptr); });
+    expect_error(ErrorCode::missing_pack, hex(sha256(small_pack().file)), [&] { Archive(source, nullptr); });
     // A pack, but another one.
     const Vector<std::uint8_t> empty = write_archive({}, {}, {});
     const MemorySource other_source(empty);
@@ -182,16 +80,64 @@ TEST(Fleet, AMemberNeedsItsPack) {
     expect_error(ErrorCode::missing_pack, hex(sha256(empty)), [&] { Archive(source, &other); });
 }
 
+// It has no member section; its pack's are its tensors, but for one.
+Vector<std::uint8_t> member_without_latents(const Vector<float>& weight) {
+    const PlanesSource source{{elements, DType::f32}, reinterpret_cast<const std::uint8_t*>(weight.data())};
+    const Vector<std::uint8_t> planes = encode_lossless({&source, 1});
+    const NewSection sections[] = {{SectionKind::lossless, planes}};
+    Vector<Tensor> tensors(2);
+    tensors[0].codec = Codec::lossless;
+    tensors[0].digest = tensor_digest({weight.data(), elements, DType::f32}, 1);
+    tensors[1].codec = Codec::shared;
+    const Index index = read_index(MemorySource(small_pack().file));
+    return write_member({index, sha256(small_pack().file)}, {}, sections, tensors);
+}
+
+TEST(Fleet, MembersWithoutLatentsAreDecodedWithOthers) {
+    const MemorySource pack_source(small_pack().file);
+    const Archive base(pack_source);
+    const Vector<float> other = random_floats(elements, 8);
+    const SmallMember member(5);
+    const Vector<std::uint8_t> files[] = {member_without_latents(other), member.file, member_without_latents(other)};
+    const Vector<float>* const expected[] = {&other, &member.values, &other};
+    Vector<std::unique_ptr<MemorySource>> sources;
+    Vector<std::unique_ptr<Archive>> archives;
+    Vector<Vector<float>> weights(3, Vector<float>(elements));
+    Vector<Destination> destinations;
+    Vector<MemberDestinations> wanted;
+    for (std::size_t m = 0; m < 3; ++m) {
+        sources.push_back(std::make_unique<MemorySource>(files[m]));
+        archives.push_back(std::make_unique<Archive>(*sources.back(), &base));
+        destinations.push_back({0, reinterpret_cast<std::uint8_t*>(weights[m].data())});
+    }
+    for (std::size_t m = 0; m < 3; ++m) wanted.push_back({*archives[m], {&destinations[m], 1}});
+    Archive::decode_members(wanted, {.verify = true, .threads = 2});
+    for (std::size_t m = 0; m < 3; ++m) {
+        EXPECT_EQ(std::memcmp(weights[m].data(), expected[m]->data(), elements * sizeof(float)), 0) << m;
+    }
+    archives[0]->verify(1);
+    EXPECT_EQ(archives[0]->accounting().latents, 0u);
+}
+
+TEST(Fleet, AnArchiveThatIsNoPackHasNoMembers) {
+    EXPECT_TRUE(Archive(MemorySource(small_pack().file)).is_pack());
+    const Vector<std::uint8_t> empty = write_archive({}, {}, {});
+    const MemorySource source(empty);
+    EXPECT_FALSE(Archive(source).is_pack());
+    const Index index = read_index(source);
+    expect_error(ErrorCode::invalid_argument, "no fleet", [&] { write_member({index, sha256(empty)}, {}, {}, {}); });
+}
+
 // More than a batch, so that there are several.
 TEST(Fleet, ManyMembersTogetherAreAsEachAlone) {
-    const MemorySource pack_source(pack().file);
+    const MemorySource pack_source(small_pack().file);
     const Archive base(pack_source);
-    Vector<std::unique_ptr<Member>> members;
+    Vector<std::unique_ptr<SmallMember>> members;
     Vector<std::unique_ptr<MemorySource>> sources;
     Vector<std::unique_ptr<Archive>> archives;
     Vector<Vector<float>> weights, biases;
     for (unsigned m = 0; m < 150; ++m) {
-        members.push_back(std::make_unique<Member>(m));
+        members.push_back(std::make_unique<SmallMember>(m));
         sources.push_back(std::make_unique<MemorySource>(members.back()->file));
         archives.push_back(std::make_unique<Archive>(*sources.back(), &base));
         weights.emplace_back(elements);
@@ -207,7 +153,7 @@ TEST(Fleet, ManyMembersTogetherAreAsEachAlone) {
     Archive::decode_members(wanted, {.verify = true, .threads = 3});
     for (std::size_t m = 0; m < members.size(); ++m) {
         EXPECT_EQ(std::memcmp(weights[m].data(), members[m]->values.data(), elements * sizeof(float)), 0) << m;
-        EXPECT_EQ(biases[m] == pack().bias, m % 2 == 0);
+        EXPECT_EQ(biases[m] == small_pack().bias, m % 2 == 0);
     }
 }
 

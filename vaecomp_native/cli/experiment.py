@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -32,6 +33,11 @@ QUANTISER_EXAMPLES = (
     "vaecomp experiment quantisers --data mnist/",
     "vaecomp experiment quantisers --models fnn,rnn --out results/",
     "vaecomp experiment quantisers --models rnn --json > quantisers.json",
+)
+FLEET_EXAMPLES = (
+    "vaecomp experiment fleet --data mnist/",
+    "vaecomp experiment fleet --members 64 --held-out 16 --out results/",
+    "vaecomp experiment fleet --cache models/ --json > fleet.json",
 )
 
 DataOption = Annotated[
@@ -176,6 +182,62 @@ def quantisers(
         print_json(result.to_dict())
     else:
         tables.print_quantisers(result, out / "report.html")
+
+
+@app.command(epilog=examples(*FLEET_EXAMPLES), short_help="Many models with a shared decoder.")
+def fleet(
+    data: DataOption = None,
+    members: Annotated[int, typer.Option(min=2, help="Models that the decoder learns from.")] = 256,
+    held_out: Annotated[int, typer.Option(min=1, help="Further ones to measure.")] = 32,
+    validation: Annotated[
+        int, typer.Option(min=1, help="Further ones to choose settings on.")
+    ] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of a decoder.")] = 1500,
+    out: OutOption = Path("vaecomp-fleet"),
+    cache: Annotated[
+        Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        typer.Option(
+            metavar="DIR", help="Where models and files are kept. Default: cache in --out."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that fine-tune the models.")] = 2,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Store personal fine-tunes of one MNIST network: a shared decoder beside codecs of their differences.
+
+    Writes DIR/report.html and DIR/fleet.json. What is finished is kept in the cache, so that the same
+    command goes on after an interruption. nncodec comes with pip install "vaecomp_native[baselines]".
+    """
+    check_directory(out)
+    kept = cache or out / "cache"
+    with interruptible(f"what was finished is in {kept}; the same command goes on from there"):
+        import torch
+
+        from vaecomp_native.experiments import fleet as experiment
+        from vaecomp_native.zoo.mnist import load
+
+        if threads:
+            torch.set_num_threads(threads)
+        with progress.console() as bar:
+            result = experiment.run(
+                load(data, seed=seed),
+                out,
+                members=members,
+                held_out=held_out,
+                validation=validation,
+                cache=kept,
+                packs=[replace(pack, steps=steps) for pack in experiment.PACKS],
+                workers=workers,
+                seed=seed,
+                progress=bar,
+                notice=print_notice,
+            )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        tables.print_fleet(result, out / "report.html")
 
 
 def _split(models: str, known: str) -> list[str]:

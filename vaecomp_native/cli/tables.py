@@ -19,6 +19,7 @@ from vaecomp_native.evaluation.accounting import break_even_models
 
 if TYPE_CHECKING:
     from vaecomp_native.experiments.demo import DemoResult
+    from vaecomp_native.experiments.fleet import FleetResult
     from vaecomp_native.experiments.paper import PaperResult
     from vaecomp_native.experiments.quantisers import QuantiserResult
     from vaecomp_native.experiments.rate import RateResult
@@ -212,6 +213,34 @@ def print_quantisers(result: QuantiserResult, report: Path) -> None:
             *("-" if percent is None else f"{round(percent):+d} %" for percent in cells),
         )
     _print_with_report(table, report)
+
+
+def print_fleet(result: FleetResult, report: Path) -> None:
+    """Every codec's points on held-out members, and what they are worth for the whole fleet."""
+    table = _table(
+        "codec",
+        "bytes\nper\nmember",
+        "shared\nbytes",
+        "accu-\nracy,\n%",
+        "ratio\nper\nmember",
+        "ratio\nof all",
+        "break-\neven\nmembers",
+    )
+    for point in result.points:
+        table.add_row(
+            point.codec,
+            f"{point.bytes_per_member:,.0f}",
+            f"{point.shared_bytes:,}",
+            f"{point.accuracy_mean:.2f}",
+            f"{point.ratio_per_member:.3g}x",
+            f"{point.ratio_total:.3g}x",
+            "never" if point.break_even_members is None else f"{point.break_even_members:,}",
+        )
+    _print_with_report(table, report)
+    _console().print(
+        f"accuracy of members' own weights {result.accuracy_own:.2f} %, "
+        f"of the base {result.accuracy_base:.2f} %"
+    )
 
 
 def _table(first: str, *columns: str) -> Table:

@@ -239,6 +239,88 @@ def error_curves(
         return _svg(figure, "Errors against bits, one panel a data set")
 
 
+def accuracy_against_bytes(series: Sequence[RateSeries], levels: Mapping[str, float]) -> Markup:
+    """Accuracy in percent against bytes, logarithmic, of pairs (bytes, accuracy): every point, and each series' best.
+
+    Dotted lines mark the ``levels``.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(height=3.8)
+        for one in series:
+            best = frontier((size, -percent) for size, percent in one.points)
+            _draw_series(axes, one, one.points, [(size, -percent) for size, percent in best])
+        for label, percent in levels.items():
+            axes.axhline(percent, color="#808080", linewidth=0.9, linestyle=":")
+            axes.annotate(
+                f"{label} {percent:.1f} %",
+                (1, percent),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="right",
+                color=_INK,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(_bytes))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.grid()
+        axes.set_xlabel("bytes a member")
+        axes.set_ylabel("mean accuracy on test digits (%)")
+        _legend_below(figure, axes)
+        return _svg(figure, "Accuracy against bytes a member")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where one line falls below the others for good."""
+
+    label: str
+    x: float
+    y: float
+
+
+def bytes_against_members(
+    series: Sequence[RateSeries], crossing: Crossing | None, measured: int
+) -> Markup:
+    """Total bytes against the number of members, both logarithmic, of pairs (members, bytes).
+
+    A dotted line marks the number of members that was ``measured``, a ring the crossing.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(height=3.8)
+        for one in series:
+            _draw_series(axes, one, [], one.points)
+        axes.axvline(measured, color="#808080", linewidth=0.9, linestyle=":")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        if crossing is not None:
+            axes.scatter(crossing.x, crossing.y, s=70, facecolors="none", edgecolors=_INK, zorder=4)
+            axes.annotate(
+                crossing.label,
+                (crossing.x, crossing.y),
+                xytext=(9, -12),
+                textcoords="offset points",
+                color=_INK,
+            )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(_bytes))
+        axes.grid()
+        axes.set_xlabel("members")
+        axes.set_ylabel("bytes of all together")
+        _legend_below(figure, axes)
+        return _svg(figure, "Bytes of all together against the number of members")
+
+
+def _bytes(value: float, _: int) -> str:
+    """A tick of a logarithmic axis: 100 B, 10 kB, 1 MB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= unit:
+            return f"{value / unit:g} {name}"
+    return f"{value:g} B"
+
+
 def _draw_series(
     axes: Axes,
     series: RateSeries,

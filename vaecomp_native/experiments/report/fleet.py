@@ -1,0 +1,112 @@
+"""The page of the fleet experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from vaecomp_native.experiments.report import figures, render
+
+if TYPE_CHECKING:
+    from vaecomp_native.experiments.fleet import FleetResult, HeldOutPoint
+
+OURS = "fleet"
+ALLOWED_LOSS = 1.0
+"""Points below the members' own accuracy that the point shown first may have."""
+
+RAW_COLOUR = "#b0b0b0"
+COLOURS: dict[str, str] = {
+    "fleet": "#2f86c9",
+    "residual": "#009e73",
+    "nncodec": "#d55e00",
+    "bitdelta": "#cc79a7",
+}
+LABELS: dict[str, str] = {
+    "fleet": "shared decoder",
+    "residual": "residual codec on differences",
+    "nncodec": "nncodec on differences",
+    "bitdelta": "BitDelta",
+}
+DRAWN_MEMBERS = 10_000
+"""Where the picture of total bytes ends."""
+
+
+def render_fleet(result: FleetResult) -> str:
+    """The HTML page."""
+    shown = representative(result)
+    return render(
+        "fleet.html.j2",
+        result=result,
+        settings=result.settings,
+        machine=result.machine,
+        labels=LABELS,
+        shown=shown,
+        others=[] if shown is None else _others(shown, result.points),
+        allowed_loss=ALLOWED_LOSS,
+        accuracy_figure=figures.accuracy_against_bytes(
+            [
+                figures.RateSeries(
+                    LABELS[codec],
+                    colour,
+                    [(p.bytes_per_member, p.accuracy_mean) for p in _of(codec, result.points)],
+                    bold=codec == OURS,
+                )
+                for codec, colour in COLOURS.items()
+                if _of(codec, result.points)
+            ],
+            {"members' own weights": result.accuracy_own, "base": result.accuracy_base},
+        ),
+        total_figure=None if shown is None else _total_figure(result, shown),
+    )
+
+
+def representative(result: FleetResult) -> HeldOutPoint | None:
+    """Of the shared decoder's points within `ALLOWED_LOSS` of the members' own accuracy the one with the largest total ratio; the most accurate if none is."""
+    ours = _of(OURS, result.points)
+    near = [p for p in ours if p.accuracy_mean >= result.accuracy_own - ALLOWED_LOSS]
+    if near:
+        return max(near, key=lambda point: point.ratio_total)
+    return max(ours, key=lambda point: point.accuracy_mean, default=None)
+
+
+def _of(codec: str, points: Sequence[HeldOutPoint]) -> list[HeldOutPoint]:
+    return [point for point in points if point.codec == codec]
+
+
+def _others(shown: HeldOutPoint, points: Sequence[HeldOutPoint]) -> list[list[HeldOutPoint]]:
+    """Of each other codec the points that are as accurate, or if none is, its most accurate one."""
+    found = []
+    for codec in COLOURS:
+        own = _of(codec, points)
+        if codec != shown.codec and own:
+            enough = [point for point in own if point.accuracy_mean >= shown.accuracy_mean]
+            found.append(enough or [max(own, key=lambda point: point.accuracy_mean)])
+    return found
+
+
+def _total_figure(result: FleetResult, shown: HeldOutPoint) -> Markup:
+    members = np.unique(np.geomspace(1, DRAWN_MEMBERS, 120).round())
+
+    def series(label: str, points: Sequence[HeldOutPoint], bold: bool) -> figures.RateSeries:
+        """The fewest bytes that any of a codec's points takes."""
+        totals = [p.shared_bytes + members * p.bytes_per_member for p in points]
+        return figures.RateSeries(
+            f"{label}, {min(p.accuracy_mean for p in points):.1f} %",
+            COLOURS[points[0].codec],
+            list(zip(members.tolist(), np.min(totals, 0).tolist(), strict=True)),
+            bold,
+        )
+
+    raw = [(n, n * result.raw_bytes) for n in members.tolist()]
+    lines = [series(LABELS[shown.codec], [shown], True)]
+    lines += [series(LABELS[p[0].codec], p, False) for p in _others(shown, result.points)]
+    lines.append(figures.RateSeries("raw", RAW_COLOUR, raw, False))
+    number = shown.break_even_members
+    crossing = None
+    if number is not None:
+        total = shown.shared_bytes + number * shown.bytes_per_member
+        crossing = figures.Crossing(f"fewest bytes from {number:,} on", number, total)
+    return figures.bytes_against_members(lines, crossing, result.members)

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'vaecomp_native[fleet]'")
 
-from vaecomp_native.errors import VaecompError
+from vaecomp_native.errors import ArchiveError, VaecompError
 from vaecomp_native.fleet.engines import ray as engine
 from vaecomp_native.fleet.engines.work import Item, Outcome
 from vaecomp_native.fleet.many import compress_many
@@ -126,6 +126,11 @@ def test_an_address_where_no_cluster_is_fails_soon(files: FleetFiles, tmp_path: 
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(VaecompError, match=address):
             compress_many(files.pattern, files.pack, tmp_path, engine="ray", ray_address=address)
+
+
+def test_what_is_no_pack_is_refused_without_a_cluster(files: FleetFiles, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError):
+        compress_many(files.pattern, files.base, tmp_path, engine="ray", ray_address="nowhere:1")
 
 
 def outcomes(items: list[Item], seconds: float) -> list[Outcome]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.engines.work import Item, Maker, Options, Outcome, failed
+from vaecomp_native.fleet.pack import Pack
 
 MAX_RETRIES = 5
 """Of a task whose worker dies."""
@@ -45,11 +46,12 @@ def run(
     """Outcomes as they come, of `workers` tasks at a time; 0 for two for each of the cluster's CPUs.
 
     `address` is the cluster's; by default that of RAY_ADDRESS, one that runs on this machine, or a new local one. A connection that the
-    program has already is used and stays. When the iterator is closed, tasks are cancelled. Raises ModuleNotFoundError without Ray, VaecompError or
-    OSError if no cluster answers.
+    program has already is used and stays. When the iterator is closed, tasks are cancelled. Raises ModuleNotFoundError without Ray,
+    ArchiveError if the pack is none, VaecompError or OSError if no cluster answers.
     """
     ray = _import_ray()
     data = pack if isinstance(pack, bytes) else storage.read(pack)
+    Pack(data)  # what is none is no fault of the members
     with _connected(ray, address):
         shared = ray.put(np.frombuffer(data, np.uint8))
         digest = hashlib.sha256(data).hexdigest()
@@ -112,7 +114,8 @@ def _outcomes(ray: ModuleType, task: Any, batch: list[Item], queue: _Queue) -> l
         if len(batch) > 1:
             queue.put_back_alone(batch)
             return []
-        return [failed(batch[0], error, 0.0)]
+        # What a task raised has a page of tracebacks around it; its cause is what went wrong.
+        return [failed(batch[0], getattr(error, "cause", None) or error, 0.0)]
     queue.learn(outcomes)
     return outcomes
 

@@ -20,9 +20,11 @@ GOLDENS = sorted((Path(__file__).parents[1] / "python_tests" / "goldens").glob("
 
 
 def run(command: list[str], archive: Path, directory: Path, isa: str) -> tuple[int, str, str]:
-    """Status, output and errors of COMMAND with an instruction set."""
+    """Status, output and errors of COMMAND with an instruction set. Members stand beside their packs."""
+    name, _, part = archive.stem.rpartition("-")
+    pack = [archive.with_stem(f"{name}-pack")] if part == "member" else []
     result = subprocess.run(
-        [*command, archive, directory],
+        [*command, archive, directory, *pack],
         env={**os.environ, "VAECOMP_ISA": isa},
         capture_output=True,
         encoding="utf-8",

@@ -35,7 +35,7 @@ class Pack:
         return _core.ArchiveReader(self.data)
 
     def values(self, latents: npt.NDArray[np.int8]) -> Arrays:
-        """Base and what the decoders add, before they are rounded to the tensors' dtypes."""
+        """Base and what the decoders add to the matrices, before they are rounded to the tensors' dtypes."""
         chunks = len(self.position)
         inputs = np.concatenate(
             [np.tile(latents[: COMMON + LOCAL], (chunks, 1)), self.position], axis=1
@@ -45,11 +45,9 @@ class Pack:
             "half": self.decoders[1].forward(latents[None, :COMMON]).reshape(-1),
         }
         result = {}
-        for name, array in self.arrays.items():
-            base = array.astype(np.float32)
-            if name in added:
-                base = base + added[name][: array.size].reshape(array.shape)
-            result[name] = base
+        for name, values in added.items():
+            base = self.arrays[name].astype(np.float32)
+            result[name] = base + values[: base.size].reshape(base.shape)
         return result
 
 
@@ -94,7 +92,7 @@ def make_pack(seed: int = 0) -> Pack:
     ]
     tensors = [(n, "lossless", a.shape, a.dtype, 0, digest(a)) for n, a in arrays.items()]
     data = _core.write_archive([("key", "pack")], sections, [*tensors, ("tied", "alias", 0)])
-    return Pack(data, arrays, (deep, linear), position)
+    return Pack(data, arrays | {"tied": arrays["weight"]}, (deep, linear), position)
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,7 @@ def make_member(pack: Pack, seed: int = 1) -> Member:
         "half": sums["half"],
         "bias": pack.arrays["bias"],
         "steps": steps,
+        "tied": values["weight"],
     }
     data = pack.reader.write_member(
         [],

@@ -96,14 +96,14 @@ class ArchiveReader {
     [[nodiscard]] std::uint32_t version() const { return archive_->format_version(); }
 
     [[nodiscard]] py::bytes hash() {
-        char bytes[VAECOMP_HASH_BYTES];
-        unlocked([&] { detail::call(vaecomp_hash, handle(), reinterpret_cast<std::uint8_t*>(bytes)); });
-        return {bytes, sizeof(bytes)};
+        Hash hash{};
+        unlocked([&] { hash = archive_->hash(); });
+        return bytes_of(hash);
     }
 
     [[nodiscard]] py::object pack_hash() const {
-        const auto* const bytes = reinterpret_cast<const char*>(vaecomp_pack_hash(handle()));
-        return bytes == nullptr ? py::object(py::none()) : py::object(py::bytes(bytes, VAECOMP_HASH_BYTES));
+        const std::optional<Hash> hash = archive_->pack_hash();
+        return hash ? py::object(bytes_of(*hash)) : py::object(py::none());
     }
 
     [[nodiscard]] py::tuple fleet() {
@@ -125,6 +125,7 @@ class ArchiveReader {
         return write_member_file({pack().index(), *hash}, metadata, sections, tensors);
     }
 
+    [[nodiscard]] const vaecomp::Archive& archive() const { return *archive_; }
     [[nodiscard]] vaecomp_archive* handle() const { return archive_->get(); }
 
   private:
@@ -167,14 +168,10 @@ Options options_of(bool verify, std::uint32_t threads, const ArchiveReader* pack
 }
 
 void decode_members(const std::vector<std::pair<ArchiveReader*, ArchiveReader::Parts>>& members) {
-    std::vector<std::vector<vaecomp_output>> outputs;
-    std::vector<vaecomp_member_outputs> wanted;
-    for (const auto& [member, parts] : members) outputs.push_back(member->outputs_of(parts));
-    for (std::size_t m = 0; m < members.size(); ++m) {
-        wanted.push_back({members[m].first->handle(), outputs[m].data(), outputs[m].size()});
-    }
+    std::vector<MemberOutputs> wanted;
+    for (const auto& [member, parts] : members) wanted.push_back({member->archive(), member->outputs_of(parts)});
     const py::gil_scoped_release release;
-    detail::call(vaecomp_decode_members, static_cast<const vaecomp_member_outputs*>(wanted.data()), wanted.size());
+    vaecomp::decode_members(wanted);
 }
 
 std::uint64_t archive_bytes(const py::buffer& header) {

@@ -7,10 +7,13 @@
 #ifndef VAECOMP_HPP
 #define VAECOMP_HPP
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -72,6 +75,9 @@ bool holds(int32_t dtype) {
 using Options = vaecomp_options;
 inline Options default_options() { return VAECOMP_OPTIONS_INIT; }
 
+// SHA-256.
+using Hash = std::array<uint8_t, VAECOMP_HASH_BYTES>;
+
 // A tensor as the archive describes it; views of strings and shape live as long as the archive.
 struct TensorInfo {
     std::string_view name;
@@ -128,6 +134,21 @@ class Archive {
             entries.emplace(std::string(key.data, key.bytes), std::string(value.data, value.bytes));
         }
         return entries;
+    }
+
+    // Of the file, by which members name their pack; reads the whole file once.
+    Hash hash() const {
+        Hash bytes{};
+        detail::call(vaecomp_hash, get(), bytes.data());
+        return bytes;
+    }
+    // Of a member: its pack's hash.
+    std::optional<Hash> pack_hash() const {
+        const uint8_t* const bytes = vaecomp_pack_hash(get());
+        if (bytes == nullptr) return std::nullopt;
+        Hash hash{};
+        std::copy_n(bytes, hash.size(), hash.begin());
+        return hash;
     }
 
     uint32_t format_version() const { return vaecomp_archive_version(get()); }
@@ -200,6 +221,25 @@ class Archive {
 
     std::unique_ptr<vaecomp_archive, Close> archive_;
 };
+
+// How a member of the pack is opened. The pack may be closed before it.
+inline Options with_pack(const Archive& pack, Options options = default_options()) {
+    options.pack = pack.get();
+    return options;
+}
+
+// Whole tensors of several members of one pack at once, which is faster than member by member.
+struct MemberOutputs {
+    const Archive& member;
+    std::vector<vaecomp_output> outputs;
+};
+inline void decode_members(const std::vector<MemberOutputs>& members) {
+    std::vector<vaecomp_member_outputs> wanted;
+    for (const MemberOutputs& own : members) {
+        wanted.push_back({own.member.get(), own.outputs.data(), own.outputs.size()});
+    }
+    detail::call(vaecomp_decode_members, static_cast<const vaecomp_member_outputs*>(wanted.data()), wanted.size());
+}
 
 }  // namespace vaecomp
 

@@ -1,8 +1,9 @@
-// decode_file ARCHIVE DIRECTORY: decodes an archive, so that machines and compilers can be compared.
+// decode_file ARCHIVE DIRECTORY [PACK]: decodes an archive, so that machines and compilers can be compared.
 //
-// Every tensor is decoded from the file, from memory and through a reader, whole and by rows, which must all give the
-// same bytes. They go, little-endian on every machine, to DIRECTORY/0, DIRECTORY/1 and so on, and a line for each to
-// standard output: number, dtype, shape and name, with tabs between.
+// Every tensor is decoded from the file, from memory and through a reader, whole and by rows, those of members of a
+// pack also with other members, which must all give the same bytes. They go, little-endian on every machine, to
+// DIRECTORY/0, DIRECTORY/1 and so on, and a line for each to standard output: number, dtype, shape and name, with tabs
+// between.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -70,16 +71,27 @@ void print(std::size_t tensor, const TensorInfo& info) {
     std::cout << '\t' << info.name << '\n';
 }
 
-void decode_file(const std::string& path, const std::string& directory) {
+// With another member, which here is itself.
+Bytes decode_with_another(const Archive& member, std::size_t tensor) {
+    const TensorInfo info = member.info(tensor);
+    Bytes values(info.bytes), others(info.bytes);
+    vaecomp::decode_members({{member, {{tensor, 0, info.elements, values.data(), info.bytes}}},
+                             {member, {{tensor, 0, info.elements, others.data(), info.bytes}}}});
+    return others == values ? values : Bytes();
+}
+
+void decode_file(const std::string& path, const std::string& directory, const vaecomp::Options& options) {
     Bytes file = read_file(path);
-    const Archive from_file(path), from_memory(file.data(), file.size()), from_reader(reader_of(file));
+    const Archive from_file(path, options), from_memory(file.data(), file.size(), options),
+        from_reader(reader_of(file), options);
     from_reader.verify();
     for (std::size_t tensor = 0; tensor < from_file.size(); ++tensor) {
         const TensorInfo info = from_file.info(tensor);
         Bytes values = decode_whole(from_file, tensor);
         for (const Archive* archive : {&from_file, &from_memory, &from_reader}) {
             if (decode_whole(*archive, tensor) == values &&
-                (info.rank == 0 || decode_by_rows(*archive, tensor) == values))
+                (info.rank == 0 || decode_by_rows(*archive, tensor) == values) &&
+                (!archive->pack_hash() || decode_with_another(*archive, tensor) == values))
                 continue;
             throw std::runtime_error("tensor '" + std::string(info.name) + "' depends on how it is read");
         }
@@ -92,12 +104,14 @@ void decode_file(const std::string& path, const std::string& directory) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 3) {
-        std::cerr << "usage: decode_file ARCHIVE DIRECTORY\n";
+    if (count != 3 && count != 4) {
+        std::cerr << "usage: decode_file ARCHIVE DIRECTORY [PACK]\n";
         return 2;
     }
     try {
-        decode_file(arguments[1], arguments[2]);
+        std::optional<Archive> pack;
+        if (count == 4) pack.emplace(arguments[3]);
+        decode_file(arguments[1], arguments[2], pack ? vaecomp::with_pack(*pack) : vaecomp::default_options());
     } catch (const std::exception& error) {
         std::cerr << "decode_file: " << error.what() << '\n';
         return 1;

@@ -10,30 +10,37 @@ import json
 from pathlib import Path
 
 import vaecomp_native
-from python_tests.archives import Sample, make_block_sample, make_sample
+from python_tests.archives import make_block_sample, make_sample
+from python_tests.fleets import Arrays, make_member, make_pack
 
 HERE = Path(__file__).parent
 
 
-def write(name: str, sample: Sample) -> None:
-    """Write NAME.vaec, and NAME.json with what it must decode to."""
-    archive = HERE / f"{name}.vaec"
+def write(part: str, data: bytes, arrays: Arrays) -> None:
+    """Write a .vaec, and a .json with what it must decode to."""
+    archive = HERE / f"format-{vaecomp_native.format_version}{part}.vaec"
     if archive.exists():
-        raise SystemExit(f"{archive.name} exists; goldens are never rewritten")
+        return
     expected = {
         key: {
             "dtype": array.dtype.name,
             "shape": list(array.shape),
             "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
         }
-        for key, array in sample.arrays.items()
+        for key, array in arrays.items()
     }
-    archive.write_bytes(sample.data)
+    archive.write_bytes(data)
     archive.with_suffix(".json").write_text(
         json.dumps(expected, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
 if __name__ == "__main__":
-    write(f"format-{vaecomp_native.format_version}", make_sample())
-    write(f"format-{vaecomp_native.format_version}-blocks", make_block_sample())
+    pack = make_pack()
+    for part, sample in (
+        ("", make_sample()),
+        ("-blocks", make_block_sample()),
+        ("-pack", pack),
+        ("-member", make_member(pack)),
+    ):
+        write(part, sample.data, sample.arrays)

@@ -567,13 +567,17 @@ def decode(data: bytes, pack: bytes | None = None) -> dict[str, Array]:
     and every tensor digest is checked; ArchiveError is raised for anything that docs/format.md forbids, UnsupportedVersionError
     for another format version.
     """
-    if pack is None:
-        return decode_contents(read_contents(bytes(data), None), {}, {})
+    data = bytes(data)
+    if pack is None or not read_header(data)[1]:
+        return decode_contents(read_contents(data, None), {}, {})
     shared = read_contents(bytes(pack), None)
-    base = decode_contents(shared, {}, {})
-    contents = read_contents(bytes(data), shared)
-    values = member_values_of(contents, shared, base)
-    return decode_contents(contents, base, values)
+    return decode_member(data, shared, decode_contents(shared, {}, {}))
+
+
+def decode_member(data: bytes, pack: Contents, base: Mapping[str, Array]) -> dict[str, Array]:
+    """All tensors of a member; ``base`` are those of its pack."""
+    contents = read_contents(data, pack)
+    return decode_contents(contents, base, member_values_of(contents, pack, base))
 
 
 def member_values_of(

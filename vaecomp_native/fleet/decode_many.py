@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import vaecomp_native as vc
-from vaecomp_native import fleet
 from vaecomp_native.archive import Archive, Array
 from vaecomp_native.fleet import storage
+from vaecomp_native.fleet.bulk import decode
 from vaecomp_native.fleet.engines.work import Item, Outcome, failed
 from vaecomp_native.fleet.many import ManyReport, collect
 from vaecomp_native.progress import Progress, console
@@ -84,7 +84,7 @@ def _decode_batch(
         return
     started = time.perf_counter()
     try:
-        decoded = fleet.decode([one.archive for one in batch], pack, threads=threads)
+        decoded = decode([one.archive for one in batch], pack, threads=threads)
     except Exception as error:
         if len(batch) == 1:
             yield failed(batch[0].item, error, time.perf_counter() - started)

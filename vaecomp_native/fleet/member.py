@@ -155,7 +155,7 @@ def _latents(
     if batches is None:
         if not pack.is_linear:
             raise ValueError("this pack's decoder is not linear: give calibration batches")
-        offset, matrix = pack.linear_map()
+        offset, matrix = pack.linear_map
         target = pack.layout.flatten(arrays) - offset
         weights = tensor_weights(pack.base, target[None], pack.layout)
         posterior = least_squares(target, weights, matrix)

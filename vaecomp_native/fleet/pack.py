@@ -124,6 +124,7 @@ class Pack:
         }
         return {name: self.base[name].astype(np.float32) + part for name, part in added.items()}
 
+    @cached_property
     def linear_map(self) -> tuple[Float32Array, Float32Array]:
         """Offset [P] and matrix [P, L], in the layout's order, of a linear pack: what latents, in standard deviations, make."""
         offset = self.layout.flatten(self.base)

@@ -72,8 +72,9 @@ class LatentPrior:
 
     def latents(self, means: Float32Array, deviations: Float32Array) -> Float32Array:
         """What `quantise` makes of latents, in standard deviations of the fleet."""
-        values: Float32Array = self.quantise(means, deviations).astype(np.float32)
-        return values / np.float32(UNIT)
+        symbols = self.quantise(means, deviations).astype(np.float32)
+        values: Float32Array = symbols / np.float32(UNIT)
+        return values
 
 
 def _clipped(values: Float32Array) -> Int8Array:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import vaecomp_native as vc
-from vaecomp_native import fleet
 from vaecomp_native.errors import ArchiveError, VaecompError, WeightsError
 from vaecomp_native.fleet import storage
+from vaecomp_native.fleet.member import compress
+from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import silent
 from vaecomp_native.sources import Source
 
@@ -71,7 +72,7 @@ class Maker:
 
     def __init__(self, pack: Source, *, threads: int = 0) -> None:
         """Open the pack. Raises ArchiveError if it is none, OSError."""
-        self._pack = fleet.Pack(pack, threads=threads)
+        self._pack = Pack(pack, threads=threads)
 
     def make(self, item: Item, options: Options) -> Outcome:
         """Write a member's file, unless it is there; whatever goes wrong is in the outcome."""
@@ -98,7 +99,7 @@ class Maker:
         if not options.overwrite and (size := self._size_of_current(output, record, options)):
             return "kept", size, None
         with storage.output(output) as path:
-            report = fleet.compress(
+            report = compress(
                 source,
                 self._pack,
                 path,

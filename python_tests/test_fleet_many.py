@@ -15,9 +15,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vaecomp_native as vc
-from vaecomp_native.fleet.decode_many import decode_many
 from vaecomp_native.fleet.engines.work import MADE_OF
 from vaecomp_native.fleet.many import compress_many
+from vaecomp_native.fleet.many_decoded import decode_many
 from vaecomp_native.fleet.storage import find_files
 
 from .fleet_files import FleetFiles, assert_intact, contents, make_fleet_files, train_pack
@@ -330,9 +330,9 @@ def test_batches_of_any_size_decode_to_the_same(
 ) -> None:
     pattern = str(made / "*.vaec")
     decode_many(pattern, files.pack, tmp_path / "together")
-    monkeypatch.setattr("vaecomp_native.fleet.decode_many.BATCH_MEMBERS", 5)
+    monkeypatch.setattr("vaecomp_native.fleet.many_decoded.BATCH_MEMBERS", 5)
     decode_many(pattern, files.pack, tmp_path / "fives")
-    monkeypatch.setattr("vaecomp_native.fleet.decode_many.BATCH_BYTES", 1)
+    monkeypatch.setattr("vaecomp_native.fleet.many_decoded.BATCH_BYTES", 1)
     decode_many(pattern, files.pack, tmp_path / "single")
     together = contents(tmp_path / "together")
     assert len(together) == COUNT

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from vaecomp_native import kernels  # noqa: E402
 from vaecomp_native.decoders import IntegerDecoder  # noqa: E402
 from vaecomp_native.errors import TrainingError  # noqa: E402
+from vaecomp_native.quantisation.fixed_point import fixed_point  # noqa: E402
 from vaecomp_native.training import (  # noqa: E402
     TrainedVAE,
     TrainingConfig,
@@ -26,7 +27,6 @@ from vaecomp_native.training import (  # noqa: E402
 from vaecomp_native.training.finetune import SimulatedDecoder  # noqa: E402
 from vaecomp_native.training.hidden import hidden_activations  # noqa: E402
 from vaecomp_native.training.refine import refine_latents  # noqa: E402
-from vaecomp_native.quantisation.fixed_point import fixed_point  # noqa: E402
 from vaecomp_native.training.trainer import EarlyStopping, normalised_importance  # noqa: E402
 from vaecomp_native.training.variants import Variants  # noqa: E402
 

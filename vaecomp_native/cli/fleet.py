@@ -207,7 +207,7 @@ def decode(
     A member that fails is named and stops no other; the exit code is 1 then.
     """
     with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
-        from vaecomp_native.fleet.decode_many import decode_many
+        from vaecomp_native.fleet.many_decoded import decode_many
 
         report = decode_many(members, pack, out, threads=threads, progress=bar)
     _show(report, as_json)

@@ -11,8 +11,8 @@ them at once. `compress_many` and `decode_many` do that with files, on this mach
 from __future__ import annotations
 
 from vaecomp_native.fleet.bulk import decode
-from vaecomp_native.fleet.decode_many import decode_many
 from vaecomp_native.fleet.many import ManyReport, compress_many
+from vaecomp_native.fleet.many_decoded import decode_many
 from vaecomp_native.fleet.member import MemberReport, compress
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.training import PackReport, train

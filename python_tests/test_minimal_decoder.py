@@ -16,12 +16,14 @@ import pytest
 
 from .archive_writer import Archive
 from .archives import make_sample
+from .fleets import make_member, make_pack
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_decoder"
 GOLDENS = [
-    Path(__file__).parent / "goldens" / name for name in ("format-1.vaec", "format-1-blocks.vaec")
+    Path(__file__).parent / "goldens" / f"format-1{part}.vaec"
+    for part in ("", "-blocks", "-pack", "-member")
 ]
-GOLDEN, BLOCKS = (path.read_bytes() for path in GOLDENS)
+GOLDEN, BLOCKS, PACK, MEMBER = (path.read_bytes() for path in GOLDENS)
 RAW = 1
 
 pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="needs a checkout")
@@ -36,7 +38,7 @@ def minimal() -> Iterator[ModuleType]:
         yield importlib.import_module("decode")
     finally:
         sys.path.remove(str(EXAMPLE))
-        for name in {"decode", "sections", "basics"} - before:
+        for name in {"decode", "fleet", "sections", "basics"} - before:
             sys.modules.pop(name, None)
 
 
@@ -48,7 +50,7 @@ def expected_of(golden: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
 def test_goldens(minimal: ModuleType, golden: Path) -> None:
     expected = expected_of(golden)
-    decoded = minimal.decode(golden.read_bytes())
+    decoded = minimal.decode(golden.read_bytes(), PACK)
     assert list(decoded) == list(expected)
     for name, own in decoded.items():
         assert own.dtype == expected[name]["dtype"]
@@ -68,23 +70,40 @@ def test_other_samples(minimal: ModuleType, seed: int) -> None:
         assert own.data == little.tobytes(), name
 
 
+def test_other_members(minimal: ModuleType) -> None:
+    pack = make_pack(7)
+    member = make_member(pack, 8)
+    decoded = minimal.decode(member.data, pack.data)
+    assert list(decoded) == list(member.arrays)
+    for name, array in member.arrays.items():
+        assert decoded[name].data == array.astype(array.dtype.newbyteorder("<")).tobytes(), name
+
+
+def test_a_member_is_refused_without_its_pack(minimal: ModuleType) -> None:
+    digest = hashlib.sha256(PACK).hexdigest()
+    for pack in (None, GOLDEN):
+        with pytest.raises(minimal.FormatError, match=f"pack at offset 32: .*{digest}"):
+            minimal.decode(MEMBER, pack)
+
+
 def test_an_empty_archive(minimal: ModuleType) -> None:
     assert minimal.decode(Archive().build()) == {}
 
 
-def run(path: Path) -> subprocess.CompletedProcess[bytes]:
+def run(*paths: Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, str(EXAMPLE / "decode.py"), str(path)], capture_output=True
+        [sys.executable, str(EXAMPLE / "decode.py"), *map(str, paths)], capture_output=True
     )
 
 
-def test_process() -> None:
-    done = run(GOLDENS[0])
+@pytest.mark.parametrize("paths", [GOLDENS[:1], [GOLDENS[3], GOLDENS[2]]], ids=["alone", "member"])
+def test_process(paths: list[Path]) -> None:
+    done = run(*paths)
     assert (done.returncode, done.stderr) == (0, b"")
     lines = [line.split("\t") for line in done.stdout.decode("utf-8").splitlines()]
     assert lines == [
         [name, tensor["dtype"], str(tensor["shape"]), tensor["sha256"]]
-        for name, tensor in expected_of(GOLDENS[0]).items()
+        for name, tensor in expected_of(paths[0]).items()
     ]
 
 
@@ -99,13 +118,17 @@ def test_process_refuses_a_damaged_file(tmp_path: Path) -> None:
 # Any other exception would get through `raises`.
 
 
-@pytest.mark.parametrize(("data", "step"), [(GOLDEN, 59), (BLOCKS, 2503)], ids=["golden", "blocks"])
+@pytest.mark.parametrize(
+    ("data", "step"),
+    [(GOLDEN, 59), (BLOCKS, 2503), (PACK, 31), (MEMBER, 3)],
+    ids=["golden", "blocks", "pack", "member"],
+)
 def test_changed_bytes_are_refused(minimal: ModuleType, data: bytes, step: int) -> None:
     for position in [*range(32), *range(32, len(data), step), len(data) - 1]:
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         with pytest.raises(minimal.FormatError, match="at offset") as caught:
-            minimal.decode(bytes(changed))
+            minimal.decode(bytes(changed), PACK)
         assert 0 <= caught.value.offset <= len(data)
 
 

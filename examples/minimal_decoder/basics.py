@@ -192,6 +192,24 @@ def floats_to_bytes(values: Sequence[float], dtype: str) -> bytes:
     return struct.pack(f"<{count}{code}", *(narrow(value, *form) for value in values))
 
 
+def widen_e4m3fn(bits: int) -> float:
+    exponent, mantissa = bits >> 3 & 15, bits & 7
+    value = math.ldexp(mantissa + (8 if exponent else 0), max(exponent, 1) - 10)
+    return math.copysign(math.nan if bits & 127 == 127 else value, -1 if bits & 128 else 1)
+
+
+def bytes_to_floats(data: bytes, dtype: str) -> list[float]:
+    """Convert the elements of a float dtype to float32 numbers (kernels.md, 1)."""
+    if dtype == "float8_e4m3fn":
+        return list(map(widen_e4m3fn, data))
+    if dtype in ("bfloat16", "float8_e5m2"):  # the upper half of a float32, or of a float16
+        size = DTYPES[dtype]
+        data = b"".join(bytes(size) + data[i : i + size] for i in range(0, len(data), size))
+        dtype = "float32" if dtype == "bfloat16" else "float16"
+    code = {"float16": "e", "float32": "f", "float64": "d"}[dtype]
+    return [float32(value) for (value,) in struct.iter_unpack(f"<{code}", data)]
+
+
 # Checks (kernels.md, 6).
 
 

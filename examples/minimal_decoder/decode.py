@@ -1,4 +1,4 @@
-"""A complete decoder of latent archives (`.vaec`, format version 1): `python decode.py FILE`.
+"""A complete decoder of latent archives (`.vaec`, format version 1): `python decode.py FILE [PACK]`.
 
 It follows docs/format.md and docs/kernels.md, reads all of the file and checks all that they demand of a reader.
 """
@@ -9,15 +9,29 @@ import hashlib
 import math
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from operator import add
 from pathlib import Path
 
-from basics import DTYPES, FormatError, Reader, crc32c, floats_to_bytes, tensor_digest
+from basics import (
+    DTYPES,
+    FormatError,
+    Reader,
+    bytes_to_floats,
+    crc32c,
+    float32,
+    floats_to_bytes,
+    one_nan,
+    tensor_digest,
+)
+from fleet import Fleet, read_fleet, read_member
 from sections import read_decoder, read_latents, read_lossless, read_residual
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, LOSSLESS = 1, 2, 3, 4, 5, 7
-ALIAS = 2
+RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER = range(1, 9)
+ALIAS, SHARED = 2, 6
 KIND_OF_CODEC = {0: RAW, 1: LATENTS, 3: RESIDUAL, 4: LOSSLESS}
+KIND_IN_MEMBERS = {**KIND_OF_CODEC, 5: MEMBER}
 QUANTISABLE = list(DTYPES)[9:15]  # the dtypes of latent and residual tensors
 
 
@@ -45,7 +59,7 @@ class Entry:
 
     name: str
     codec: int
-    target: int  # section, or the tensor that an alias names
+    target: int  # section, or the tensor that an alias names; of a shared one nothing
     dtype: str
     shape: tuple[int, ...]
     digest: int
@@ -60,23 +74,24 @@ class Entry:
         return self.elements * DTYPES[self.dtype]
 
 
-def decode(data: bytes) -> dict[str, Tensor]:
+def decode(data: bytes, pack: bytes | None = None) -> dict[str, Tensor]:
     """Decode an archive.
 
     Args:
         data: The file.
+        pack: The file of the pack that a member needs.
 
     Raises:
-        FormatError: The file is damaged, or not an archive of this version.
+        FormatError: The file is damaged, not an archive of this version, or a member of another pack.
     """
-    return Archive(data).decode()
+    return Archive(data, pack).decode()
 
 
 # Header and index.
 
 
-def read_header(data: bytes) -> Reader:
-    """Check the header and give a reader of the index."""
+def read_header(data: bytes) -> tuple[Reader, bool]:
+    """Check the header; give a reader of the index, and whether the file is a member of a pack."""
     header = Reader(data, 0, len(data), "header: ", len(data))
     header.require(header.take(8, "magic") == b"\x89VAEC\r\n\x1a", "magic", "not an archive")
     version = header.number("H", "version")
@@ -85,7 +100,7 @@ def read_header(data: bytes) -> Reader:
     if check != crc32c(data[:28]):
         raise FormatError("header: CRC of header", 28, "it differs")
     flags = header.number("H", "flags")
-    header.require(flags == 0, "flags", "not 0: the file needs its pack, or is not allowed")
+    header.require(flags in (0, 1), "flags", f"{flags} is not allowed")
     index_size = header.number("I", "size of index")
     header.require(index_size <= 2**26, "size of index", "above 2^26")
     header.require(32 + index_size <= len(data), "size of index", "the file ends before it")
@@ -93,16 +108,42 @@ def read_header(data: bytes) -> Reader:
     index_crc = header.number("I", "CRC of index")
     end = 32 + index_size
     header.require(crc32c(data[32:end]) == index_crc, "CRC of index", "it differs")
-    return Reader(data, 32, end, "index: ", len(data))
+    return Reader(data, 32, end, "index: ", len(data)), flags == 1
 
 
-def read_index(index: Reader) -> tuple[list[Section], list[Entry]]:
+def open_pack(index: Reader, data: bytes | None) -> Archive:
+    """The pack of a member, whose index begins with the pack's hash."""
+    sha256 = index.take(32, "pack")
+    if data is None or hashlib.sha256(data).digest() != sha256:
+        index.fail("pack", f"the file is a member of the pack with SHA-256 {sha256.hex()}")
+    pack = Archive(data)
+    index.require(bool(pack.of_kind(FLEET)), "pack", "it has no fleet section")
+    return pack
+
+
+def read_index(index: Reader, pack: Archive | None) -> tuple[list[Section], list[Entry]]:
     keys = set()
     for count in range(1, index.varint("metadata_count", most=65_536) + 1):
         keys.add(index.string("key"))
         index.require(len(keys) == count, "key", "it occurs twice")
         index.string("value")
-    parts = [read_section(index) for _ in range(index.varint("section_count", most=65_536))]
+    parts: list[Section] = []
+    for _ in range(index.varint("section_count", most=65_536)):
+        parts.append(read_section(index, MEMBER if pack else FLEET))
+        kind = parts[-1].kind
+        once = kind not in (FLEET, MEMBER) or all(part.kind != kind for part in parts[:-1])
+        index.require(once, "kind", f"a second section of kind {kind}")
+    if pack:
+        entries = [read_member_entry(index, entry, parts) for entry in pack.entries]
+    else:
+        entries = read_entries(index, parts)
+    index.finish()
+    own = (entry.size for entry in entries if entry.codec not in (ALIAS, SHARED))
+    index.require_modest(sum(own), "tensors")
+    return parts, entries
+
+
+def read_entries(index: Reader, parts: list[Section]) -> list[Entry]:
     entries: list[Entry] = []
     name, names, size_of_names = b"", set[bytes](), 0
     for count in range(1, index.varint("tensor_count", most=2**24) + 1):
@@ -112,14 +153,12 @@ def read_index(index: Reader) -> tuple[list[Section], list[Entry]]:
         index.require(len(names) == count, "name", "it occurs twice")
         index.require(size_of_names <= 2**26, "name", "all names have more than 2^26 bytes")
         entries.append(read_entry(index, name.decode("utf-8"), parts, entries))
-    index.finish()
-    index.require_modest(sum(entry.size for entry in entries if entry.codec != ALIAS), "tensors")
-    return parts, entries
+    return entries
 
 
-def read_section(index: Reader) -> Section:
+def read_section(index: Reader, special: int) -> Section:
     kind = index.number("B", "kind")
-    index.require(kind in (1, 2, 3, 4, 5, 6, 7), "kind", f"{kind} is not allowed")
+    index.require(kind in (1, 2, 3, 4, 5, 7, special), "kind", f"{kind} is not allowed")
     index.require(index.number("B", "section flags") == 0, "section flags", "not 0")
     size = index.varint("section size", most=2**63 - 1)
     return Section(kind, size, index.number("I", "section crc32c"))
@@ -149,10 +188,30 @@ def read_entry(index: Reader, name: str, parts: list[Section], entries: list[Ent
     shape = tuple(index.varint("shape") for _ in range(rank))
     product = math.prod(length for length in shape if length)
     index.require(product <= (2**63 - 1) // 16, "shape", "too many elements")
-    section = index.varint("section")
-    fits = section < len(parts) and parts[section].kind == KIND_OF_CODEC[codec]
-    index.require(fits, "section", f"{section} is not one of this codec")
+    section = read_home(index, parts, KIND_OF_CODEC[codec])
     return Entry(name, codec, section, dtype, shape, index.number("Q", "digest"), index.last)
+
+
+def read_home(index: Reader, parts: list[Section], kind: int) -> int:
+    section = index.varint("section")
+    fits = section < len(parts) and parts[section].kind == kind
+    index.require(fits, "section", f"{section} is not one of this codec")
+    return section
+
+
+def read_member_entry(index: Reader, own: Entry, parts: list[Section]) -> Entry:
+    """A tensor of a member: the pack's with other values."""
+    if own.codec == ALIAS:
+        return own
+    codec = index.number("B", "codec")
+    if codec == SHARED:
+        return replace(own, codec=SHARED)
+    index.require(codec in KIND_IN_MEMBERS, "codec", f"{codec} is not allowed")
+    exact = codec in (0, 4)
+    index.require(exact or own.dtype in QUANTISABLE, "codec", f"{codec} does not fit {own.dtype}")
+    section = read_home(index, parts, KIND_IN_MEMBERS[codec])
+    digest = index.number("Q", "digest")
+    return replace(own, codec=codec, target=section, digest=digest, offset=index.last)
 
 
 # Sections.
@@ -180,14 +239,18 @@ def split_head(reader: Reader, section: Section) -> tuple[Reader, Reader]:
 class Archive:
     """A file whose sections are found and checked; `decode` may be called once."""
 
-    def __init__(self, data: bytes) -> None:
-        index = read_header(data)
-        self.sections, self.entries = read_index(index)
-        self.members: list[list[Entry]] = [[] for _ in self.sections]  # the tensors that name each
-        for entry in self.entries:
-            if entry.codec != ALIAS:
-                self.members[entry.target].append(entry)
-        file = Reader(data, index.end, len(data), "", len(data))
+    def __init__(self, data: bytes, pack: bytes | None = None) -> None:
+        self.size = len(data)
+        index, is_member = read_header(data)
+        self.pack = open_pack(index, pack) if is_member else None
+        if self.pack:
+            index.file_size += self.pack.size
+        self.sections, self.entries = read_index(index, self.pack)
+        self.members: list[list[int]] = [[] for _ in self.sections]  # the tensors that name each
+        for place, entry in enumerate(self.entries):
+            if entry.codec not in (ALIAS, SHARED):
+                self.members[entry.target].append(place)
+        file = Reader(data, index.end, len(data), "", index.file_size)
         self.readers = []
         for number, section in enumerate(self.sections):
             reader = find_section(file, section)
@@ -203,14 +266,27 @@ class Archive:
             number: read_decoder(self.readers[number][0], number in self.of_kind(INTEGER_DECODER))
             for number in self.of_kind(INTEGER_DECODER, FLOAT_DECODER)
         }
+        self.fleet = Fleet([], [])
+        for number in self.of_kind(FLEET):
+            elements = [
+                entry.elements if entry.codec != ALIAS and entry.dtype in QUANTISABLE else None
+                for entry in self.entries
+            ]
+            self.fleet = read_fleet(self.readers[number][0], self.decoders, elements)
+        shared = list(self.pack.decode().values()) if self.pack else []
+        self.values: dict[int, list[float]] = {}  # what base and decoders make, by tensor
+        for number in self.of_kind(MEMBER):
+            self.values = self.read_values(number, shared)
         self.free_bases = {number for number in self.of_kind(LATENTS) if not self.members[number]}
         data = [iter(self.read_section(number)) for number in range(len(self.sections))]
         for number in self.free_bases:
             self.readers[number][0].fail("section", "no tensor names it, and it is no base")
         tensors: list[Tensor] = []
-        for entry in self.entries:
+        for place, entry in enumerate(self.entries):
             if entry.codec == ALIAS:
                 tensors.append(tensors[entry.target])
+            elif entry.codec == SHARED:
+                tensors.append(shared[place])
             else:
                 tensors.append(Tensor(entry.dtype, entry.shape, next(data[entry.target])))
                 check_tensor(entry, tensors[-1].data)
@@ -218,25 +294,51 @@ class Archive:
 
     def read_section(self, number: int) -> list[bytes]:
         """Decode the tensors that name a section."""
-        kind, members = self.sections[number].kind, self.members[number]
+        kind, places = self.sections[number].kind, self.members[number]
+        members = [self.entries[place] for place in places]
         head, blocks = self.readers[number]
         if kind == LATENTS and members:
             count = sum(entry.elements for entry in members)
             return split(read_latents(head, self.decoders, count), members)
         if kind == RESIDUAL:
             shapes = [entry.shape for entry in members]
-            return split(read_residual(head, blocks, shapes, self.read_base), members)
+            read_base = partial(self.read_base, places)
+            return split(read_residual(head, blocks, shapes, read_base), members)
+        if kind == MEMBER:
+            return split([value for place in places for value in self.values[place]], members)
         if kind == LOSSLESS:
             return read_lossless(head, blocks, [(entry.dtype, entry.size) for entry in members])
         if kind == RAW:
             return read_raw(head, [entry.size for entry in members])
         return []
 
-    def read_base(self, residual: Reader, number: int, elements: int) -> list[float]:
+    def read_base(self, places: list[int], residual: Reader, number: int) -> list[float]:
+        """What is added to the tensors at these places of the table."""
+        if number in self.of_kind(MEMBER):
+            return [value for place in places for value in self.values[place]]
         free = number in self.free_bases
         residual.require(free, "base", f"section {number} is not latents for this section alone")
         self.free_bases.remove(number)
+        elements = sum(self.entries[place].elements for place in places)
         return read_latents(self.readers[number][0], self.decoders, elements)
+
+    def read_values(self, number: int, shared: list[Tensor]) -> dict[int, list[float]]:
+        """What the pack's float tensors become with the latents of the member section."""
+        assert self.pack is not None
+        fleet = self.pack.fleet
+        latents = read_member(self.readers[number][0], fleet)
+        values = {
+            place: bytes_to_floats(tensor.data, tensor.dtype)
+            for place, tensor in enumerate(shared)
+            if tensor.dtype in QUANTISABLE
+        }
+        for group in fleet.groups:
+            added = group.added(latents)
+            for place in group.tensors:
+                base = values[place]
+                sums = map(add, base, islice(added, len(base)))
+                values[place] = [one_nan(float32(total)) for total in sums]
+        return values
 
 
 def read_raw(section: Reader, sizes: list[int]) -> list[bytes]:
@@ -258,9 +360,9 @@ def check_tensor(entry: Entry, data: bytes) -> None:
         raise FormatError(f"digest of {entry.name!r}", entry.offset, "the values do not match it")
 
 
-def main(path: str) -> int:
+def main(path: str, pack: str | None = None) -> int:
     try:
-        tensors = decode(Path(path).read_bytes())
+        tensors = decode(Path(path).read_bytes(), Path(pack).read_bytes() if pack else None)
     except FormatError as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 1
@@ -272,6 +374,6 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python decode.py FILE")
-    sys.exit(main(sys.argv[1]))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python decode.py FILE [PACK]")
+    sys.exit(main(*sys.argv[1:]))

@@ -209,8 +209,9 @@ def read_decoder(reader: Reader, integer: bool) -> Decoder:
     for left in reversed(range(reader.varint("layer_count", 1, 8))):
         inputs = reader.varint("in", 1, 2**20)
         reader.require(not sizes or inputs == sizes[-1][1], "in", "not the previous layer's out")
-        sizes.append((inputs, reader.varint("out", 1, 2**20)))
+        sizes.append((inputs, reader.varint("out", 1, 2**28 if integer and left == 0 else 2**20)))
         if integer:
+            reader.require_modest(sum((i + 8) * o for i, o in sizes), "out")
             layers.append(read_integer_layer(reader, left == 0, *sizes[-1]))
         else:
             layers.append(read_float_layer(reader, *sizes[-1]))
@@ -370,12 +371,12 @@ def read_residual(
     head: Reader,
     blocks: Reader,
     shapes: Sequence[tuple[int, ...]],
-    read_base: Callable[[Reader, int, int], list[float]],
+    read_base: Callable[[Reader, int], list[float]],
 ) -> list[float]:
-    """Read a residual section; `read_base` decodes a latents section of so many elements."""
+    """Read a residual section; `read_base` gives the elements that a base of this number makes."""
     count = sum(map(math.prod, shapes))
     number = head.varint("base")
-    base = read_base(head, number - 1, count) if number else None
+    base = read_base(head, number - 1) if number else None
     quantisers = [read_quantiser(head, shape) for shape in shapes]
     read_axes(head, quantisers)
     tables = [read_table(head, INT16) for _ in range(head.varint("table_count", 1, 256))]

@@ -45,10 +45,10 @@ from vaecomp_native.zoo.training import default_epochs
 CODECS = ("fleet", "residual", "nncodec", "bitdelta")
 
 PACKS = (
-    PackSetting(latent=4, rate_weight=2e-5),
-    PackSetting(latent=8, rate_weight=2e-5, residuals=(1.0, 5.0)),
-    PackSetting(latent=8, rate_weight=5e-6),
-    PackSetting(latent=16, rate_weight=1e-5),
+    PackSetting(latent=8, rate_weight=4e-5),
+    PackSetting(latent=8, rate_weight=1.4e-5),
+    PackSetting(latent=8, rate_weight=5e-6, residuals=(1.0, 5.0)),
+    PackSetting(latent=16, rate_weight=5e-6),
 )
 RATE_WEIGHTS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
 """Operating points of the residual codec on differences, from fine to coarse."""

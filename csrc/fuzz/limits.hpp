@@ -19,6 +19,9 @@ inline bool is_quick(const Archive& archive) {
     for (const Tensor& tensor : archive.index().tensors) bytes += tensor.bytes();
     if (bytes > most_tensor_bytes) return false;
     for (const ChunkSummary& group : archive.chunks()) chunks += group.chunks;
+    if (archive.is_pack()) {
+        for (const FleetGroup& group : archive.fleet(1).section().groups) chunks += group.chunks;
+    }
     return chunks <= most_chunks_decoded;
 }
 

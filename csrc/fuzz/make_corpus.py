@@ -1,4 +1,4 @@
-"""Write the seeds of the archive corpus: a small file for each codec.
+"""Write the seeds of the archive corpora: a small file for each codec, and a pack with a member behind it.
 
 usage: python -m csrc.fuzz.make_corpus (in the root of a checkout with the package installed)
 """
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from python_tests.archives import random_residual, residual_section
+from python_tests.fleets import make_member, make_pack
 from vaecomp_native import _core
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest
 
-CORPUS = Path(__file__).parent / "corpus" / "archive"
+CORPUS = Path(__file__).parent / "corpus"
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -94,8 +95,12 @@ def latents() -> tuple[list[Any], list[Any]]:
 
 
 if __name__ == "__main__":
-    CORPUS.mkdir(parents=True, exist_ok=True)
+    for folder in ("archive", "member"):
+        (CORPUS / folder).mkdir(parents=True, exist_ok=True)
     for make in (raw, lossless, residual, latents):
         sections, tensors = make()
         data = _core.write_archive([("key", "value")], sections, tensors)
-        (CORPUS / make.__name__).write_bytes(data)
+        (CORPUS / "archive" / make.__name__).write_bytes(data)
+    pack = make_pack()
+    (CORPUS / "archive" / "pack").write_bytes(pack.data)
+    (CORPUS / "member" / "pack_and_member").write_bytes(pack.data + make_member(pack).data)

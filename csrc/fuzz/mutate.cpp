@@ -23,7 +23,7 @@ void change_part(Parts& parts, std::size_t growth, Random& random, MutateBytes m
     if (piece <= 2) return change(parts.tensors, growth, mutate);
     SectionPart& part = parts.sections[(piece - 3) / 2];
     switch (below(16, random)) {
-        case 0: part.kind = static_cast<SectionKind>(below(9, random)); break;
+        case 0: part.kind = static_cast<SectionKind>(below(10, random)); break;
         case 1: part.flags ^= 1; break;
         default: change(piece % 2 == 0 && !part.blocks.empty() ? part.blocks : part.head, growth, mutate); break;
     }
@@ -50,19 +50,20 @@ std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most,
     }
 }
 
-void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate) {
+void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate,
+            const Archive* pack) {
     const std::size_t growth = most > file.size() ? std::min<std::size_t>(most - file.size(), 64) : 0;
     std::optional<Parts> parts;
     if (repair != Repair::nothing && below(4, random) != 0) parts = take_apart(file);
     if (parts) {
         change_part(*parts, growth, random, mutate);
-        Vector<std::uint8_t> changed = put_together(*parts);
+        Vector<std::uint8_t> changed = put_together(*parts, pack);
         if (changed.size() <= most) file = std::move(changed);
     } else {
         change(file, growth, mutate);
         if (repair != Repair::nothing) seal_index(file);
     }
-    if (repair == Repair::checksums_and_digests) seal_digests(file);
+    if (repair == Repair::checksums_and_digests) seal_digests(file, pack);
 }
 
 }  // namespace vaecomp::core::fuzz

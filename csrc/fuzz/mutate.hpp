@@ -7,6 +7,7 @@
 
 #include "core/containers.hpp"
 #include "core/function_ref.hpp"
+#include "decode/archive.hpp"
 
 namespace vaecomp::core::fuzz {
 
@@ -21,7 +22,8 @@ std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most,
 
 enum class Repair { nothing, checksums, checksums_and_digests };
 
-// Changes `file` in one place, or several with `mutate`. It may become as long as `most`.
-void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate);
+// Changes `file`, a member if there is a pack, in one place, or several with `mutate`. It may become as long as `most`.
+void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate,
+            const Archive* pack = nullptr);
 
 }  // namespace vaecomp::core::fuzz

@@ -1,5 +1,6 @@
 // mutations COUNT SEED ARCHIVE...: changes good archives at random, with checksums that fit and without, and decodes
-// what comes out. Every change must be an error or without effect on the values.
+// what comes out. Every change must be an error or without effect on the values. Of a member, which stands behind its
+// pack, either file is changed.
 #include <cstring>
 #include <fstream>
 #include <iostream>
@@ -7,7 +8,7 @@
 #include <map>
 #include <string>
 
-#include "fuzz/mutate.hpp"
+#include "fuzz/pair.hpp"
 #include "fuzz/target.hpp"
 
 using namespace vaecomp::core;
@@ -23,16 +24,37 @@ struct Expected {
 
 struct Golden {
     Vector<std::uint8_t> file;
+    Vector<std::uint8_t> pack;  // of a member
     std::map<std::string, Expected> tensors;
 };
 
 std::string name_of(const vaecomp_tensor_info& info) { return {info.name, info.name_bytes}; }
 
-Golden load(const char* path) {
+// A file, with its pack if there is one.
+Handle open_with(const Data& file, const Data& pack) {
+    if (pack.empty()) return open(file.data(), file.size(), true);
+    const Handle open_pack = open(pack.data(), pack.size(), true);
+    return open_pack && is_quick(open_pack) ? open(file.data(), file.size(), true, open_pack.get()) : nullptr;
+}
+
+Data exact(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
+
+// The pack of the member among the archives that have been loaded.
+Vector<std::uint8_t> pack_of(const Data& member, const std::vector<Golden>& goldens) {
+    for (const Golden& golden : goldens) {
+        if (golden.pack.empty() && open_with(member, exact(golden.file)) != nullptr) return golden.file;
+    }
+    std::cerr << "a member stands before its pack, or without it\n";
+    std::exit(2);
+}
+
+Golden load(const char* path, const std::vector<Golden>& goldens) {
     std::ifstream file(path, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-    Golden golden{{bytes.begin(), bytes.end()}, {}};
-    const Handle archive = open(golden.file.data(), golden.file.size(), true);
+    const Data bytes{std::istreambuf_iterator<char>(file), {}};
+    Golden golden{{bytes.begin(), bytes.end()}, {}, {}};
+    if (open(bytes.data(), bytes.size(), true) == nullptr) golden.pack = pack_of(bytes, goldens);
+    const Data pack = exact(golden.pack);
+    const Handle archive = open_with(bytes, pack);
     VAECOMP_REQUIRE(archive != nullptr);
     for (std::size_t t = 0; t < vaecomp_tensor_count(archive.get()); ++t) {
         const vaecomp_tensor_info own = info(archive, t);
@@ -56,10 +78,10 @@ bool must_be_same(const vaecomp_tensor_info& own, const Golden& golden, Repair r
            expected->second.shape == std::vector<std::size_t>(own.shape, own.shape + own.rank);
 }
 
-void check(const Vector<std::uint8_t>& file, const Golden& golden, Repair repair, Counts& counts) {
+void check(const Pair& changed, const Golden& golden, Repair repair, Counts& counts) {
     ++counts.files;
-    const Data exact(file.begin(), file.end());
-    const Handle archive = open(exact.data(), exact.size(), true);
+    const Data file = exact(changed.member), pack = exact(changed.pack);
+    const Handle archive = open_with(file, pack);
     if (!archive || !is_quick(archive)) {
         ++counts.refused;
         return;
@@ -85,7 +107,7 @@ int main(int count, char** arguments) {
     }
     const std::size_t wanted = std::stoul(arguments[1]), seed = std::stoul(arguments[2]);
     std::vector<Golden> goldens;
-    for (int i = 3; i < count; ++i) goldens.push_back(load(arguments[i]));
+    for (int i = 3; i < count; ++i) goldens.push_back(load(arguments[i], goldens));
     Counts counts;
     for (std::size_t i = 0; i < wanted; ++i) {
         // Each by its own seed, so that one can be repeated alone.
@@ -93,13 +115,20 @@ int main(int count, char** arguments) {
         random.discard(3);
         const Golden& golden = goldens[random() % goldens.size()];
         const auto repair = static_cast<Repair>(random() % 3);
-        Vector<std::uint8_t> file = golden.file;
+        Pair files{golden.pack, golden.file};
         const auto changes = 1 + random() % 3;
         const auto bytes = [&](std::uint8_t* data, std::size_t size, std::size_t most) {
             return mutate_bytes(data, size, most, random);
         };
-        for (auto left = changes; left > 0; --left) mutate(file, 2 * golden.file.size(), repair, random, bytes);
-        check(file, golden, repair, counts);
+        for (auto left = changes; left > 0; --left) {
+            const std::size_t most = 2 * (golden.pack.size() + golden.file.size());
+            if (golden.pack.empty()) {
+                mutate(files.member, most, repair, random, bytes);
+            } else {
+                mutate_pair(files, most, repair, random, bytes);
+            }
+        }
+        check(files, golden, repair, counts);
         if ((i + 1) % 100000 == 0) std::cout << i + 1 << " changed files" << std::endl;
     }
     std::cout << counts.files << " changed files, " << counts.refused << " refused at once; of " << counts.tensors

@@ -23,6 +23,8 @@ Bytes index_of(Bytes file) {
     return size > file.size() - header_bytes ? Bytes{} : file.subspan(header_bytes, size);
 }
 
+bool is_member(Bytes file) { return load_le<std::uint16_t>(file.data() + 10) == member_flag; }
+
 SectionPart take_section(ByteReader& index, Bytes file, std::uint64_t& end) {
     SectionPart part{};
     part.kind = static_cast<SectionKind>(index.fixed<std::uint8_t>(""));
@@ -51,6 +53,7 @@ Vector<std::uint8_t> join(const SectionPart& part) {
 // Checksums but those of blocks.
 Vector<std::uint8_t> assemble(const Parts& parts) {
     ByteWriter index, content;
+    index.append(parts.pack);
     index.append(parts.metadata);
     index.varint(parts.sections.size());
     for (const SectionPart& part : parts.sections) {
@@ -64,7 +67,7 @@ Vector<std::uint8_t> assemble(const Parts& parts) {
     ByteWriter file;
     file.append(magic);
     file.fixed(format_version);
-    file.fixed(std::uint16_t{0});
+    file.fixed(parts.pack.empty() ? std::uint16_t{0} : member_flag);
     file.fixed(static_cast<std::uint32_t>(index.size()));
     file.fixed(std::uint64_t{0});
     file.fixed(std::uint64_t{0});  // the checksums
@@ -85,10 +88,11 @@ std::optional<Parts> take_apart(Bytes file) {
         Parts parts;
         const Bytes bytes = index_of(file);
         ByteReader index(bytes, 0, "index");
+        if (is_member(file)) parts.pack = copy(index.take(sha256_bytes, ""));
         for (std::uint64_t strings = 2 * index.varint("", 0, most_metadata); strings > 0; --strings) {
             index.take(index.varint(""), "");
         }
-        parts.metadata = copy(bytes.first(static_cast<std::size_t>(index.offset())));
+        parts.metadata = copy(bytes.first(static_cast<std::size_t>(index.offset())).subspan(parts.pack.size()));
         std::uint64_t end = header_bytes + bytes.size();
         for (std::uint64_t count = index.varint("", 0, most_sections); count > 0; --count) {
             parts.sections.push_back(take_section(index, file, end));
@@ -100,10 +104,12 @@ std::optional<Parts> take_apart(Bytes file) {
     }
 }
 
-Vector<std::uint8_t> put_together(const Parts& parts) {
+Vector<std::uint8_t> put_together(const Parts& parts, const Archive* pack) {
     Vector<std::uint8_t> file = assemble(parts);
     try {
-        const Index index = read_index(MemorySource(file));
+        const MemorySource source(file);
+        const Archive archive(source, pack);
+        const Index& index = archive.index();
         // Changed metadata may be read as having what was meant to follow them.
         if (index.sections.size() != parts.sections.size()) return file;
         Parts sealed = parts;
@@ -120,16 +126,22 @@ void seal_index(Vector<std::uint8_t>& file) {
     store_le(file.data() + 28, crc_of(Bytes(file).first(28)));
 }
 
-void seal_digests(Vector<std::uint8_t>& file) {
+void name_pack(Vector<std::uint8_t>& member, const Sha256& hash) {
+    if (member.size() < header_bytes + hash.size() || !is_member(member)) return;
+    std::copy(hash.begin(), hash.end(), member.begin() + header_bytes);
+    seal_index(member);
+}
+
+void seal_digests(Vector<std::uint8_t>& file, const Archive* pack) {
     try {
         ArchiveMemory memory({}, most_memory);
         const ContextScope scope({&memory, nullptr, false});
         const MemorySource source(file);
-        const Archive archive(source);
-        if (!is_quick(archive)) return;
+        const Archive archive(source, pack);
+        if (!is_quick(archive) || (pack != nullptr && !is_quick(*pack))) return;
         for (std::size_t t = 0; t < archive.index().tensors.size(); ++t) {
             const Tensor& tensor = archive.index().tensors[t];
-            if (tensor.codec == Codec::alias) continue;
+            if (tensor.codec == Codec::alias || tensor.codec == Codec::shared) continue;
             Vector<std::uint8_t> data(tensor.bytes());
             const Destination whole{t, data.data()};
             archive.decode({&whole, 1}, {.verify = false, .threads = 1});

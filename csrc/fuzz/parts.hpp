@@ -6,6 +6,8 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
+#include "core/sha256.hpp"
+#include "decode/archive.hpp"
 #include "format/layout.hpp"
 
 namespace vaecomp::core::fuzz {
@@ -18,6 +20,7 @@ struct SectionPart {
 };
 
 struct Parts {
+    Vector<std::uint8_t> pack;               // of a member: its pack's hash; else empty
     Vector<std::uint8_t> metadata, tensors;  // what the index has before its sections, and behind them
     Vector<SectionPart> sections;
 };
@@ -25,13 +28,17 @@ struct Parts {
 // Believes no checksum. Nothing if the index or the sections' sizes make no sense.
 std::optional<Parts> take_apart(Bytes file);
 
-// A file whose sizes and checksums, those of blocks as far as the heads can be read, fit what it holds.
-Vector<std::uint8_t> put_together(const Parts& parts);
+// A file whose sizes and checksums, those of blocks as far as the heads can be read, fit what it holds. Heads of a
+// member can be read with its pack.
+Vector<std::uint8_t> put_together(const Parts& parts, const Archive* pack = nullptr);
+
+// Makes a file, if it is a member, one of the pack with this hash.
+void name_pack(Vector<std::uint8_t>& member, const Sha256& hash);
 
 // Puts right the checksums of header and index.
 void seal_index(Vector<std::uint8_t>& file);
 
 // Gives the tensors that can be decoded with little memory the digests of what they decode to.
-void seal_digests(Vector<std::uint8_t>& file);
+void seal_digests(Vector<std::uint8_t>& file, const Archive* pack = nullptr);
 
 }  // namespace vaecomp::core::fuzz

@@ -25,9 +25,9 @@ class Walk {
             case SectionKind::integer_decoder: integer_decoder(); break;
             case SectionKind::residual: residual(); break;
             case SectionKind::lossless: lossless(); break;
+            case SectionKind::fleet: fleet(); break;
             case SectionKind::raw:
             case SectionKind::float32_decoder:
-            case SectionKind::fleet:
             case SectionKind::member: break;
         }
     }
@@ -93,6 +93,21 @@ class Walk {
             parameter(outputs, sizeof(std::int32_t));                  // multiplier, or scale
             if (layers > 1) parameter(outputs, sizeof(std::uint8_t));  // shift
             stream();
+        }
+    }
+
+    void fleet() {
+        head_.varint("");
+        for (std::uint64_t segments = head_.varint(""); segments > 0; --segments) {
+            head_.varint("");
+            table();
+        }
+        for (std::uint64_t groups = head_.varint(""); groups > 0; --groups) {
+            head_.varint("");
+            head_.varint("");
+            for (std::uint64_t numbers = 2 * head_.varint("", 0, most_slices); numbers > 0; --numbers) head_.varint("");
+            for (std::uint64_t tensors = head_.varint(""); tensors > 0; --tensors) head_.varint("");
+            if (head_.varint("") > 0) stream();
         }
     }
 

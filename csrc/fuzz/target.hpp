@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "abi/open_archive.hpp"
 #include "fuzz/limits.hpp"
 #include "vaecomp.h"
 
@@ -43,8 +44,9 @@ inline void require_described(int code, const vaecomp_error& error) {
     VAECOMP_REQUIRE(error.code == code && error.message[0] != '\0');
 }
 
-inline Handle open(const std::uint8_t* data, std::size_t size, bool verify) {
-    const vaecomp_options chosen = options(verify);
+inline Handle open(const std::uint8_t* data, std::size_t size, bool verify, const vaecomp_archive* pack = nullptr) {
+    vaecomp_options chosen = options(verify);
+    chosen.pack = pack;
     vaecomp_archive* archive = nullptr;
     vaecomp_error error = VAECOMP_ERROR_INIT;
     const int code = vaecomp_open_memory(data, size, &chosen, &archive, &error);
@@ -61,15 +63,14 @@ inline vaecomp_tensor_info info(const Handle& archive, std::size_t tensor) {
 
 // See limits.hpp.
 inline bool is_quick(const Handle& archive) {
-    std::uint64_t bytes = 0, chunks = 0;
-    for (std::size_t t = 0; t < vaecomp_tensor_count(archive.get()); ++t) bytes += info(archive, t).bytes;
-    if (bytes > most_tensor_bytes) return false;
-    std::size_t count = 0;
-    if (vaecomp_chunk_groups(archive.get(), nullptr, &count, nullptr) != VAECOMP_OK) return false;
-    std::vector<vaecomp_chunks> groups(count, vaecomp_chunks VAECOMP_CHUNKS_INIT);
-    VAECOMP_REQUIRE(vaecomp_chunk_groups(archive.get(), groups.data(), &count, nullptr) == VAECOMP_OK);
-    for (const vaecomp_chunks& group : groups) chunks += group.chunks;
-    return chunks <= most_chunks_decoded;
+    try {
+        const ContextScope scope(archive->state->context());
+        return is_quick(archive->archive());
+    } catch (const Error&) {
+        return false;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
 }
 
 // A tensor's bytes, and the code with which they came.

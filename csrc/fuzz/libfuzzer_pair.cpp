@@ -1,0 +1,17 @@
+// libFuzzer's way to change a pack with a member behind it.
+#include <algorithm>
+
+#include "fuzz/libfuzzer.hpp"
+#include "fuzz/pair.hpp"
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
+    using namespace vaecomp::core;
+    fuzz::Random random(seed);
+    const fuzz::Repair repair = fuzz::choose_repair(random);
+    fuzz::Pair pair = fuzz::split({data, size});
+    fuzz::mutate_pair(pair, most, repair, random, fuzz::mutate_bytes_by_libfuzzer);
+    const Vector<std::uint8_t> files = fuzz::join(pair);
+    if (files.size() > most) return size;
+    std::copy(files.begin(), files.end(), data);
+    return files.size();
+}

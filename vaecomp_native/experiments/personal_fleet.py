@@ -16,7 +16,7 @@ from torch import nn
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.progress import Progress
 from vaecomp_native.zoo import personal
-from vaecomp_native.zoo.keyed import digest_of, key_of, read_state, write_state
+from vaecomp_native.zoo.keyed import digest_of, key_of, load_state, read_state, write_state
 from vaecomp_native.zoo.mnist import Digits, MnistData
 from vaecomp_native.zoo.personal import CalibrationBatches, FineTuning, Users
 from vaecomp_native.zoo.training import train_classifier
@@ -47,11 +47,11 @@ class Fleet:
 
     def arrays(self, number: int) -> Arrays:
         """A member's weights."""
-        return {name: tensor.numpy() for name, tensor in personal.load(self.paths[number]).items()}
+        return {name: tensor.numpy() for name, tensor in load_state(self.paths[number]).items()}
 
     def module(self, number: int) -> nn.Module:
         """A member in evaluation mode."""
-        return personal.build_with(personal.load(self.paths[number]))
+        return personal.build_with(load_state(self.paths[number]))
 
     def calibration(self, number: int) -> CalibrationBatches:
         """Images of a member's user, without labels."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from vaecomp_native.files import write_atomically
 
@@ -36,6 +36,11 @@ def write_state(path: Path, state: State, key: str) -> None:
     write_atomically(path, save(dict(state), {"key": key, "digest": digest_of(state)}))
 
 
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a safetensors file, in memory of its own: the file may be replaced meanwhile."""
+    return load(path.read_bytes())
+
+
 def read_state(path: Path, key: str) -> dict[str, torch.Tensor] | None:
     """The state dict; None if there is no file, or one with another key, or one that is cut short or changed."""
     try:
@@ -43,7 +48,7 @@ def read_state(path: Path, key: str) -> dict[str, torch.Tensor] | None:
             notes = file.metadata() or {}
         if notes.get("key") != key:
             return None
-        state = load_file(path)
+        state = load_state(path)
     except (OSError, SafetensorError):
         return None
     return state if notes.get("digest") == digest_of(state) else None

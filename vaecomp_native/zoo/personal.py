@@ -16,7 +16,6 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from vaecomp_native.progress import Progress, silent
@@ -182,11 +181,6 @@ def fine_tune(base: State, digits: Digits, settings: FineTuning, seed: int) -> n
                 torch.autograd.backward(nn.functional.cross_entropy(logits, digits.labels[rows]))
                 optimiser.step()
     return model.eval()
-
-
-def load(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a file made by `members`."""
-    return load_file(path)
 
 
 def build_with(state: State) -> nn.Module:

@@ -248,7 +248,9 @@ def accuracy_against_bytes(series: Sequence[RateSeries], levels: Mapping[str, fl
         figure, axes = _figure(height=3.8)
         for one in series:
             best = frontier((size, -percent) for size, percent in one.points)
-            _draw_series(axes, one, one.points, [(size, -percent) for size, percent in best])
+            _draw_series(axes, one, [], [(size, -percent) for size, percent in best])
+            sizes, percents = zip(*one.points, strict=True)
+            axes.scatter(sizes, percents, color=one.colour, s=22, zorder=4)
         for label, percent in levels.items():
             axes.axhline(percent, color="#808080", linewidth=0.9, linestyle=":")
             axes.annotate(
@@ -261,6 +263,7 @@ def accuracy_against_bytes(series: Sequence[RateSeries], levels: Mapping[str, fl
                 color=_INK,
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(_bytes))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid()

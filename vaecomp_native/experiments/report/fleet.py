@@ -26,8 +26,8 @@ COLOURS: dict[str, str] = {
 }
 LABELS: dict[str, str] = {
     "fleet": "shared decoder",
-    "residual": "residual codec on differences",
-    "nncodec": "nncodec on differences",
+    "residual": "residual codec",
+    "nncodec": "nncodec",
     "bitdelta": "BitDelta",
 }
 DRAWN_MEMBERS = 10_000
@@ -42,9 +42,11 @@ def render_fleet(result: FleetResult) -> str:
         result=result,
         settings=result.settings,
         machine=result.machine,
-        labels=LABELS,
-        shown=shown,
-        others=[] if shown is None else _others(shown, result.points),
+        by_codec={
+            LABELS[codec]: sorted(own, key=lambda point: point.bytes_per_member)
+            for codec in COLOURS
+            if (own := _of(codec, result.points))
+        },
         allowed_loss=ALLOWED_LOSS,
         accuracy_figure=figures.accuracy_against_bytes(
             [

@@ -65,9 +65,12 @@ class Scale:
     samples: int = 11
     least: float = 0.02
     starts: int = 25
+    members: int = 256
 
 
-QUICK = Scale(64, 1 << 16, 1 << 14, words=1000, layers=0, samples=2, least=0.001, starts=2)
+QUICK = Scale(
+    64, 1 << 16, 1 << 14, words=1000, layers=0, samples=2, least=0.001, starts=2, members=2
+)
 """Only to see that everything runs."""
 
 
@@ -87,6 +90,10 @@ class Models:
         return _untrained("lstm")
 
     @cached_property
+    def cnn(self) -> Weights:
+        return _untrained("cnn")
+
+    @cached_property
     def transformer_archive(self) -> Path:
         return self._compressed("transformer", self.transformer)
 
@@ -96,7 +103,7 @@ class Models:
 
     @cached_property
     def cnn_archive(self) -> Path:
-        return self._compressed("cnn", _untrained("cnn"))
+        return self._compressed("cnn", self.cnn)
 
     @cached_property
     def compact_archive(self) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import archive_limits
+import fleet_limits
 import kernel_limits
 import torch
 import typer
@@ -43,6 +44,7 @@ def measure(scale: Scale, threads_max: int) -> Results:
         "memory": archive_limits.memory,
         "import": archive_limits.imports,
         "small archive": archive_limits.small_archive,
+        "members of a fleet": fleet_limits.members,
     }
     peaks, results = Peaks(), Results()
     with tempfile.TemporaryDirectory() as folder, console() as progress:

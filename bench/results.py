@@ -15,6 +15,7 @@ TARGETS: dict[str, float] = {
     "chunk_vs_memcpy": 0.85,
     "noise_vs_numpy": 10,
     "decode_vs_reference": 50,
+    "members_vs_decoder": 0.5,
     "peak_memory_over_output": 1.15,
     "import_vs_numpy": 1.3,
     "small_archive_ms": 0.5,

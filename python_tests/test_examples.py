@@ -29,6 +29,7 @@ import vaecomp_native as vc
 from vaecomp_native.zoo import networks
 
 from .archives import Sample, make_sample
+from .fleets import make_member, make_pack
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -484,7 +485,7 @@ def program(language: str) -> str:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page's archive, in the current directory."""
+    """The page's archives, in the current directory."""
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     shapes = {"embedding.weight": (1000, 64), "fc.weight": (10, 64), "fc.bias": (10,)}
@@ -492,6 +493,10 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
     }
     vc.compress(weights, "model.vaec", codec="residual", bits_per_weight=4)
+    pack = make_pack()
+    (tmp_path / "fleet.vaepack").write_bytes(pack.data)
+    for seed, name in enumerate(("anna", "ben")):
+        (tmp_path / f"{name}.vaec").write_bytes(make_member(pack, seed).data)
     return tmp_path
 
 

@@ -209,19 +209,20 @@ STRUCTURES = {
     "vaecomp_error": 512,
     "vaecomp_allocator": 24,
     "vaecomp_runner": 16,
-    "vaecomp_options": 64,
+    "vaecomp_options": 72,
     "vaecomp_reader": 32,
     "vaecomp_tensor_info": 72,
     "vaecomp_string": 16,
     "vaecomp_accounting": 56,
     "vaecomp_chunks": 40,
     "vaecomp_output": 40,
+    "vaecomp_member_outputs": 24,
 }
 NUMBERS = """
 OK INVALID_ARGUMENT MALFORMED UNSUPPORTED_VERSION CHECKSUM MISSING_PACK IO OUT_OF_MEMORY MEMORY_LIMIT INTERNAL
 BOOL UINT8 INT8 UINT16 INT16 UINT32 INT32 UINT64 INT64 FLOAT16 BFLOAT16 FLOAT32 FLOAT64 FLOAT8_E4M3FN FLOAT8_E5M2
 COMPLEX64 COMPLEX128
-RAW LATENT ALIAS RESIDUAL LOSSLESS
+RAW LATENT ALIAS RESIDUAL LOSSLESS MEMBER SHARED
 """
 
 

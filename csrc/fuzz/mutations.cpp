@@ -1,11 +1,12 @@
 // mutations COUNT SEED ARCHIVE...: changes good archives at random, with checksums that fit and without, and decodes
-// what comes out. Every change must be an error or without effect on the values. Of a member, which stands behind its
-// pack, either file is changed.
-#include <cstring>
+// what comes out. Every change must be an error or without effect on the values. Of a member, whose
+// pack is among the archives, either file is changed.
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <span>
 #include <string>
 
 #include "fuzz/pair.hpp"
@@ -39,23 +40,15 @@ Handle open_with(const Data& file, const Data& pack) {
 
 Data exact(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
 
-// The pack of the member among the archives that have been loaded.
-Vector<std::uint8_t> pack_of(const Data& member, const std::vector<Golden>& goldens) {
-    for (const Golden& golden : goldens) {
-        if (golden.pack.empty() && open_with(member, exact(golden.file)) != nullptr) return golden.file;
-    }
-    std::cerr << "a member stands before its pack, or without it\n";
-    std::exit(2);
+Data read(const char* path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
 }
 
-Golden load(const char* path, const std::vector<Golden>& goldens) {
-    std::ifstream file(path, std::ios::binary);
-    const Data bytes{std::istreambuf_iterator<char>(file), {}};
-    Golden golden{{bytes.begin(), bytes.end()}, {}, {}};
-    if (open(bytes.data(), bytes.size(), true) == nullptr) golden.pack = pack_of(bytes, goldens);
-    const Data pack = exact(golden.pack);
-    const Handle archive = open_with(bytes, pack);
+Golden load(const Data& file, const Vector<std::uint8_t>& pack) {
+    const Handle archive = open_with(file, exact(pack));
     VAECOMP_REQUIRE(archive != nullptr);
+    Golden golden{{file.begin(), file.end()}, pack, {}};
     for (std::size_t t = 0; t < vaecomp_tensor_count(archive.get()); ++t) {
         const vaecomp_tensor_info own = info(archive, t);
         const Decoded tensor = decode(archive, t);
@@ -63,6 +56,30 @@ Golden load(const char* path, const std::vector<Golden>& goldens) {
         golden.tensors[name_of(own)] = {own.dtype, {own.shape, own.shape + own.rank}, tensor.data};
     }
     return golden;
+}
+
+// Members with their packs, which are among the others.
+std::vector<Golden> load_all(std::span<char* const> paths) {
+    std::vector<Golden> goldens;
+    std::vector<Data> members;
+    for (const char* path : paths) {
+        Data file = read(path);
+        if (open(file.data(), file.size(), true) != nullptr) {
+            goldens.push_back(load(file, {}));
+        } else {
+            members.push_back(std::move(file));
+        }
+    }
+    const std::size_t alone = goldens.size();
+    for (const Data& member : members) {
+        const auto end = goldens.begin() + static_cast<std::ptrdiff_t>(alone);
+        const auto pack = std::find_if(goldens.begin(), end, [&](const Golden& golden) {
+            return open_with(member, exact(golden.file)) != nullptr;
+        });
+        VAECOMP_REQUIRE(pack != end);
+        goldens.push_back(load(member, pack->file));
+    }
+    return goldens;
 }
 
 struct Counts {
@@ -106,8 +123,7 @@ int main(int count, char** arguments) {
         return 2;
     }
     const std::size_t wanted = std::stoul(arguments[1]), seed = std::stoul(arguments[2]);
-    std::vector<Golden> goldens;
-    for (int i = 3; i < count; ++i) goldens.push_back(load(arguments[i], goldens));
+    const std::vector<Golden> goldens = load_all(std::span(arguments + 3, arguments + count));
     Counts counts;
     for (std::size_t i = 0; i < wanted; ++i) {
         // Each by its own seed, so that one can be repeated alone.

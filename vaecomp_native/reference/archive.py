@@ -409,7 +409,7 @@ def read_integer_decoder(cursor: Cursor, room: int) -> Decoder:
     return Decoder(INTEGER_DECODER, layers)
 
 
-def read_float32_decoder(cursor: Cursor, _room: int = 0) -> Decoder:
+def read_float32_decoder(cursor: Cursor) -> Decoder:
     """A section of kind 4."""
     layers = []
     out: int | None = None
@@ -550,13 +550,13 @@ def read_contents(data: bytes, pack: Contents | None) -> Contents:
         raise missing_pack(header.take(32, "pack"))
     index = read_index(header, pack if is_member else None)
     cursors = locate_sections(data, header.end, index.sections)
-    readers = {INTEGER_DECODER: read_integer_decoder, FLOAT32_DECODER: read_float32_decoder}
     room = MAX_EXPANSION * (len(data) + (len(pack.data) if pack and is_member else 0))
-    decoders = {
-        number: readers[entry.kind](cursors[number], room)
-        for number, entry in enumerate(index.sections)
-        if entry.kind in readers
-    }
+    decoders = {}
+    for number, entry in enumerate(index.sections):
+        if entry.kind == INTEGER_DECODER:
+            decoders[number] = read_integer_decoder(cursors[number], room)
+        elif entry.kind == FLOAT32_DECODER:
+            decoders[number] = read_float32_decoder(cursors[number])
     return Contents(data, index, cursors, decoders, read_fleet_of(data, index, cursors, decoders))
 
 

@@ -23,10 +23,12 @@ from vaecomp_native.evaluation.accounting import amortised_ratio, cheaper_from
 from vaecomp_native.evaluation.savings import frontier
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.member_codecs import (
+    LossyBase,
     MemberCodec,
     Pack,
     PackSetting,
     differences,
+    lossy_base,
     nncodec_updates,
     one_bit,
     residuals,
@@ -50,7 +52,7 @@ PACKS = (
     PackSetting(latent=8, rate_weight=5e-6, residuals=(1.0, 5.0)),
     PackSetting(latent=16, rate_weight=5e-6),
 )
-RATE_WEIGHTS = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+RATE_WEIGHTS = (0.05, 0.2, 1.0, 2.0, 5.0, 20.0)
 """Operating points of the residual codec on differences, from fine to coarse."""
 
 QPS = tuple(range(-34, -11, 2))
@@ -171,11 +173,13 @@ def run(
         seed=seed,
         progress=progress,
     )
+    notice("compressing the base")
+    base = lossy_base(fleet, data, cache / "bases")
     trained = [
-        train_pack(fleet, data, setting, cache / "packs", progress)
+        train_pack(fleet, base, setting, cache / "packs", progress)
         for setting in (packs if "fleet" in codecs else ())
     ]
-    families = _families(fleet, data, cache, codecs, trained, rate_weights, qps, notice)
+    families = _families(fleet, base, data, cache, codecs, trained, rate_weights, qps, notice)
     tried = _validate(fleet, families, cache, progress)
     chosen = _choose(tried.points, members)
     for done, codec in enumerate(chosen, start=1):
@@ -214,6 +218,7 @@ Family = Sequence[MemberCodec]
 
 def _families(
     fleet: Fleet,
+    base: LossyBase,
     data: MnistData,
     cache: Path,
     codecs: Sequence[str],
@@ -230,7 +235,7 @@ def _families(
     ]
     if not {"residual", "nncodec", "bitdelta"}.intersection(codecs):
         return families
-    found = differences(fleet, stored_bases(fleet, data, cache / "bases"))
+    found = differences(fleet, stored_bases(fleet, base, data, cache / "bases"))
     if "residual" in codecs:
         families += [[residuals(fleet, one, weight) for weight in rate_weights] for one in found]
     if "nncodec" in codecs and not nncodec.installed():

@@ -64,15 +64,33 @@ def base_calibration(data: MnistData) -> Sequence[torch.Tensor]:
     return torch.split(data.train.images[:CALIBRATION_DIGITS], CALIBRATION_BATCH)
 
 
-def lossy_base_options(data: MnistData) -> dict[str, Any]:
-    """How the base is compressed in packs, and for the codecs that it is shared with."""
+@dataclass(frozen=True)
+class LossyBase:
+    """The base as packs hold it: its archive, and the options of `vaecomp_native.compress` that make it."""
+
+    path: Path
+    options: Mapping[str, Any]
+
+
+def lossy_base(fleet: Fleet, data: MnistData, folder: Path) -> LossyBase:
+    """The smallest archive of the base that costs no more than `BASE_LOSS`, searched for once."""
+    folder.mkdir(parents=True, exist_ok=True)
     images, labels = data.validation.images, data.validation.labels
-    return {
-        "codec": "residual",
-        "max_loss": BASE_LOSS,
-        "calibration": base_calibration(data),
-        "evaluate": lambda module: accuracy(module, images, labels),
-    }
+    options: dict[str, Any] = {"codec": "residual", "calibration": base_calibration(data)}
+    path = folder / f"base-lossy-{fleet.key[:12]}.vaec"
+    notes = path.with_suffix(".json")
+    if not (path.exists() and notes.exists()):
+        report = vc.compress(
+            fleet.base,
+            path,
+            **options,
+            max_loss=BASE_LOSS,
+            evaluate=lambda module: accuracy(module, images, labels),
+            threads=torch.get_num_threads(),
+            progress=silent,
+        )
+        write_json(notes, {"rate_weight": report.rate_weight})
+    return LossyBase(path, options | json.loads(notes.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -84,11 +102,11 @@ class StoredBase:
     arrays: Arrays
 
 
-def stored_bases(fleet: Fleet, data: MnistData, folder: Path) -> dict[str, StoredBase]:
+def stored_bases(
+    fleet: Fleet, lossy: LossyBase, data: MnistData, folder: Path
+) -> dict[str, StoredBase]:
     """No base, and the base as lossy as in packs, finer and lossless, in files in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     ways: dict[str, dict[str, Any]] = {
-        "lossy": lossy_base_options(data),
         "fine": {
             "codec": "residual",
             "rate_weight": FINE_RATE_WEIGHT,
@@ -97,11 +115,15 @@ def stored_bases(fleet: Fleet, data: MnistData, folder: Path) -> dict[str, Store
         "lossless": {"codec": "lossless"},
     }
     zeros = {name: np.zeros_like(array) for name, array in fleet.base_arrays.items()}
-    bases = {"none": StoredBase("none", 0, zeros)}
+    bases = {
+        "none": StoredBase("none", 0, zeros),
+        "lossy": StoredBase("lossy", lossy.path.stat().st_size, vc.decode(lossy.path)),
+    }
     for name, options in ways.items():
         path = folder / f"base-{name}-{fleet.key[:12]}.vaec"
         if not path.exists():
-            vc.compress(fleet.base, path, **options, threads=torch.get_num_threads())
+            threads = torch.get_num_threads()
+            vc.compress(fleet.base, path, **options, threads=threads, progress=silent)
         bases[name] = StoredBase(name, path.stat().st_size, vc.decode(path))
     return bases
 
@@ -238,7 +260,7 @@ class Pack:
 
 
 def train_pack(
-    fleet: Fleet, data: MnistData, setting: PackSetting, folder: Path, progress: Progress
+    fleet: Fleet, base: LossyBase, setting: PackSetting, folder: Path, progress: Progress
 ) -> Pack:
     """Train a pack by the members' outputs, or take the one in ``folder`` that was trained the same way."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,7 +276,7 @@ def train_pack(
             latent=setting.latent,
             rate_weight=setting.rate_weight,
             steps=setting.steps,
-            base_options=lossy_base_options(data),
+            base_options=base.options,
             threads=torch.get_num_threads(),
             progress=progress,
         )

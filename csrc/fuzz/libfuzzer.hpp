@@ -12,8 +12,8 @@ inline Repair choose_repair(Random& random) {
     return choice == 0 ? Repair::nothing : choice > 2 ? Repair::checksums : Repair::checksums_and_digests;
 }
 
-inline std::size_t mutate_bytes_by_libfuzzer(std::uint8_t* at, std::size_t length, std::size_t room) {
+inline constexpr auto mutate_bytes_by_libfuzzer = [](std::uint8_t* at, std::size_t length, std::size_t room) {
     return LLVMFuzzerMutate(at, length, room);
-}
+};
 
 }  // namespace vaecomp::core::fuzz

@@ -23,7 +23,9 @@ Bytes index_of(Bytes file) {
     return size > file.size() - header_bytes ? Bytes{} : file.subspan(header_bytes, size);
 }
 
-bool is_member(Bytes file) { return load_le<std::uint16_t>(file.data() + 10) == member_flag; }
+bool is_member(Bytes file) {
+    return file.size() >= header_bytes && load_le<std::uint16_t>(file.data() + 10) == member_flag;
+}
 
 SectionPart take_section(ByteReader& index, Bytes file, std::uint64_t& end) {
     SectionPart part{};
@@ -127,7 +129,7 @@ void seal_index(Vector<std::uint8_t>& file) {
 }
 
 void name_pack(Vector<std::uint8_t>& member, const Sha256& hash) {
-    if (member.size() < header_bytes + hash.size() || !is_member(member)) return;
+    if (!is_member(member) || member.size() < header_bytes + hash.size()) return;
     std::copy(hash.begin(), hash.end(), member.begin() + header_bytes);
     seal_index(member);
 }

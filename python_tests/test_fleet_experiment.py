@@ -507,5 +507,13 @@ def test_the_command_has_help_with_examples() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "vaecomp experiment fleet" in shown.stdout.partition("Examples:")[2]
-    for option in ("--members", "--held-out", "--validation", "--steps", "--cache", "--json"):
+    for option in (
+        "--members",
+        "--held-out",
+        "--validation",
+        "--steps",
+        "--cache",
+        "--quick",
+        "--json",
+    ):
         assert option in shown.stdout

@@ -192,7 +192,7 @@ def fleet(
     validation: Annotated[
         int, typer.Option(min=1, help="Further ones to choose settings on.")
     ] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of a decoder.")] = 1500,
+    steps: Annotated[int, typer.Option(min=10, help="Training steps of a decoder.")] = 1500,
     out: OutOption = Path("vaecomp-fleet"),
     cache: Annotated[
         Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
@@ -201,6 +201,9 @@ def fleet(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that fine-tune the models.")] = 2,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few points and short training, to see that it runs.")
+    ] = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
@@ -220,6 +223,7 @@ def fleet(
 
         if threads:
             torch.set_num_threads(threads)
+        packs = [replace(pack, steps=steps) for pack in experiment.PACKS]
         with progress.console() as bar:
             result = experiment.run(
                 load(data, seed=seed),
@@ -228,7 +232,7 @@ def fleet(
                 held_out=held_out,
                 validation=validation,
                 cache=kept,
-                packs=[replace(pack, steps=steps) for pack in experiment.PACKS],
+                **(experiment.QUICK if quick else {"packs": packs}),
                 workers=workers,
                 seed=seed,
                 progress=bar,

@@ -232,8 +232,8 @@ def print_fleet(result: FleetResult, report: Path) -> None:
             f"{point.bytes_per_member:,.0f}",
             f"{point.shared_bytes:,}",
             f"{point.accuracy_mean:.2f}",
-            f"{point.ratio_per_member:.3g}x",
-            f"{point.ratio_total:.3g}x",
+            f"{point.ratio_per_member:,.4g}x",
+            f"{point.ratio_total:,.4g}x",
             "never" if point.break_even_members is None else f"{point.break_even_members:,}",
         )
     _print_with_report(table, report)

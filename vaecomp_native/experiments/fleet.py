@@ -23,6 +23,7 @@ from vaecomp_native.evaluation.accounting import amortised_ratio, cheaper_from
 from vaecomp_native.evaluation.savings import frontier
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.member_codecs import (
+    BASES,
     LossyBase,
     MemberCodec,
     Pack,
@@ -57,6 +58,17 @@ RATE_WEIGHTS = (0.05, 0.2, 1.0, 2.0, 5.0, 20.0)
 
 QPS = tuple(range(-34, -11, 2))
 """Operating points of nncodec on differences, from fine to coarse."""
+
+QUICK: dict[str, Any] = {
+    "packs": (PackSetting(latent=4, rate_weight=2e-5, steps=50),),
+    "rate_weights": (1.0,),
+    "qps": (-26, -20),
+    "bases": ("lossy",),
+    "base_epochs": 1,
+    "fine_tuning": FineTuning(epochs=1),
+    "digits": 1000,
+}
+"""Options of `run` that only show that everything runs."""
 
 HOPELESS_LOSS = 15.0
 """Points of validation accuracy below the members' own beyond which smaller files of the same kind are not tried."""
@@ -145,6 +157,7 @@ def run(
     packs: Sequence[PackSetting] = PACKS,
     rate_weights: Sequence[float] = RATE_WEIGHTS,
     qps: Sequence[int] = QPS,
+    bases: Sequence[str] = BASES,
     base_epochs: int | None = None,
     fine_tuning: FineTuning | None = None,
     digits: int = TRAIN_DIGITS,
@@ -156,7 +169,7 @@ def run(
     """Run the experiment; write ``fleet.json`` and ``report.html`` to ``out``.
 
     Models, packs and members' files are kept in ``cache``, by default a folder of ``out``, and used again by the next run with the same settings, so that one that
-    was interrupted goes on where it stopped. ``base_epochs`` defaults to what suits the data; ``digits`` are those of each user; ``workers`` are the processes that
+    was interrupted goes on where it stopped. ``bases`` are those of codecs of differences; ``base_epochs`` defaults to what suits the data; ``digits`` are those of each user; ``workers`` are the processes that
     fine-tune members. All else runs on torch's number of threads.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -179,7 +192,9 @@ def run(
         train_pack(fleet, base, setting, cache / "packs", progress)
         for setting in (packs if "fleet" in codecs else ())
     ]
-    families = _families(fleet, base, data, cache, codecs, trained, rate_weights, qps, notice)
+    families = _families(
+        fleet, base, data, cache, codecs, trained, rate_weights, qps, bases, notice
+    )
     tried = _validate(fleet, families, cache, progress)
     chosen = _choose(tried.points, members)
     for done, codec in enumerate(chosen, start=1):
@@ -225,6 +240,7 @@ def _families(
     packs: Sequence[Pack],
     rate_weights: Sequence[float],
     qps: Sequence[int],
+    bases: Sequence[str],
     notice: Callable[[str], None],
 ) -> list[Family]:
     """What is tried; without nncodec if it is not installed, which `notice` is told."""
@@ -235,7 +251,7 @@ def _families(
     ]
     if not {"residual", "nncodec", "bitdelta"}.intersection(codecs):
         return families
-    found = differences(fleet, stored_bases(fleet, base, data, cache / "bases"))
+    found = differences(fleet, stored_bases(fleet, base, data, cache / "bases", bases))
     if "residual" in codecs:
         families += [[residuals(fleet, one, weight) for weight in rate_weights] for one in found]
     if "nncodec" in codecs and not nncodec.installed():

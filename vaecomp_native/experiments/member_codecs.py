@@ -102,11 +102,15 @@ class StoredBase:
     arrays: Arrays
 
 
+BASES = ("none", "lossy", "fine", "lossless")
+"""Bases of differences: none, as lossy as in packs, finer, and lossless."""
+
+
 def stored_bases(
-    fleet: Fleet, lossy: LossyBase, data: MnistData, folder: Path
+    fleet: Fleet, lossy: LossyBase, data: MnistData, folder: Path, names: Sequence[str] = BASES
 ) -> dict[str, StoredBase]:
-    """No base, and the base as lossy as in packs, finer and lossless, in files in ``folder``."""
-    ways: dict[str, dict[str, Any]] = {
+    """Those of `BASES` that are named, in files in ``folder``."""
+    options: dict[str, dict[str, Any]] = {
         "fine": {
             "codec": "residual",
             "rate_weight": FINE_RATE_WEIGHT,
@@ -114,16 +118,19 @@ def stored_bases(
         },
         "lossless": {"codec": "lossless"},
     }
-    zeros = {name: np.zeros_like(array) for name, array in fleet.base_arrays.items()}
-    bases = {
-        "none": StoredBase("none", 0, zeros),
-        "lossy": StoredBase("lossy", lossy.path.stat().st_size, vc.decode(lossy.path)),
-    }
-    for name, options in ways.items():
-        path = folder / f"base-{name}-{fleet.key[:12]}.vaec"
-        if not path.exists():
-            threads = torch.get_num_threads()
-            vc.compress(fleet.base, path, **options, threads=threads, progress=silent)
+    threads = torch.get_num_threads()
+    bases = {}
+    for name in names:
+        if name == "none":
+            zeros = {key: np.zeros_like(array) for key, array in fleet.base_arrays.items()}
+            bases[name] = StoredBase(name, 0, zeros)
+            continue
+        path = lossy.path
+        if name != "lossy":
+            path = folder / f"base-{name}-{fleet.key[:12]}.vaec"
+            if not path.exists():
+                own = options[name]
+                vc.compress(fleet.base, path, **own, threads=threads, progress=silent)
         bases[name] = StoredBase(name, path.stat().st_size, vc.decode(path))
     return bases
 
@@ -152,10 +159,15 @@ class Difference:
 
 def differences(fleet: Fleet, bases: Mapping[str, StoredBase]) -> list[Difference]:
     """The combinations that may favour a codec."""
-    stored = [Difference(bases[name], "stored", bases[name].arrays) for name in ("none", "lossy")]
+    stored = [
+        Difference(base, "stored", base.arrays)
+        for name, base in bases.items()
+        if name in ("none", "lossy")
+    ]
     original = [
-        Difference(bases[name], "original", fleet.base_arrays)
-        for name in ("lossy", "fine", "lossless")
+        Difference(base, "original", fleet.base_arrays)
+        for name, base in bases.items()
+        if name != "none"
     ]
     return [*stored, *original]
 

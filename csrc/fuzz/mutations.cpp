@@ -46,7 +46,8 @@ Data read(const char* path) {
 }
 
 Golden load(const Data& file, const Vector<std::uint8_t>& pack) {
-    const Handle archive = open_with(file, exact(pack));
+    const Data pack_bytes = exact(pack);
+    const Handle archive = open_with(file, pack_bytes);
     VAECOMP_REQUIRE(archive != nullptr);
     Golden golden{{file.begin(), file.end()}, pack, {}};
     for (std::size_t t = 0; t < vaecomp_tensor_count(archive.get()); ++t) {

@@ -164,7 +164,7 @@ typedef struct vaecomp_output {
 } vaecomp_output;
 
 /* Opening reads and checks the index. `options` null: the defaults. Memory, and what `reader` needs, must stay until
- * vaecomp_close. */
+ * vaecomp_close, those of a pack until its members are closed as well. */
 VAECOMP_API int vaecomp_open_file(const char* path, const vaecomp_options* options, vaecomp_archive** archive,
                                   vaecomp_error* error);
 VAECOMP_API int vaecomp_open_memory(const void* data, size_t bytes, const vaecomp_options* options,

@@ -371,6 +371,7 @@ def _run(data: MnistData, out: Path, **options: Any) -> Run:
         codecs=options.pop("codecs", ("fleet", "nncodec", "bitdelta")),
         packs=(PackSetting(latent=2, rate_weight=2e-5, steps=20, residuals=(1.0,)),),
         qps=(-28, -22),
+        bases=("none", "lossy"),
         base_epochs=4,
         fine_tuning=QUICK,
         digits=200,

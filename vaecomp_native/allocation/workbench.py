@@ -84,7 +84,8 @@ class Workbench:
             weight = samples(before, self._divergence)
             total += weight * float(divergence(now, before, self._divergence))
             count += weight
-        return total / count
+        # Rounding makes the least divergences negative.
+        return max(total / count, 0.0)
 
     def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
         """Capture the inputs of maps, into `scratch`, while the module has its original weights."""

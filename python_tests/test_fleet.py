@@ -290,6 +290,31 @@ def test_decoders_are_trained_by_function(tmp_path: Path, options: dict[str, int
     assert disagreement(loaded, member) < 0.2 * disagreement(base, member)
 
 
+def test_costly_common_latents_leave_more_to_local_ones(tmp_path: Path) -> None:
+    base, members = make_classifiers(12)
+    bits = []
+    for common_cost in (1.0, 1000.0):
+        report = vc.fleet.train(
+            members,
+            base=base,
+            out=tmp_path / "fleet.vaepack",
+            calibration=[batches_of(i) for i in range(12)],
+            divergence="mse",
+            latent=1,
+            local=1,
+            common_cost=common_cost,
+            steps=150,
+            rate_weight=1e-8,
+            progress=silent,
+        )
+        assert report.latents == 1 + 3
+        assert report.common_bits >= 0
+        bits.append((report.common_bits, report.local_bits))
+    (common, local), (less, more) = bits
+    assert less < 0.5 * common
+    assert more / less > local / common
+
+
 def test_the_best_of_several_designs_is_chosen_by_members_held_out(tmp_path: Path) -> None:
     base, members = make_classifiers(16)
     report = vc.fleet.train(

@@ -19,7 +19,7 @@ from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.principal import principal_components
 from vaecomp_native.fleet.prior import LatentPrior
 from vaecomp_native.fleet.steps import tensor_steps
-from vaecomp_native.fleet.trainer import TrainingOptions, train_by_function
+from vaecomp_native.fleet.trainer import TrainingOptions, information, train_by_function
 from vaecomp_native.progress import Progress, silent
 
 Float32Array = npt.NDArray[np.float32]
@@ -48,10 +48,11 @@ class Design:
 
 @dataclass(frozen=True)
 class Found:
-    """The decoder that was chosen, its latents' tables, its training curve, and all that were tried."""
+    """The decoder that was chosen, its latents' tables and what each tells of a member, its training curve, and all that were tried."""
 
     decoder: FleetDecoder
     prior: LatentPrior
+    latent_bits: Float32Array
     history: Sequence[Mapping[str, float]]
     designs: Sequence[Design]
 
@@ -111,7 +112,7 @@ class FunctionTraining:
         )
         decoder = FleetDecoder.of(trained.columns, steps, layout, plan, trained.hidden)
         prior = LatentPrior.fit(trained.means, trained.deviations)
-        return Found(decoder, prior, trained.history, [])
+        return Found(decoder, prior, information(trained), trained.history, [])
 
     def _divergence(self, found: Found, plan: LatentPlan, members: Sequence[int]) -> float:
         """The mean divergence of members whose latents are found as those of members to come are."""

@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from vaecomp_native.decoders import Float32Array
@@ -60,6 +61,14 @@ class Trained:
     deviations: Float32Array
     hidden: Sequence[HiddenLayer]
     history: Sequence[dict[str, float]]
+
+
+def information(trained: Trained) -> Float32Array:
+    """Bits that each latent tells of a member, in the mean: KL(posterior || N(0, 1)), float32 [L]."""
+    means, deviations = trained.means, trained.deviations
+    nats = 0.5 * (np.square(means) + np.square(deviations) - 1.0) - np.log(deviations)
+    bits: Float32Array = nats.mean(0) / np.float32(math.log(2.0))
+    return bits
 
 
 def train_by_function(

@@ -33,7 +33,8 @@ class PackReport:
     """What `train` made.
 
     `bytes` are the pack's, of which `base_bytes` would be the base's archive and the others are the decoder's; `latents` are the numbers of a member;
-    `divergence` is that of the training's last steps, None without sample inputs; `designs` are the decoders that were tried; `history` has the training curve.
+    `divergence` is that of the training's last steps, None without sample inputs; `common_bits` and `local_bits` are what the common and the
+    local latents tell of a member, KL(posterior || prior) in the mean, None without sample inputs; `designs` are the decoders that were tried; `history` has the training curve.
     """
 
     bytes: int
@@ -43,6 +44,8 @@ class PackReport:
     latents: int
     sha256: str
     divergence: float | None
+    common_bits: float | None
+    local_bits: float | None
     designs: Sequence[Design]
     seconds: float
     history: Sequence[Mapping[str, float]]
@@ -122,6 +125,7 @@ def train(
         fleet = Members(members, state, decoded, layout)
         history: Sequence[Mapping[str, float]] = []
         designs: Sequence[Design] = []
+        common_bits = local_bits = None
         if calibration is None:
             decoder, prior = decoder_by_components(fleet, plans[0], report)
         else:
@@ -134,6 +138,9 @@ def train(
             found = training.best(plans, TrainingOptions(steps, rate_weight, common_cost, seed))
             decoder, prior = found.decoder, found.prior
             history, designs = found.history, found.designs
+            common = decoder.plan.common
+            common_bits = float(found.latent_bits[:common].sum())
+            local_bits = float(found.latent_bits[common:].sum())
         latents = decoder.plan.latents
         data = pack_bytes(state, encoded, list(decoder.groups()), prior, latents)
     with Archive(data, threads=threads) as archive:
@@ -148,6 +155,8 @@ def train(
         latents=latents,
         sha256=sha256,
         divergence=history[-1]["divergence"] if history else None,
+        common_bits=common_bits,
+        local_bits=local_bits,
         designs=designs,
         seconds=time.perf_counter() - started,
         history=history,

@@ -1,67 +1,33 @@
 #include "core/digest.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 
 #include "core/endian.hpp"
 #include "core/parallel.hpp"
+#include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-constexpr std::uint64_t prime1 = 0x9e3779b185ebca87u, prime2 = 0xc2b2ae3d27d4eb4fu, prime3 = 0x165667b19e3779f9u,
-                        prime4 = 0x85ebca77c2b2ae63u, prime5 = 0x27d4eb2f165667c5u;
+// Leaves that are hashed side by side, if they are of one size.
+constexpr std::size_t leaves_together = 8;
 
-std::uint64_t round(std::uint64_t lane, std::uint64_t input) { return std::rotl(lane + input * prime2, 31) * prime1; }
-
-std::uint64_t merge(std::uint64_t hash, std::uint64_t lane) { return (hash ^ round(0, lane)) * prime1 + prime4; }
-
-}  // namespace
-
-std::uint64_t xxh64(Bytes bytes) {
-    const std::uint8_t* at = bytes.data();
-    std::size_t left = bytes.size();
-    std::uint64_t hash = prime5;
-    if (left >= 32) {
-        std::uint64_t a = prime1 + prime2, b = prime2, c = 0, d = 0 - prime1;
-        for (; left >= 32; at += 32, left -= 32) {
-            a = round(a, load_le<std::uint64_t>(at));
-            b = round(b, load_le<std::uint64_t>(at + 8));
-            c = round(c, load_le<std::uint64_t>(at + 16));
-            d = round(d, load_le<std::uint64_t>(at + 24));
-        }
-        hash = std::rotl(a, 1) + std::rotl(b, 7) + std::rotl(c, 12) + std::rotl(d, 18);
-        hash = merge(merge(merge(merge(hash, a), b), c), d);
-    }
-    hash += bytes.size();
-    for (; left >= 8; at += 8, left -= 8) {
-        hash = std::rotl(hash ^ round(0, load_le<std::uint64_t>(at)), 27) * prime1 + prime4;
-    }
-    if (left >= 4) {
-        hash = std::rotl(hash ^ (load_le<std::uint32_t>(at) * prime1), 23) * prime2 + prime3;
-        at += 4;
-        left -= 4;
-    }
-    for (; left > 0; ++at, --left) hash = std::rotl(hash ^ (*at * prime5), 11) * prime1;
-    hash = (hash ^ (hash >> 33)) * prime2;
-    hash = (hash ^ (hash >> 29)) * prime3;
-    return hash ^ (hash >> 32);
-}
-
-namespace {
-
-// The hash of one leaf of a tensor.
-std::uint64_t leaf_hash(const DigestSource& tensor, std::size_t leaf) {
-    const std::size_t at = leaf * digest_leaf_bytes, item = info(tensor.dtype).swap_size;
-    const Bytes bytes{static_cast<const std::uint8_t*>(tensor.data), tensor.bytes()};
-    const Bytes own = bytes.subspan(at, std::min(digest_leaf_bytes, bytes.size() - at));
-    if (host_is_little_endian || item == 1) return xxh64(own);
-    Vector<std::uint8_t> little(own.size());
-    swap_items(own.data(), little.data(), own.size() / item, item);
+std::uint64_t little_endian_hash(Bytes bytes, std::size_t item) {
+    if (host_is_little_endian || item == 1) return xxh64(bytes);
+    Vector<std::uint8_t> little(bytes.size());
+    swap_items(bytes.data(), little.data(), bytes.size() / item, item);
     return xxh64(little);
 }
 
 }  // namespace
+
+std::uint64_t xxh64(Bytes bytes) {
+    const std::uint8_t* const data = bytes.data();
+    std::uint64_t hash = 0;
+    kernels().xxh64(&data, 1, bytes.size(), &hash);
+    return hash;
+}
 
 TensorDigests::TensorDigests(std::span<const DigestSource> tensors) : tensors_(tensors.begin(), tensors.end()) {
     first_leaves_.push_back(0);
@@ -73,30 +39,59 @@ TensorDigests::TensorDigests(std::span<const DigestSource> tensors) : tensors_(t
     done_.resize(first_leaves_.back());
 }
 
-void TensorDigests::hash(std::size_t tensor, std::size_t leaf) {
-    const std::size_t number = first_leaves_[tensor] + leaf;
-    store_le(hashes_.data() + number * 8, leaf_hash(tensors_[tensor], leaf));
+Bytes TensorDigests::bytes_of(const Leaf& leaf) const {
+    const DigestSource& tensor = tensors_[leaf.tensor];
+    const std::size_t at = leaf.number * digest_leaf_bytes;
+    return {static_cast<const std::uint8_t*>(tensor.data) + at, std::min(digest_leaf_bytes, tensor.bytes() - at)};
+}
+
+void TensorDigests::store(const Leaf& leaf, std::uint64_t hash) {
+    const std::size_t number = first_leaves_[leaf.tensor] + leaf.number;
+    store_le(hashes_.data() + number * 8, hash);
     done_[number] = 1;
 }
 
-void TensorDigests::written(std::size_t tensor, std::size_t begin, std::size_t end) {
-    const std::size_t bytes = tensors_[tensor].bytes();
-    for (std::size_t leaf = (begin + digest_leaf_bytes - 1) / digest_leaf_bytes;
-         leaf * digest_leaf_bytes < end && std::min(bytes, (leaf + 1) * digest_leaf_bytes) <= end; ++leaf) {
-        hash(tensor, leaf);
+void TensorDigests::hash(std::span<const Leaf> leaves) {
+    if (!host_is_little_endian) {
+        for (const Leaf& leaf : leaves) {
+            store(leaf, little_endian_hash(bytes_of(leaf), info(tensors_[leaf.tensor].dtype).swap_size));
+        }
+        return;
+    }
+    for (std::size_t begin = 0, count = 0; begin < leaves.size(); begin += count) {
+        const std::size_t size = bytes_of(leaves[begin]).size();
+        std::array<const std::uint8_t*, leaves_together> inputs;
+        std::array<std::uint64_t, leaves_together> hashes;
+        for (count = 0; count < leaves_together && begin + count < leaves.size(); ++count) {
+            const Bytes bytes = bytes_of(leaves[begin + count]);
+            if (bytes.size() != size) break;
+            inputs[count] = bytes.data();
+        }
+        kernels().xxh64(inputs.data(), count, size, hashes.data());
+        for (std::size_t i = 0; i < count; ++i) store(leaves[begin + i], hashes[i]);
     }
 }
 
+void TensorDigests::written(std::span<const std::size_t> tensors, std::size_t begin, std::size_t end) {
+    if (tensors.empty()) return;
+    const std::size_t bytes = tensors_[tensors.front()].bytes();
+    Vector<Leaf> whole;
+    for (std::size_t leaf = (begin + digest_leaf_bytes - 1) / digest_leaf_bytes;
+         leaf * digest_leaf_bytes < end && std::min(bytes, (leaf + 1) * digest_leaf_bytes) <= end; ++leaf) {
+        for (const std::size_t tensor : tensors) whole.push_back({tensor, leaf});
+    }
+    hash(whole);
+}
+
 Vector<std::uint64_t> TensorDigests::finish(std::size_t threads) {
-    Vector<std::pair<std::size_t, std::size_t>> left;  // tensor and leaf
+    Vector<Leaf> left;
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
         for (std::size_t number = first_leaves_[t]; number < first_leaves_[t + 1]; ++number) {
-            if (!done_[number]) left.emplace_back(t, number - first_leaves_[t]);
+            if (!done_[number]) left.push_back({t, number - first_leaves_[t]});
         }
     }
-    parallel_ranges(left.size(), 16, threads, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t i = begin; i < end; ++i) hash(left[i].first, left[i].second);
-    });
+    parallel_ranges(left.size(), 16, threads,
+                    [&](std::size_t begin, std::size_t end) { hash(std::span(left).subspan(begin, end - begin)); });
     Vector<std::uint64_t> digests;
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
         const std::size_t leaves = first_leaves_[t + 1] - first_leaves_[t];

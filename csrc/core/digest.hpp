@@ -1,6 +1,7 @@
 // XXH64 and the tensor digest built from it (docs/kernels.md, 6).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +13,13 @@
 namespace vaecomp::core {
 
 inline constexpr std::size_t digest_leaf_bytes = 65536;
+
+// Whoever writes elements from `since` on, one after another and now those from `first` on, tells of those from here
+// on: the leaves before are hashed.
+constexpr std::size_t untold(std::size_t since, std::size_t first, DType dtype) {
+    const std::size_t leaf = digest_leaf_bytes / info(dtype).size;
+    return std::max(since, first / leaf * leaf);
+}
 
 std::uint64_t xxh64(Bytes bytes);
 
@@ -31,12 +39,19 @@ class TensorDigests {
     explicit TensorDigests(std::span<const DigestSource> tensors);
 
     // Bytes [begin, end) of a tensor have their values. Several threads may say so of different bytes.
-    void written(std::size_t tensor, std::size_t begin, std::size_t end);
+    void written(std::size_t tensor, std::size_t begin, std::size_t end) { written({&tensor, 1}, begin, end); }
+    // The same of each of several tensors of one size: their leaves are hashed side by side.
+    void written(std::span<const std::size_t> tensors, std::size_t begin, std::size_t end);
     // A digest for each tensor, all of which is there.
     [[nodiscard]] Vector<std::uint64_t> finish(std::size_t threads);
 
   private:
-    void hash(std::size_t tensor, std::size_t leaf);
+    struct Leaf {
+        std::size_t tensor, number;
+    };
+    [[nodiscard]] Bytes bytes_of(const Leaf& leaf) const;
+    void store(const Leaf& leaf, std::uint64_t hash);
+    void hash(std::span<const Leaf> leaves);
 
     Vector<DigestSource> tensors_;
     Vector<std::size_t> first_leaves_;  // of each tensor among the leaves of all, and the end of the last one

@@ -10,9 +10,9 @@ namespace {
 // Outputs that are made at a time: with those of a tile's rows they stay in the second-level cache.
 constexpr std::size_t outputs_a_tile = 1024;
 static_assert(outputs_a_tile % IntegerDecoder::output_grain == 0);
-// Tasks that are enough for any number of threads. Few rows have their outputs split among them, and each makes the
-// hidden layers of its own.
-constexpr std::size_t enough_tasks = 64;
+// Tasks for each thread. Few rows have their outputs split among them: no more than it takes, as each makes the hidden
+// layers of its own, and digests of what lies in two are left for later.
+constexpr std::size_t tasks_a_thread = 4;
 
 // What is common to [first, first + count) of a tensor and an extent of it that is wanted.
 Extent common(std::size_t first, std::size_t count, const Extent& wanted) {
@@ -52,7 +52,7 @@ void Fleet::decode(std::span<const MemberLatents* const> members, std::span<cons
     for (std::size_t g = 0; g < groups_.size(); ++g) decode_group(g, members, wanted, threads, use);
 }
 
-// A row is a chunk of a member.
+// A row is a chunk of a member. Rows of one chunk follow each other: they add to the same elements.
 void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* const> members,
                          std::span<const Extent> wanted, std::size_t threads, Use use) const {
     const FleetGroup& group = section_.groups[number];
@@ -77,30 +77,39 @@ void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* cons
     if (rows == 0) return;
     const std::size_t row_tiles = (rows + rows_a_tile - 1) / rows_a_tile;
     const std::size_t output_tiles = (group.chunk_length + outputs_a_tile - 1) / outputs_a_tile;
-    const std::size_t parts = std::min(output_tiles, (enough_tasks + row_tiles - 1) / row_tiles);
+    const std::size_t tasks = tasks_a_thread * (threads == 0 ? available_cores() : threads);
+    const std::size_t parts = std::min(output_tiles, (tasks + row_tiles - 1) / row_tiles);
     parallel_for(row_tiles * parts, threads, [&](std::size_t task) {
-        const std::size_t first_row = task % row_tiles * rows_a_tile, count = std::min(rows_a_tile, rows - first_row);
-        const std::size_t part = task / row_tiles;
+        const std::size_t first_row = task % row_tiles * rows_a_tile, end_row = std::min(first_row + rows_a_tile, rows);
+        const std::size_t part = task / row_tiles, count = end_row - first_row;
         Vector<std::int8_t> latents(count * inputs);
-        for (std::size_t r = 0; r < count; ++r) {
-            const std::size_t row = first_row + r;
-            gather_inputs(group, chunks[row % chunks.size()], *members[row / chunks.size()],
-                          latents.data() + r * inputs);
+        for (std::size_t row = first_row; row < end_row; ++row) {
+            gather_inputs(group, chunks[row / members.size()], *members[row % members.size()],
+                          latents.data() + (row - first_row) * inputs);
         }
         IntegerDecoder::Scratch scratch;
         const std::int8_t* const hidden = decoder.hidden_tile(latents.data(), count, scratch);
         Vector<float> values(count * std::min(outputs_a_tile, group.chunk_length));
-        for (std::size_t tile = output_tiles * part / parts; tile < output_tiles * (part + 1) / parts; ++tile) {
+        const std::size_t first_tile = output_tiles * part / parts, end_tile = output_tiles * (part + 1) / parts;
+        for (std::size_t tile = first_tile; tile < end_tile; ++tile) {
             const std::size_t begin = tile * outputs_a_tile;
             const std::size_t end = std::min(group.chunk_length, begin + outputs_a_tile);
-            decoder.output_tile(hidden, count, begin, end, values.data(), scratch);
-            for (std::size_t r = 0; r < count; ++r) {
-                const std::size_t row = first_row + r, start = chunks[row % chunks.size()] * group.chunk_length;
-                const auto own = std::span(values).subspan(r * (end - begin), end - begin);
-                for_each_wanted(
-                    start + begin, start + end, [&](std::size_t tensor, const Extent& wanted_part, std::size_t at) {
-                        use(row / chunks.size(), tensor, wanted_part.start, own.subspan(at, wanted_part.count));
-                    });
+            decoder.output_tile(hidden, count, begin, end, values.data(), end - begin, scratch);
+            for (std::size_t row = first_row, next = 0; row < end_row; row = next) {
+                next = std::min(end_row, (row / members.size() + 1) * members.size());
+                const std::size_t start = chunks[row / members.size()] * group.chunk_length;
+                for_each_wanted(start + begin, start + end,
+                                [&](std::size_t tensor, const Extent& extent, std::size_t at) {
+                                    const std::size_t before = begin - first_tile * outputs_a_tile + at;
+                                    use({.first_member = row % members.size(),
+                                         .members = next - row,
+                                         .tensor = tensor,
+                                         .first = extent.start,
+                                         .count = extent.count,
+                                         .since = extent.start - std::min(before, extent.start - wanted[tensor].start),
+                                         .values = values.data() + (row - first_row) * (end - begin) + at,
+                                         .stride = end - begin});
+                                });
             }
         }
     });

@@ -21,6 +21,19 @@ struct FleetDecoder {
     DecoderSection<IntegerDecoder> content;
 };
 
+// What is added to elements [first, first + count) of a tensor, of some members that follow each other.
+struct FleetTile {
+    std::size_t first_member, members;
+    std::size_t tensor, first, count;
+    std::size_t since;  // elements [since, first) of theirs have been heard of before, from the same thread
+    float* values;      // [members, stride]
+    std::size_t stride;
+
+    [[nodiscard]] std::span<float> of(std::size_t member) const {
+        return {values + (member - first_member) * stride, count};
+    }
+};
+
 class Fleet {
   public:
     // Those decoders, each once, that the groups name; they fit them.
@@ -33,8 +46,8 @@ class Fleet {
     // Whether a decoder adds to a tensor of the index.
     [[nodiscard]] bool changes(std::size_t tensor) const { return changed_[tensor]; }
 
-    // Hears what is added to elements of a tensor, from `first` on; called from several threads at once.
-    using Use = FunctionRef<void(std::size_t member, std::size_t tensor, std::size_t first, std::span<float> values)>;
+    // May overwrite the values; called from several threads at once.
+    using Use = FunctionRef<void(const FleetTile& tile)>;
     // For each of the members, of each tensor of the index the elements `wanted` (count 0: none).
     void decode(std::span<const MemberLatents* const> members, std::span<const Extent> wanted, std::size_t threads,
                 Use use) const;

@@ -1,5 +1,7 @@
 // Decoding of many members of a pack at once.
 #include <algorithm>
+#include <array>
+#include <limits>
 
 #include "core/digest.hpp"
 #include "decode/archive.hpp"
@@ -9,10 +11,12 @@ namespace {
 
 // Members that are decoded together: several tiles, so that there is work for threads, and little memory besides.
 constexpr std::size_t batch_members = 4 * rows_a_tile;
+constexpr std::size_t unchecked = std::numeric_limits<std::size_t>::max();
 
 // The destinations of one member, sorted by what makes them.
 struct Sorted {
-    explicit Sorted(const MemberDestinations& wanted) : targets(wanted.member.index().tensors.size()) {
+    explicit Sorted(const MemberDestinations& wanted)
+        : targets(wanted.member.index().tensors.size()), places(targets.size(), unchecked) {
         for (const Destination& destination : wanted.destinations) {
             const Tensor& tensor = wanted.member.index().tensors.at(destination.tensor);
             if (tensor.codec != Codec::member) {
@@ -23,9 +27,38 @@ struct Sorted {
         }
     }
 
+    // Adds what digests are taken of.
+    void check(Vector<DigestSource>& sources) {
+        for (std::size_t t = 0; t < targets.size(); ++t) {
+            if (targets[t].data == nullptr) continue;
+            places[t] = sources.size();
+            checked.push_back({t, targets[t].data});
+            sources.push_back({targets[t].data, targets[t].count, targets[t].dtype});
+        }
+    }
+
     Vector<TensorTarget> targets;  // by tensor: of those that base and decoders alone make
     Vector<Destination> others;
+    Vector<Destination> checked;  // of the targets
+    Vector<std::size_t> places;   // by tensor: its place among the sources of all
 };
+
+// Adds the base to a tile, and takes digests of what has become whole: for all its members, side by side.
+void write_tile(const FleetTile& tile, std::span<Sorted* const> members, const float* base, TensorDigests& digests) {
+    std::array<std::size_t, rows_a_tile> places;
+    std::size_t checked = 0;
+    DType dtype = DType::f32;
+    for (std::size_t m = tile.first_member; m < tile.first_member + tile.members; ++m) {
+        const TensorTarget& target = members[m]->targets[tile.tensor];
+        if (target.data == nullptr) continue;
+        write_sum(target, tile.first, base + tile.first, tile.of(m));
+        const std::size_t place = members[m]->places[tile.tensor];
+        if (place != unchecked) places[checked++] = place;
+        dtype = target.dtype;
+    }
+    const std::size_t item = info(dtype).size, from = untold(tile.since, tile.first, dtype);
+    digests.written(std::span(places).first(checked), from * item, (tile.first + tile.count) * item);
+}
 
 }  // namespace
 
@@ -40,14 +73,17 @@ void Archive::decode_batch(std::span<const MemberDestinations> members, const De
     if (pack == nullptr) throw Error(ErrorCode::invalid_argument, "an archive is no member of a pack");
     const Fleet& fleet = pack->fleet(options.threads);
     Vector<Sorted> sorted;
+    sorted.reserve(members.size());
     Vector<const MemberLatents*> latents;
-    Vector<std::size_t> numbers;  // of the members that have latents
+    Vector<Sorted*> with_latents;
+    Vector<DigestSource> sources;
     Vector<Extent> wanted(pack->index_.tensors.size(), Extent{0, 0});
     for (const MemberDestinations& own : members) {
         if (own.member.pack_ != pack) throw Error(ErrorCode::invalid_argument, "members of different packs");
         sorted.emplace_back(own);
+        if (options.verify) sorted.back().check(sources);
         if (const MemberLatents* const found = own.member.latents(options.threads)) {
-            numbers.push_back(sorted.size() - 1);
+            with_latents.push_back(&sorted.back());
             latents.push_back(found);
         }
         for (std::size_t t = 0; t < wanted.size(); ++t) {
@@ -66,30 +102,17 @@ void Archive::decode_batch(std::span<const MemberDestinations> members, const De
         }
         wanted[t].count = 0;
     }
+    TensorDigests digests(sources);
     fleet.decode(latents, wanted, options.threads,
-                 [&](std::size_t row, std::size_t tensor, std::size_t first, std::span<float> values) {
-                     const TensorTarget& target = sorted[numbers[row]].targets[tensor];
-                     if (target.data == nullptr) return;
-                     add_base(bases[tensor] + first, values);
-                     write(target, first, values);
-                 });
+                 [&](const FleetTile& tile) { write_tile(tile, with_latents, bases[tile.tensor], digests); });
+    const Vector<std::uint64_t> found = digests.finish(options.threads);
+    std::size_t first = 0;
     for (std::size_t m = 0; m < members.size(); ++m) {
         const Archive& own = members[m].member;
         if (!sorted[m].others.empty()) own.decode(sorted[m].others, options);
-        if (options.verify) own.check_targets(sorted[m].targets, options.threads);
+        own.check_digests(sorted[m].checked, std::span(found).subspan(first, sorted[m].checked.size()));
+        first += sorted[m].checked.size();
     }
-}
-
-// Compares tensors that have been decoded with their digests.
-void Archive::check_targets(std::span<const TensorTarget> targets, std::size_t threads) const {
-    Vector<Destination> destinations;
-    Vector<DigestSource> sources;
-    for (std::size_t t = 0; t < targets.size(); ++t) {
-        if (targets[t].data == nullptr) continue;
-        destinations.push_back({t, targets[t].data});
-        sources.push_back({targets[t].data, targets[t].count, targets[t].dtype});
-    }
-    check_digests(destinations, TensorDigests(sources).finish(threads));
 }
 
 }  // namespace vaecomp::core

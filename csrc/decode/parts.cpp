@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 
 #include "core/extent.hpp"
 #include "core/parallel.hpp"
+#include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
-
-constexpr auto canonical_nan = std::bit_cast<float>(0x7fc00000);
 
 // The parts of the flat vector, of `length` elements each, in which a wanted tensor lies.
 Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
@@ -34,10 +32,16 @@ void tell(Written written, std::span<const TensorTarget> targets, std::size_t be
 }  // namespace
 
 void add_base(const float* base, std::span<float> values) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        const float sum = base[i] + values[i];
-        values[i] = sum == sum ? sum : canonical_nan;
+    kernels().add_base(base, values.data(), values.size(), reinterpret_cast<std::uint8_t*>(values.data()));
+}
+
+void write_sum(const TensorTarget& target, std::size_t first, const float* base, std::span<float> values) {
+    if (target.dtype == DType::f32) {
+        kernels().add_base(base, values.data(), values.size(), target.data + first * sizeof(float));
+        return;
     }
+    add_base(base, values);
+    write(target, first, values);
 }
 
 void LatentGroup::forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const {
@@ -112,8 +116,8 @@ class ResidualDecoder {
         std::array<float, piece_symbols> values;
         section_.matrices[t].values(targets_[t].start - matrices_[t].start + first, symbols, values.data());
         const auto own = std::span(values).first(symbols.size());
-        if (!bases_[t].empty()) add_base(bases_[t].data() + first, own);
-        write(targets_[t], first, own);
+        if (bases_[t].empty()) return write(targets_[t], first, own);
+        write_sum(targets_[t], first, bases_[t].data() + first, own);
     }
 
     const ResidualSection& section_;

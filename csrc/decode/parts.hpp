@@ -37,6 +37,8 @@ using BaseValues = Vector<float>;
 
 // values[i] = base[i] + values[i]; a NaN is the canonical one.
 void add_base(const float* base, std::span<float> values);
+// Writes them to the target's elements from `first` on; `values` may become anything.
+void write_sum(const TensorTarget& target, std::size_t first, const float* base, std::span<float> values);
 
 // Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
 void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,

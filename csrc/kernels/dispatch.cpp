@@ -17,6 +17,8 @@ constexpr Kernels scalar_kernels = {
     .linear_f32 = scalar::linear_f32,
     .rans_decode = scalar::rans_decode,
     .dequantise = scalar::dequantise,
+    .add_base = scalar::add_base,
+    .xxh64 = scalar::xxh64,
 };
 
 #if defined(__x86_64__)
@@ -34,6 +36,9 @@ constexpr Kernels avx2_kernels = {
     .linear_f32 = avx2::linear_f32,
     .rans_decode = avx2::rans_decode,
     .dequantise = avx2::dequantise,
+    .add_base = avx2::add_base,
+    // Products of 64 bits are several instructions here; the general registers have them at once.
+    .xxh64 = scalar::xxh64,
 };
 
 // Wider where it is faster.
@@ -47,6 +52,8 @@ constexpr Kernels with_avx512() {
     kernels.linear_f32 = avx512::linear_f32;
     kernels.rans_decode = avx512::rans_decode;
     kernels.dequantise = avx512::dequantise;
+    kernels.add_base = avx512::add_base;
+    kernels.xxh64 = avx512::xxh64;
     return kernels;
 }
 constexpr Kernels avx512_kernels = with_avx512();
@@ -75,6 +82,8 @@ constexpr Kernels neon_kernels = {
     // the scalar form has them from the start.
     .rans_decode = scalar::rans_decode,
     .dequantise = neon::dequantise,
+    .add_base = neon::add_base,
+    .xxh64 = scalar::xxh64,  // as with AVX2
 };
 
 constexpr Kernels with_neondot() {

@@ -6,12 +6,14 @@
 #include <array>
 
 #include "core/cpu.hpp"
+#include "kernels/add_base/add_base.hpp"
 #include "kernels/chunk/convert.hpp"
 #include "kernels/crc32c/crc32c.hpp"
 #include "kernels/dequantise/dequantise.hpp"
 #include "kernels/linear_f32/linear_f32.hpp"
 #include "kernels/linear_i8/linear_i8.hpp"
 #include "kernels/rans/rans.hpp"
+#include "kernels/xxh64/xxh64.hpp"
 
 namespace vaecomp::core {
 
@@ -28,6 +30,8 @@ struct Kernels {
     LinearF32* linear_f32;
     RansDecode* rans_decode;
     Dequantise* dequantise;
+    AddBase* add_base;
+    Xxh64* xxh64;
 };
 
 // Those of active_isa().

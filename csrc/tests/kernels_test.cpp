@@ -363,6 +363,34 @@ TEST(Dequantise, IsAlikeOnEveryIsa) {
     }
 }
 
+TEST(AddBase, SumsAlikeAtAnyAlignmentAndInPlace) {
+    const Vector<float> base = floats_with_specials(most_counts, 3), values = floats_with_specials(most_counts, 5);
+    for (std::size_t count = 0; count <= most_counts; ++count) {
+        expect_equal_on_every_isa([&] {
+            Vector<std::uint8_t> sums(most_counts * sizeof(float) + 2, 7);
+            kernels().add_base(base.data(), values.data(), count, sums.data() + 1);
+            return sums;
+        });
+        expect_equal_on_every_isa([&] {
+            Vector<float> sums = values;
+            kernels().add_base(base.data(), sums.data(), count, reinterpret_cast<std::uint8_t*>(sums.data()));
+            return sums;
+        });
+    }
+}
+
+TEST(AddBase, MakesEveryNanCanonical) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    const Vector<float> base(33, infinity);
+    Vector<float> values(33, -infinity);
+    values[7] = std::bit_cast<float>(0xff812345u);
+    for_every_isa([&](Isa) {
+        Vector<std::uint32_t> bits(33);
+        kernels().add_base(base.data(), values.data(), 33, reinterpret_cast<std::uint8_t*>(bits.data()));
+        EXPECT_EQ(bits, Vector<std::uint32_t>(33, 0x7fc00000));
+    });
+}
+
 // acc of one layer by the active kernels: weights packed, biases moved for the offset of the inputs.
 Vector<std::int32_t> products(const LayerShape& shape, const Vector<std::int8_t>& weights,
                               const Vector<std::int32_t>& bias, const Vector<std::int8_t>& x) {

@@ -9,6 +9,10 @@
 namespace vaecomp::core {
 namespace {
 
+// Outputs that are made at a time, for the sums of a tile's rows to stay in the second-level cache.
+constexpr std::size_t outputs_a_tile = 2048;
+static_assert(outputs_a_tile % IntegerDecoder::output_grain == 0);
+
 void require(bool condition, std::size_t layer, const char* problem) {
     if (!condition) {
         throw Error(ErrorCode::invalid_argument, "decoder layer " + std::to_string(layer) + ": " + problem);
@@ -65,7 +69,11 @@ IntegerDecoder::IntegerDecoder(Vector<IntegerLayer> layers) : kernels_(&kernels(
 
 void IntegerDecoder::forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const {
     Scratch scratch;
-    output_tile(hidden_tile(latents, rows, scratch), rows, 0, chunk_length(), values, scratch);
+    const std::int8_t* const hidden = hidden_tile(latents, rows, scratch);
+    for (std::size_t begin = 0; begin < chunk_length(); begin += outputs_a_tile) {
+        const std::size_t end = std::min(chunk_length(), begin + outputs_a_tile);
+        output_tile(hidden, rows, begin, end, values + begin, chunk_length(), scratch);
+    }
 }
 
 const std::int8_t* IntegerDecoder::hidden_tile(const std::int8_t* latents, std::size_t rows, Scratch& scratch) const {
@@ -83,13 +91,15 @@ const std::int8_t* IntegerDecoder::hidden_tile(const std::int8_t* latents, std::
 }
 
 void IntegerDecoder::output_tile(const std::int8_t* hidden, std::size_t rows, std::size_t begin, std::size_t end,
-                                 float* values, Scratch& scratch) const {
+                                 float* values, std::size_t stride, Scratch& scratch) const {
     const IntegerLayer& last = layers_.back();
     const std::size_t first_weight = kernels_->linear_i8_layout.weights.index(begin, 0, last.in);
     std::int32_t* const acc = at_least(scratch.acc, rows * (end - begin));
     kernels_->linear_i8(last.weight.data() + first_weight, last.bias.data() + begin, end - begin, last.in, hidden, rows,
                         acc);
-    kernels_->scale_output(acc, rows, end - begin, last.scale.data() + begin, values);
+    for (std::size_t r = 0; r < rows; ++r) {
+        kernels_->scale_output(acc + r * (end - begin), 1, end - begin, last.scale.data() + begin, values + r * stride);
+    }
 }
 
 Float32Decoder::Float32Decoder(Vector<Float32Layer> layers) : kernels_(&kernels()), layers_(std::move(layers)) {

@@ -50,10 +50,10 @@ class IntegerDecoder {
     };
     // What the last layer takes for a tile: the latents themselves if it is the only one, else in the scratch.
     const std::int8_t* hidden_tile(const std::int8_t* latents, std::size_t rows, Scratch& scratch) const;
-    // Outputs [begin, end): values [rows, end - begin]. `begin` is a multiple of output_grain.
+    // Outputs [begin, end): values [rows, stride], the first of them output `begin`, a multiple of output_grain.
     static constexpr std::size_t output_grain = 64;
     void output_tile(const std::int8_t* hidden, std::size_t rows, std::size_t begin, std::size_t end, float* values,
-                     Scratch& scratch) const;
+                     std::size_t stride, Scratch& scratch) const;
 
   private:
     const Kernels* kernels_;

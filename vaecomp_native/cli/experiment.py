@@ -39,6 +39,11 @@ FLEET_EXAMPLES = (
     "vaecomp experiment fleet --members 64 --held-out 16 --out results/",
     "vaecomp experiment fleet --cache models/ --json > fleet.json",
 )
+SERIES_EXAMPLES = (
+    "vaecomp experiment series --data mnist/",
+    "vaecomp experiment series --checkpoints 20 --out results/",
+    "vaecomp experiment series --cache models/ --json > series.json",
+)
 
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
@@ -49,6 +54,13 @@ DataOption = Annotated[
     ),
 ]
 ModelsOption = Annotated[str, typer.Option(metavar="LIST", help="Networks, separated by commas.")]
+CacheOption = Annotated[
+    Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+    typer.Option(metavar="DIR", help="Where models and files are kept. Default: cache in --out."),
+]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="Few points and short training, to see that it runs.")
+]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where archives, report and JSON go.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")]
 
@@ -194,16 +206,9 @@ def fleet(
     ] = 16,
     steps: Annotated[int, typer.Option(min=10, help="Training steps of a decoder.")] = 1500,
     out: OutOption = Path("vaecomp-fleet"),
-    cache: Annotated[
-        Optional[Path],  # noqa: UP045 - typer evaluates it, also on Python 3.10
-        typer.Option(
-            metavar="DIR", help="Where models and files are kept. Default: cache in --out."
-        ),
-    ] = None,
+    cache: CacheOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that fine-tune the models.")] = 2,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few points and short training, to see that it runs.")
-    ] = False,
+    quick: QuickOption = False,
     seed: SeedOption = 0,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
@@ -242,6 +247,53 @@ def fleet(
         print_json(result.to_dict())
     else:
         tables.print_fleet(result, out / "report.html")
+
+
+@app.command(epilog=examples(*SERIES_EXAMPLES), short_help="Checkpoints of one training run.")
+def series(
+    data: DataOption = None,
+    checkpoints: Annotated[
+        int, typer.Option(min=2, help="The last ones of the training, a tenth of an epoch apart.")
+    ] = 50,
+    out: OutOption = Path("vaecomp-series"),
+    cache: CacheOption = None,
+    quick: QuickOption = False,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Store checkpoints of one MNIST network's training: a pack that they share beside each alone, zstd and zipnn.
+
+    Writes DIR/report.html and DIR/series.json. What is finished is kept in the cache, so that the same
+    command goes on after an interruption. zstandard and zipnn come with pip install "vaecomp_native[baselines]".
+    """
+    check_directory(out)
+    kept = cache or out / "cache"
+    with interruptible(f"what was finished is in {kept}; the same command goes on from there"):
+        import torch
+
+        from vaecomp_native.experiments import series as experiment
+        from vaecomp_native.zoo.mnist import load
+
+        if threads:
+            torch.set_num_threads(threads)
+        with progress.console() as bar:
+            result = experiment.run(
+                load(data, seed=seed),
+                out,
+                checkpoints=min(checkpoints, experiment.QUICK_CHECKPOINTS)
+                if quick
+                else checkpoints,
+                cache=kept,
+                **(experiment.QUICK if quick else {}),
+                seed=seed,
+                progress=bar,
+                notice=print_notice,
+            )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        tables.print_series(result, out / "report.html")
 
 
 def _split(models: str, known: str) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vaecomp_native.experiments.paper import PaperResult
     from vaecomp_native.experiments.quantisers import QuantiserResult
     from vaecomp_native.experiments.rate import RateResult
+    from vaecomp_native.experiments.series import SeriesResult
 
 PIPE_WIDTH = 200
 LARGE_ERROR = 0.1
@@ -241,6 +242,30 @@ def print_fleet(result: FleetResult, report: Path) -> None:
         f"accuracy of members' own weights {result.accuracy_own:.2f} %, "
         f"of the base {result.accuracy_base:.2f} %"
     )
+
+
+def print_series(result: SeriesResult, report: Path) -> None:
+    """Every codec's bytes of the whole series, and what it lost."""
+    table = _table(
+        "codec",
+        "ratio",
+        "bytes\nin all",
+        "shared\nbytes",
+        "bytes per\ncheckpoint",
+        "random\naccess",
+        "largest\nloss,\npoints",
+    )
+    for codec in result.codecs:
+        table.add_row(
+            codec.codec,
+            f"{codec.ratio:,.3g}x",
+            f"{codec.total_bytes:,}",
+            f"{codec.shared_bytes:,}",
+            f"{codec.bytes_per_checkpoint:,.0f}",
+            "yes" if codec.random_access else "no",
+            "none" if codec.lossless else f"{round(codec.largest_loss, 2) + 0.0:.2f}",
+        )
+    _print_with_report(table, report)
 
 
 def _table(first: str, *columns: str) -> Table:

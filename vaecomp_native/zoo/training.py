@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,20 +48,32 @@ def default_epochs(name: str, data: MnistData) -> int:
     return (EPOCHS_FULL if data.full else EPOCHS_BUNDLED)[name]
 
 
+def batches_of_epoch(data: MnistData) -> int:
+    """How many batches `train_classifier` takes from the training digits in an epoch."""
+    return max(1, len(data.train) // BATCH)
+
+
 def train_classifier(
-    name: str, data: MnistData, *, epochs: int, seed: int = 0, progress: Progress = silent
+    name: str,
+    data: MnistData,
+    *,
+    epochs: int,
+    seed: int = 0,
+    progress: Progress = silent,
+    after_step: Callable[[int, nn.Module], None] = lambda step, model: None,
 ) -> TrainedClassifier:
     """Train network ``name`` with Adam, a cosine schedule and gradient clipping, on the CPU.
 
     The same seed and number of threads give the same weights; torch's global generator is left
-    as it was. ``progress`` is called after every batch with the loss.
+    as it was. ``progress`` is called after every batch with the loss, ``after_step`` with the number of batches so far and the
+    model, which it leaves alone.
     """
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(name)
     shuffles = torch.Generator().manual_seed(seed)
-    batches = max(1, len(data.train) // BATCH)
+    batches = batches_of_epoch(data)
     total = epochs * batches
     optimiser = torch.optim.Adam(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
@@ -74,7 +87,9 @@ def train_classifier(
             loss = _step(model, optimiser, data.train, rows)
             schedule.step()
             summed += loss
-            progress(f"training {name}", epoch * batches + batch + 1, total, {"loss": loss})
+            step = epoch * batches + batch + 1
+            after_step(step, model)
+            progress(f"training {name}", step, total, {"loss": loss})
         percent = accuracy(model, data.validation.images, data.validation.labels)
         curve.append(EpochRecord(epoch + 1, summed / batches, percent))
     return TrainedClassifier(model.eval(), tuple(curve), time.perf_counter() - start)

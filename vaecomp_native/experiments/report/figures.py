@@ -316,6 +316,67 @@ def bytes_against_members(
         return _svg(figure, "Bytes of all together against the number of members")
 
 
+def along_series(panels: Mapping[str, Sequence[RateSeries]], quantity: str) -> Markup:
+    """Pairs (checkpoint, value) as lines, one panel each; ``quantity`` is what they show, bytes on a logarithmic axis."""
+    with matplotlib.rc_context(_STYLE):
+        figure, grid = _panels(list(panels), height=2.9, margin=0.6)
+        for axes, series in zip(grid, panels.values(), strict=True):
+            for one in series:
+                _draw_series(axes, one, [], one.points)
+            if quantity == "bytes":
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.yaxis.set_major_formatter(FuncFormatter(_bytes))
+                axes.yaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid()
+            axes.set_xlabel("checkpoint")
+            axes.set_ylabel(quantity)
+            # Not one for all: panels have codecs of their own.
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=1)
+        return _svg(figure, f"Checkpoints along the series: {quantity}")
+
+
+@dataclass(frozen=True)
+class TotalBar:
+    """All bytes of a codec: what is shared, and everything else."""
+
+    label: str
+    colour: str
+    shared_bytes: int
+    own_bytes: int
+
+
+def total_bytes(panels: Mapping[str, Sequence[TotalBar]]) -> Markup:
+    """Bars of shared (hatched) and own bytes, one panel below the other, each with its own scale."""
+    rows = [len(bars) for bars in panels.values()]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 0.9 * len(rows) + 0.3 * sum(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 1, squeeze=False, height_ratios=[n + 1 for n in rows])
+        for axes, (title, bars) in zip(grid[:, 0], panels.items(), strict=True):
+            axes.set_title(title, loc="left")
+            for row, bar in enumerate(bars):
+                total = bar.shared_bytes + bar.own_bytes
+                own = bar.own_bytes / 1000
+                axes.barh(row, own, left=bar.shared_bytes / 1000, color=bar.colour, height=0.65)
+                axes.barh(
+                    row,
+                    bar.shared_bytes / 1000,
+                    color=bar.colour,
+                    height=0.65,
+                    alpha=0.5,
+                    hatch="////",
+                    edgecolor=_INK,
+                    linewidth=0,
+                )
+                _end_label(axes, total, row)
+            axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+            axes.invert_yaxis()
+            axes.set_xlabel("kB (1,000 bytes)")
+            axes.margins(x=0.18)
+        return _svg(figure, "All bytes of the series by codec")
+
+
 def _bytes(value: float, _: int) -> str:
     """A tick of a logarithmic axis: 100 B, 10 kB, 1 MB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

@@ -23,6 +23,8 @@ _ResidualTensor = tuple[
     _UInt8 | None,
     tuple[int, _Float32] | None,
 ]
+# (values, predicted, level, row levels, column levels)
+_ExactTensor = tuple[_Array, _Array, int, _UInt8 | None, _UInt8 | None]
 # (latents, segments (length, first symbol, frequencies), groups (decoder's layers, chunk length, slices (first, count), tensors,
 # positions [chunks, numbers])).
 _Fleet = tuple[
@@ -71,6 +73,9 @@ def encode_float32_latents(
     decoder_section: int, chunk_length: int, padding: int, latents: _Float32
 ) -> bytes: ...
 def encode_residual(base: int, tensors: Sequence[_ResidualTensor], tables: int = 256) -> bytes: ...
+def encode_exact(
+    base: int, detail: int, tensors: Sequence[_ExactTensor], tables: int = 256
+) -> bytes: ...
 def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
 def feedback_quantise(
     values: _Float32,

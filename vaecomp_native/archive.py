@@ -23,7 +23,8 @@ class TensorInfo:
     """One row of an archive's tensor table.
 
     `codec` is "latent", "residual", "lossless", "raw" or "alias" (then `alias_of` names the tensor), and in members of a fleet
-    "member" (the pack's tensor and what its decoder adds) or "shared" (the pack's tensor).
+    "member" (the pack's tensor and what its decoder adds), "shared" (the pack's tensor) or
+    "exact" (bit for bit, as a difference from either).
     """
 
     name: str

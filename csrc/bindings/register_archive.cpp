@@ -21,6 +21,7 @@ const char* codec_name(vaecomp_codec codec) {
         case VAECOMP_LOSSLESS: return "lossless";
         case VAECOMP_MEMBER: return "member";
         case VAECOMP_SHARED: return "shared";
+        case VAECOMP_EXACT: return "exact";
         case VAECOMP_ALIAS: break;
     }
     return "alias";

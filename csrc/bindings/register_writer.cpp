@@ -1,6 +1,7 @@
 #include "bindings/decoders.hpp"
 #include "bindings/fleet.hpp"
 #include "bindings/register.hpp"
+#include "encode/exact.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
 #include "encode/residual.hpp"
@@ -89,6 +90,39 @@ py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>
     return bytes_of(section);
 }
 
+// (values, predicted, level, row_levels, column_levels), the last two or None; both arrays have one shape and dtype.
+ExactSource exact_source_of(const py::tuple& tuple) {
+    require(tuple.size() == 5, "an exact tensor is a tuple of 5");
+    const auto values = tuple[0].cast<py::array>(), predicted = tuple[1].cast<py::array>();
+    const DType dtype = dtype_of(values.dtype());
+    for (const py::array& array : {values, predicted}) {
+        require((array.flags() & py::array::c_style) && is_native(array.dtype()),
+                "arrays must be C-contiguous and in the host's byte order");
+        require(dtype_of(array.dtype()) == dtype && shape_of(array) == shape_of(values),
+                "a prediction must have its tensor's shape and dtype");
+    }
+    ExactMatrix matrix;
+    matrix.shape = {matrix_shape(shape_of(values)), dtype};
+    matrix.level = tuple[2].cast<std::int32_t>();
+    matrix.rows = axis_of<std::uint8_t>(tuple[3]);
+    matrix.columns = axis_of<std::uint8_t>(tuple[4]);
+    return {std::move(matrix), static_cast<const std::uint8_t*>(values.data()),
+            static_cast<const std::uint8_t*>(predicted.data())};
+}
+
+py::bytes encode_exact_section(std::size_t base, unsigned detail, const std::vector<py::tuple>& tensors,
+                               std::size_t tables) {
+    require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
+    Vector<ExactSource> sources;
+    for (const py::tuple& tensor : tensors) sources.push_back(exact_source_of(tensor));
+    Vector<std::uint8_t> section;
+    {
+        const py::gil_scoped_release release;
+        section = encode_exact(base == 0 ? std::nullopt : std::optional(base - 1), detail, sources, tables);
+    }
+    return bytes_of(section);
+}
+
 py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
     Vector<PlanesSource> tensors;
     for (const py::array& array : arrays) {
@@ -143,6 +177,7 @@ void register_writer(py::module_& module) {
         },
         "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
     module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
+    module.def("encode_exact", &encode_exact_section, "base"_a, "detail"_a, "tensors"_a, "tables"_a = most_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);

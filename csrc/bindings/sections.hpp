@@ -26,8 +26,9 @@ inline SectionKind kind_of(const std::string& name) {
     if (name == "residual") return SectionKind::residual;
     if (name == "fleet") return SectionKind::fleet;
     if (name == "member") return SectionKind::member;
+    if (name == "exact") return SectionKind::exact;
     require(name == "lossless",
-            "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet or member");
+            "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet, member or exact");
     return SectionKind::lossless;
 }
 

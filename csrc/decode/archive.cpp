@@ -38,6 +38,7 @@ Archive::Archive(const Source& file, const Archive* pack)
       groups_(index_.sections.size()),
       residuals_(index_.sections.size()),
       lossless_(index_.sections.size()),
+      exacts_(index_.sections.size()),
       members_(index_.sections.size()),
       fleets_(index_.sections.size()),
       bases_(index_.tensors.size()) {}
@@ -113,6 +114,10 @@ const ResidualSection& Archive::residual(std::size_t section, std::size_t thread
 
 const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size_t threads) const {
     return lossless_.get(section, context_, [&] { return load_lossless(section, threads); });
+}
+
+const ExactSection& Archive::exact(std::size_t section, std::size_t threads) const {
+    return exacts_.get(section, context_, [&] { return load_exact(section, threads); });
 }
 
 const Fleet& Archive::fleet(std::size_t threads) const {
@@ -232,6 +237,19 @@ Archive::LosslessSection Archive::load_lossless(std::size_t section, std::size_t
         shapes.push_back({index_.tensors[t].count(), index_.tensors[t].dtype});
     }
     return read_lossless(checked_section(section, threads).reader, index_.sections[section].end(), shapes);
+}
+
+ExactSection Archive::load_exact(std::size_t section, std::size_t threads) const {
+    Vector<ExactShape> shapes;
+    for (const std::size_t t : index_.sections[section].tensors) {
+        shapes.push_back({matrix_shape(index_.tensors[t].shape), index_.tensors[t].dtype});
+    }
+    ExactSection result = read_exact(checked_section(section, threads).reader, index_.sections[section].end(), shapes,
+                                     most_symbols(), threads);
+    if (result.base && result.base != index_.find(SectionKind::member)) {
+        reject(section, "base section", "is not the member's");
+    }
+    return result;
 }
 
 void Archive::check_bools(const Tensor& tensor, const TensorTarget& target) const {
@@ -370,6 +388,44 @@ void Archive::decode_lossless_section(std::size_t section, std::span<const Tenso
     }
 }
 
+Vector<Prediction> Archive::predict(std::size_t section, std::optional<std::size_t> base,
+                                    std::span<const Extent> elements, std::size_t threads) const {
+    const Vector<std::size_t>& numbers = index_.sections[section].tensors;
+    Vector<Prediction> predictions(numbers.size());
+    Vector<Extent> wanted(index_.tensors.size(), Extent{0, 0});
+    Vector<Destination> destinations;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (elements[i].count == 0) continue;
+        wanted[numbers[i]] = elements[i];
+        predictions[i] = {elements[i],
+                          Vector<std::uint8_t>(elements[i].count * info(index_.tensors[numbers[i]].dtype).size)};
+        destinations.push_back({numbers[i], predictions[i].data.data(), elements[i].start, elements[i].count});
+    }
+    if (!base) {
+        pack_->decode(destinations, {.verify = true, .threads = threads});
+        return predictions;
+    }
+    const Vector<std::size_t> places = places_of(section);
+    member_values(*base, wanted, threads,
+                  [&](std::size_t tensor, std::size_t, std::size_t first, std::span<const float> values) {
+                      Prediction& own = predictions[places[tensor]];
+                      write({own.data.data(), own.elements.count, index_.tensors[tensor].dtype},
+                            first - own.elements.start, values);
+                  });
+    return predictions;
+}
+
+void Archive::decode_exact_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                   Written written) const {
+    const ExactSection& content = exact(section, threads);
+    Vector<Prediction> predictions = predict(section, content.base, predicted_elements(content, targets), threads);
+    try {
+        decode_exact(file_, content, predictions, targets, threads, written);
+    } catch (const Error& error) {
+        throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
+    }
+}
+
 void Archive::decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                              Written written) const {
     switch (index_.sections[section].kind) {
@@ -378,6 +434,7 @@ void Archive::decode_section(std::size_t section, std::span<const TensorTarget> 
         case SectionKind::residual: decode_residual_section(section, targets, threads, written); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
         case SectionKind::member: decode_member_section(section, targets, threads, written); break;
+        case SectionKind::exact: decode_exact_section(section, targets, threads, written); break;
         case SectionKind::integer_decoder:
         case SectionKind::float32_decoder:
         case SectionKind::fleet: break;
@@ -494,6 +551,7 @@ void Archive::check_contents(std::size_t section, std::size_t threads) const {
         case SectionKind::lossless: static_cast<void>(lossless(section, threads)); break;
         case SectionKind::fleet: static_cast<void>(fleet(threads)); break;
         case SectionKind::member: static_cast<void>(member(section, threads)); break;
+        case SectionKind::exact: static_cast<void>(exact(section, threads)); break;
     }
 }
 
@@ -524,8 +582,10 @@ Accounting Archive::accounting() const {
         switch (section.kind) {
             case SectionKind::raw:
             case SectionKind::lossless: bytes.passthrough += stored; break;
-            case SectionKind::residual: {
-                const std::uint64_t payload = residual(s, 0).blocks.payload_bytes();
+            case SectionKind::residual:
+            case SectionKind::exact: {
+                const bool is_exact = section.kind == SectionKind::exact;
+                const std::uint64_t payload = (is_exact ? exact(s, 0).blocks : residual(s, 0).blocks).payload_bytes();
                 bytes.residual += payload;
                 bytes.tables += stored - payload;
                 break;

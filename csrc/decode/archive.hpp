@@ -10,6 +10,7 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
+#include "decode/exact.hpp"
 #include "decode/fleet.hpp"
 #include "decode/parts.hpp"
 #include "format/index.hpp"
@@ -106,6 +107,7 @@ class Archive {
     [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const ExactSection& exact(std::size_t section, std::size_t threads) const;
     // Of a pack.
     [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
     // Of a member.
@@ -118,6 +120,7 @@ class Archive {
     [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
     [[nodiscard]] ResidualSection load_residual(std::size_t section, std::size_t threads) const;
     [[nodiscard]] LosslessSection load_lossless(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] ExactSection load_exact(std::size_t section, std::size_t threads) const;
     [[noreturn]] void reject(std::size_t section, const char* field, const std::string& problem) const;
 
     // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
@@ -132,6 +135,11 @@ class Archive {
     void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                  Written written) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
+    void decode_exact_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                              Written written) const;
+    // What the pack, or the member section that is the base, makes of these elements of a section's tensors.
+    [[nodiscard]] Vector<Prediction> predict(std::size_t section, std::optional<std::size_t> base,
+                                             std::span<const Extent> elements, std::size_t threads) const;
     void decode_member_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                Written written) const;
     // Base and decoders' values of elements of tensors, from `first` on, those from `since` on having come before;
@@ -158,6 +166,7 @@ class Archive {
     mutable Cache<LatentGroup> groups_;
     mutable Cache<ResidualSection> residuals_;
     mutable Cache<LosslessSection> lossless_;
+    mutable Cache<ExactSection> exacts_;
     mutable Cache<MemberLatents> members_;
     mutable Cache<Fleet> fleets_;
     mutable Cache<Vector<float>> bases_;  // by tensor

@@ -8,9 +8,6 @@
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
-namespace {
-
-// The parts of the flat vector, of `length` elements each, in which a wanted tensor lies.
 Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
     Vector<std::size_t> numbers;
     for (const TensorTarget& target : targets) {
@@ -22,14 +19,11 @@ Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::siz
     return numbers;
 }
 
-// Of everything in the range [begin, end) of the flat vector.
 void tell(Written written, std::span<const TensorTarget> targets, std::size_t begin, std::size_t end) {
     for_each_overlap(targets, begin, end, [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
         if (targets[t].data != nullptr) written(t, first, count);
     });
 }
-
-}  // namespace
 
 void add_base(const float* base, std::span<float> values) {
     kernels().add_base(base, values.data(), values.size(), reinterpret_cast<std::uint8_t*>(values.data()));

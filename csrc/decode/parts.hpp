@@ -18,6 +18,11 @@ namespace vaecomp::core {
 // once.
 using Written = FunctionRef<void(std::size_t target, std::size_t first, std::size_t count)>;
 
+// The parts of the flat vector, of `length` elements each, in which a wanted target lies.
+Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length);
+// Of everything wanted in the range [begin, end) of the flat vector.
+void tell(Written written, std::span<const TensorTarget> targets, std::size_t begin, std::size_t end);
+
 // A latents section with its decoder.
 struct LatentGroup {
     LatentsHeader header;

@@ -4,11 +4,10 @@
 #include <bit>
 #include <limits>
 
+#include "encode/axes.hpp"
 #include "encode/blocks.hpp"
 #include "encode/head.hpp"
 #include "encode/histogram.hpp"
-#include "encode/symbols.hpp"
-#include "entropy/symbol_stream.hpp"
 #include "format/head.hpp"
 
 namespace vaecomp::core {
@@ -32,46 +31,12 @@ void write_matrix(ByteWriter& writer, const ResidualMatrix& matrix) {
     for (const float value : matrix.codebook->values) write_bfloat16(writer, value);
 }
 
-// What a segment of these symbols takes, in 1/256 of a bit.
-std::uint64_t segment_length(const Histogram& histogram) {
-    const FrequencyTable table = make_table(histogram);
-    ByteWriter writer;
-    write_table(writer, table);
-    return code_length(table, histogram) + 8 * 256 * writer.size();
-}
-
-// Where to change tables: neighbouring arrays share one if that is not larger, or if there are too many.
-Vector<std::size_t> axes_segments(std::span<const Vector<std::int16_t>* const> arrays) {
-    Vector<std::size_t> segments;
-    Histogram last;
-    for (const Vector<std::int16_t>* array : arrays) {
-        Histogram next, both = last;
-        for (const std::int16_t value : *array) next.add(value);
-        both.add(next);
-        const bool merge =
-            segments.size() == most_segments || segment_length(both) <= segment_length(last) + segment_length(next);
-        if (merge && !segments.empty()) {
-            segments.back() += array->size();
-            last = std::move(both);
-        } else {
-            segments.push_back(array->size());
-            last = std::move(next);
-        }
-    }
-    return segments;
-}
-
-Vector<std::uint8_t> encode_axes(std::span<const ResidualMatrix> matrices) {
+Vector<std::uint8_t> encode_all_axes(std::span<const ResidualMatrix> matrices) {
     Vector<const Vector<std::int16_t>*> arrays;
-    Vector<std::int32_t> values;
     for (const ResidualMatrix& matrix : matrices) {
-        for (const Vector<std::int16_t>& axis : matrix.axes) {
-            if (axis.empty()) continue;
-            arrays.push_back(&axis);
-            values.insert(values.end(), axis.begin(), axis.end());
-        }
+        for (const Vector<std::int16_t>& axis : matrix.axes) arrays.push_back(&axis);
     }
-    return encode_symbols(values, axes_segments(arrays), 0);
+    return encode_axes(arrays);
 }
 
 // Symbols and contexts of a stretch of the section's elements, which may lie in several matrices. A large model's are
@@ -155,7 +120,7 @@ Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<
     ByteWriter head, payload;
     head.varint(base ? *base + 1 : 0);
     for (const ResidualMatrix& matrix : matrices) write_matrix(head, matrix);
-    head.append(encode_axes(matrices));
+    head.append(encode_all_axes(matrices));
 
     std::size_t count = 0;
     for (const Symbols& own : symbols) count += count_of(own);

@@ -28,6 +28,11 @@ void Blocks::for_each(const Source& source, std::span<const std::size_t> numbers
     });
 }
 
+void Blocks::for_each_bytes(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
+                            const CheckedBlocks::Use& use) const {
+    blocks_.for_each(source, numbers, threads, use);
+}
+
 std::size_t read_lanes(ByteReader& reader) {
     const std::size_t lanes = reader.fixed<std::uint8_t>("lanes");
     if (!std::has_single_bit(lanes) || lanes > most_lanes) reader.fail("lanes", "is not 1, 2, 4, 8, 16, 32 or 64");

@@ -59,6 +59,10 @@ class Blocks {
     using Use = FunctionRef<void(std::size_t block, BlockReader& reader)>;
     void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
                   const Use& use) const;
+    // The same of blocks that hold more than symbols.
+    void for_each_bytes(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
+                        const CheckedBlocks::Use& use) const;
+    [[nodiscard]] std::size_t lanes() const { return lanes_; }
 
   private:
     std::size_t count_ = 0, lanes_ = 1;

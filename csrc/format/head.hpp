@@ -8,7 +8,9 @@
 
 namespace vaecomp::core {
 
-constexpr bool has_head(SectionKind kind) { return kind == SectionKind::residual || kind == SectionKind::lossless; }
+constexpr bool has_head(SectionKind kind) {
+    return kind == SectionKind::residual || kind == SectionKind::lossless || kind == SectionKind::exact;
+}
 
 // Reads the size of the head that follows. A section has `section_bytes` from the reader's first one on.
 std::uint64_t read_head_bytes(ByteReader& reader, std::uint64_t section_bytes);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "format/ordered.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
@@ -69,7 +70,8 @@ bool is_known(SectionKind kind) {
         case SectionKind::residual:
         case SectionKind::fleet:
         case SectionKind::lossless:
-        case SectionKind::member: return true;
+        case SectionKind::member:
+        case SectionKind::exact: return true;
     }
     return false;
 }
@@ -81,6 +83,7 @@ SectionKind home_of(Codec codec) {
         case Codec::residual: return SectionKind::residual;
         case Codec::lossless: return SectionKind::lossless;
         case Codec::member: return SectionKind::member;
+        case Codec::exact: return SectionKind::exact;
         case Codec::raw:
         case Codec::alias:
         case Codec::shared: break;
@@ -88,14 +91,14 @@ SectionKind home_of(Codec codec) {
     return SectionKind::raw;
 }
 
-// Packs have a fleet, members their place in it: once.
+// Packs have a fleet, members their place in it, once, and what is exact beside it.
 void check_kind(const ByteReader& reader, const Index& index, SectionKind kind) {
     const bool is_fleet = kind == SectionKind::fleet;
-    if (!is_fleet && kind != SectionKind::member) return;
+    if (!is_fleet && kind != SectionKind::member && kind != SectionKind::exact) return;
     if (is_fleet == index.pack.has_value()) {
         reader.fail("section kind", is_fleet ? "a member has no fleet of its own" : "this file is a member of no pack");
     }
-    if (index.find(kind)) reader.fail("section kind", "a second section of this kind");
+    if (kind != SectionKind::exact && index.find(kind)) reader.fail("section kind", "a second section of this kind");
 }
 
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
@@ -129,6 +132,9 @@ void read_home(ByteReader& reader, const Index& index, Tensor& tensor) {
     const bool lossless = tensor.codec == Codec::raw || tensor.codec == Codec::lossless;
     if (!lossless && !is_real_float(tensor.dtype)) {
         reader.fail("tensor dtype", "only tensors of a real float dtype are made from floats");
+    }
+    if (tensor.codec == Codec::exact && !is_ordered(tensor.dtype)) {
+        reader.fail("tensor dtype", "only float16, bfloat16, float32 and float64 have differences");
     }
     tensor.digest_offset = reader.offset();
     tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
@@ -182,7 +188,7 @@ Tensor read_member_tensor(ByteReader& reader, const Index& index, const Tensor& 
     if (own.codec == Codec::alias) return tensor;
     const auto codec = reader.fixed<std::uint8_t>("tensor codec");
     tensor.codec = static_cast<Codec>(codec);
-    if (codec > static_cast<std::uint8_t>(Codec::shared) || tensor.codec == Codec::alias) {
+    if (codec > static_cast<std::uint8_t>(Codec::exact) || tensor.codec == Codec::alias) {
         reader.fail("tensor codec", std::to_string(codec) + " is none of a member's");
     }
     if (tensor.codec != Codec::shared) read_home(reader, index, tensor);

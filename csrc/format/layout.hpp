@@ -30,8 +30,18 @@ enum class SectionKind : std::uint8_t {
     fleet = 6,
     lossless = 7,
     member = 8,
+    exact = 9,
 };
-enum class Codec : std::uint8_t { raw = 0, latent = 1, alias = 2, residual = 3, lossless = 4, member = 5, shared = 6 };
+enum class Codec : std::uint8_t {
+    raw = 0,
+    latent = 1,
+    alias = 2,
+    residual = 3,
+    lossless = 4,
+    member = 5,
+    shared = 6,
+    exact = 7,
+};
 // Of the header: the file is a member of a pack's fleet.
 inline constexpr std::uint16_t member_flag = 1;
 

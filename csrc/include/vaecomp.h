@@ -66,7 +66,8 @@ enum vaecomp_codec {
     VAECOMP_RESIDUAL = 3,
     VAECOMP_LOSSLESS = 4,
     VAECOMP_MEMBER = 5, /* of a member: the pack's tensor and what the pack's decoder adds */
-    VAECOMP_SHARED = 6  /* of a member: the pack's tensor */
+    VAECOMP_SHARED = 6, /* of a member: the pack's tensor */
+    VAECOMP_EXACT = 7   /* of a member: bit for bit, as a difference from what the pack predicts */
 };
 
 /* What went wrong, in one line that names the field and its offset in the file where there is one. */

@@ -19,6 +19,7 @@ SectionKind = Literal[
     "lossless",
     "fleet",
     "member",
+    "exact",
 ]
 
 

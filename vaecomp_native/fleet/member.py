@@ -118,13 +118,16 @@ def compress(
         original = call_evaluate(found) if found is not None and evaluate is not None else None
         encoder = MemberEncoder(opened, arrays, found, threads, report)
         if lossless:
-            choice = encoder.lossless()
+            latents = None
+            if opened.latents and (batches is not None or opened.is_linear):
+                latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            choice = encoder.lossless(latents)
         else:
             latents = _latents(opened, arrays, member, batches, divergence, seed, report)
             least = None if original is None or max_loss is None else original - max_loss
             choice = encoder.lossy(latents, rate_weight, least)
         score = None if original is None else encoder.score(choice.decoded)
-    file = write_member(opened, choice.parts, choice.decoded, metadata or {})
+    file = write_member(opened, choice.parts, choice.decoded, metadata or {}, threads)
     with Archive(file.data, pack=opened.archive, threads=threads) as archive:
         archive.verify()
     write_atomically(path, file.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration, Fitter, call_evaluate, fitting, workbench
-from vaecomp_native.fleet.member_file import MemberParts
+from vaecomp_native.codecs.differences import has_differences
+from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import is_delicate
@@ -41,18 +42,28 @@ class MemberEncoder:
     threads: int
     progress: Progress
 
-    def lossless(self) -> Choice:
-        """Every tensor bit for bit."""
-        return self._choice(MemberParts(None, exact=self._changed(self.arrays)))
+    def lossless(self, latents: Int8Array | None) -> Choice:
+        """Every tensor bit for bit: the smallest of differences from what latents make, from the base alone, and neither."""
+        changed = self._changed(self.arrays)
+        tried = [MemberParts(None, exact=changed), self._with_differences(None, changed)]
+        if latents is not None:
+            made = {name: self.arrays[name] for name in self.pack.layout.shapes}
+            tried.append(self._with_differences(latents, changed | made))
+        return self._smallest(tried)
 
     def lossy(self, latents: Int8Array, rate_weight: float | None, least: float | None) -> Choice:
         """Latents, with a residual at a rate weight, or with the coarsest one that scores `least`, if none does not."""
-        others = {
-            name: array
-            for name, array in self.arrays.items()
-            if name not in self.pack.layout.shapes
-        }
-        alone = self._choice(MemberParts(latents, exact=self._changed(others)))
+        others = self._changed(
+            {
+                name: array
+                for name, array in self.arrays.items()
+                if name not in self.pack.layout.shapes
+            }
+        )
+        tried = [MemberParts(latents, exact=others)]
+        if others:
+            tried.append(self._with_differences(latents, others))
+        alone = self._smallest(tried)
         if rate_weight is None and (least is None or self.score(alone.decoded) >= least):
             return alone
         values = self.pack.values(latents, self.threads)
@@ -85,7 +96,7 @@ class MemberEncoder:
         fitter: Fitter,
     ) -> Choice:
         """The coarsest residual whose score is at least `least`, by bisection; everything bit for bit if none's is."""
-        best = self.lossless()
+        best = self.lossless(parts.latents)
         low, high = FINEST - 1, COARSEST + 1
         expected = (high - low).bit_length()
         tried = 0
@@ -120,6 +131,24 @@ class MemberEncoder:
         residuals = {name: matrix for name, matrix in matrices.items() if matrix.symbols.any()}
         exact = {**parts.exact, **{name: self.arrays[name] for name in lost}}
         return self._choice(replace(parts, residuals=residuals, exact=exact), rate_weight)
+
+    def _with_differences(
+        self, latents: Int8Array | None, arrays: Mapping[str, Array]
+    ) -> MemberParts:
+        """Some tensors bit for bit: as differences from their predictions if their dtype has any."""
+        predicted = self.pack.predictions(latents, self.threads)
+        stored = {n: a for n, a in arrays.items() if a.tobytes() != predicted[n].tobytes()}
+        differences = {n: array for n, array in stored.items() if has_differences(array.dtype)}
+        exact = {name: array for name, array in stored.items() if name not in differences}
+        return MemberParts(latents, exact=exact, differences=differences)
+
+    def _smallest(self, tried: Sequence[MemberParts]) -> Choice:
+        """The parts that make the shortest file."""
+        choices = [self._choice(parts) for parts in tried]
+        return choices[0] if len(choices) == 1 else min(choices, key=self._bytes)
+
+    def _bytes(self, choice: Choice) -> int:
+        return len(write_member(self.pack, choice.parts, choice.decoded, {}, self.threads).data)
 
     def _choice(self, parts: MemberParts, rate_weight: float | None = None) -> Choice:
         return Choice(parts, parts.decoded(self.pack, self.threads), rate_weight)

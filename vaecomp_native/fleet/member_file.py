@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.codecs.differences import encode_differences
 from vaecomp_native.codecs.exact import encode_exact
 from vaecomp_native.codecs.residual import encode_matrices
-from vaecomp_native.codecs.sections import EncodedTensors, SectionKind
+from vaecomp_native.codecs.sections import SectionKind
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
@@ -22,32 +23,31 @@ Int8Array = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class MemberParts:
-    """What a member consists of: latents int8 [L] or None, residuals on what they decode to, and tensors stored exactly.
+    """What a member consists of: latents int8 [L] or None, residuals on what they decode to, and tensors stored bit for bit.
 
-    Tensors in neither mapping are what the latents make of them, or the pack's if there are none or no decoder changes them.
+    Of those, `differences` are stored as what they differ by from their prediction: what the latents make of them, or the pack's tensor. `exact`
+    are stored as they are. Tensors in no mapping are their prediction.
     """
 
     latents: Int8Array | None
     residuals: Mapping[str, QuantisedMatrix] = field(default_factory=dict)
     exact: Mapping[str, Array] = field(default_factory=dict)
+    differences: Mapping[str, Array] = field(default_factory=dict)
 
     def decoded(self, pack: Pack, threads: int) -> dict[str, Array]:
         """All tensors by the pack's names, to the last bit as the file gives them back."""
-        result = {**pack.base, **self.exact}
-        if self.latents is None:
-            return result
-        for name, values in pack.values(self.latents, threads).items():
-            if name in self.exact:
-                continue
-            if name in self.residuals:
-                values = values + self.residuals[name].values().reshape(values.shape)
-            result[name] = values.astype(pack.base[name].dtype)
-        return result
+        result = pack.predictions(self.latents, threads)
+        if self.latents is not None and self.residuals:
+            values = pack.values(self.latents, threads)
+            for name, matrix in self.residuals.items():
+                total = values[name] + matrix.values().reshape(values[name].shape)
+                result[name] = total.astype(pack.base[name].dtype)
+        return {**result, **self.exact, **self.differences}
 
 
 @dataclass(frozen=True)
 class MemberFile:
-    """A member's bytes, of which `latent_bytes` and `other_bytes` (residuals, and tensors stored exactly) are sections."""
+    """A member's bytes, of which `latent_bytes` and `other_bytes` (residuals, and tensors stored bit for bit) are sections."""
 
     data: bytes
     latent_bytes: int
@@ -55,27 +55,32 @@ class MemberFile:
 
 
 def write_member(
-    pack: Pack, parts: MemberParts, decoded: Mapping[str, Array], metadata: Mapping[str, str]
+    pack: Pack,
+    parts: MemberParts,
+    decoded: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    threads: int = 0,
 ) -> MemberFile:
     """The file of parts; `decoded` is what they decode to."""
     sections: list[tuple[SectionKind, bytes]] = []
-    if parts.latents is not None:
-        sections.append(("member", pack.reader.encode_member(parts.latents)))
     homes: dict[str, tuple[str, int]] = {}
-    if parts.latents is not None:
-        homes |= dict.fromkeys(pack.layout.shapes, ("member", 0))
-    based = [name for name in pack.base if name in parts.residuals]
-    if based:
-        # The latents are the first section, and the format counts from 1 here.
-        section = encode_matrices([parts.residuals[name] for name in based], base=1)
-        homes |= dict.fromkeys(based, ("residual", len(sections)))
-        sections.append(("residual", section))
-    exact = [name for name in pack.base if name in parts.exact]
-    if exact:
-        encoded: EncodedTensors = encode_exact({name: parts.exact[name] for name in exact})
-        ((kind, section),) = encoded.sections
-        homes |= dict.fromkeys(exact, (kind, len(sections)))
+
+    def add(kind: SectionKind, section: bytes, names: Mapping[str, Any]) -> None:
+        homes.update(dict.fromkeys(names, (kind, len(sections))))
         sections.append((kind, section))
+
+    if parts.latents is not None:
+        add("member", pack.reader.encode_member(parts.latents), pack.layout.shapes)
+    # The format counts sections from 1 where one may be absent, and the latents are the first.
+    if residuals := in_order(pack, parts.residuals):
+        add("residual", encode_matrices(list(residuals.values()), base=1), residuals)
+    predicted = pack.predictions(parts.latents, threads) if parts.differences else {}
+    for base, arrays in enumerate(_by_base(pack, parts)):
+        if arrays:
+            add("exact", encode_differences(arrays, predicted, base), arrays)
+    if exact := in_order(pack, parts.exact):
+        ((kind, section),) = encode_exact(exact).sections
+        add(kind, section, exact)
     rows = [
         (*homes[name], digest(decoded[name])) if name in homes and not alias else None
         for name, alias in pack.aliases.items()
@@ -84,3 +89,24 @@ def write_member(
     sizes = [len(section) for _, section in sections]
     latent_bytes = sizes[0] if parts.latents is not None else 0
     return MemberFile(data, latent_bytes, sum(sizes) - latent_bytes)
+
+
+def in_order(pack: Pack, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is of the pack's tensors, in their order."""
+    return {name: parts[name] for name in pack.base if name in parts}
+
+
+def _by_base(pack: Pack, parts: MemberParts) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Differences from the pack's tensors, and from what the member section makes.
+
+    With latents both are the same where no decoder changes anything, but for float64, which the latter rounds to float32.
+    """
+    arrays = in_order(pack, parts.differences)
+    if parts.latents is None:
+        return arrays, {}
+    made = {
+        name: array
+        for name, array in arrays.items()
+        if name in pack.layout.shapes or array.dtype != np.float64
+    }
+    return {name: array for name, array in arrays.items() if name not in made}, made

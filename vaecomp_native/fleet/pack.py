@@ -124,6 +124,12 @@ class Pack:
         }
         return {name: self.base[name].astype(np.float32) + part for name, part in added.items()}
 
+    def predictions(self, latents: Int8Array | None, threads: int = 0) -> dict[str, Array]:
+        """All tensors of a member with no residual, to the last bit as the file gives them back; without latents the pack's."""
+        made = {} if latents is None else self.values(latents, threads)
+        rounded = {name: array.astype(self.base[name].dtype) for name, array in made.items()}
+        return {**self.base, **rounded}
+
     @cached_property
     def linear_map(self) -> tuple[Float32Array, Float32Array]:
         """Offset [P] and matrix [P, L], in the layout's order, of a linear pack: what latents, in standard deviations, make."""

@@ -15,6 +15,7 @@ from vaecomp_native.errors import ArchiveError, MissingPackError, UnsupportedVer
 from vaecomp_native.reference.checks import crc32c, digest
 from vaecomp_native.reference.chunk import ml_dtype, unchunk
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.exact import MANTISSA_BITS, read_exact
 from vaecomp_native.reference.fleet import (
     MAX_OUTPUTS,
     Fleet,
@@ -41,9 +42,11 @@ MAX_ELEMENTS = ((1 << 63) - 1) // 16
 # So that front coding cannot blow the index up.
 MAX_NAME_BYTES = 1 << 26
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER = range(1, 9)
+RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER, EXACT = range(
+    1, 10
+)
 RAW_CODEC, LATENT_CODEC, ALIAS_CODEC, RESIDUAL_CODEC, LOSSLESS_CODEC = 0, 1, 2, 3, 4
-MEMBER_CODEC, SHARED_CODEC = 5, 6
+MEMBER_CODEC, SHARED_CODEC, EXACT_CODEC = 5, 6, 7
 # The kind of section in which a codec's tensors lie.
 HOMES = {
     RAW_CODEC: RAW,
@@ -51,6 +54,7 @@ HOMES = {
     RESIDUAL_CODEC: RESIDUAL,
     LOSSLESS_CODEC: LOSSLESS,
     MEMBER_CODEC: MEMBER,
+    EXACT_CODEC: EXACT,
 }
 MEMBER_FLAG = 1
 ABSENT, ONE, EACH = 0, 1, 2
@@ -173,7 +177,8 @@ def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
     entries: list[SectionEntry] = []
     for _ in range(cursor.varint("section count", high=65_536)):
         kind = cursor.unpack("B", "section kind")
-        if not RAW <= kind <= MEMBER or kind == (FLEET if is_member else MEMBER):
+        elsewhere = (FLEET,) if is_member else (MEMBER, EXACT)
+        if not RAW <= kind <= EXACT or kind in elsewhere:
             cursor.fail("section kind", f"kind {kind} is not known, or not in this kind of file")
         if kind in (FLEET, MEMBER) and any(entry.kind == kind for entry in entries):
             cursor.fail("section kind", f"a second section of kind {kind}")
@@ -271,7 +276,7 @@ class TensorTable:
             codec = cursor.unpack("B", "codec")
             if codec == ALIAS_CODEC:
                 self.read_alias(name)
-            elif codec in HOMES and codec != MEMBER_CODEC:
+            elif codec in HOMES and codec not in (MEMBER_CODEC, EXACT_CODEC):
                 self.read_own(name, codec)
             else:
                 cursor.fail("codec", f"codec {codec} is not known in version {VERSION}")
@@ -294,6 +299,8 @@ class TensorTable:
             floats = codec in (LATENT_CODEC, RESIDUAL_CODEC, MEMBER_CODEC)
             if floats and not is_real_float(tensor.dtype):
                 self.cursor.fail("codec", f"a {tensor.dtype.name} cannot be made from floats")
+            if codec == EXACT_CODEC and tensor.dtype.name not in MANTISSA_BITS:
+                self.cursor.fail("codec", f"a {tensor.dtype.name} has no differences")
             self.take_room(tensor.dtype, tensor.shape)
             self.read_home(name, codec, tensor.dtype, tensor.shape)
         return self.index()
@@ -325,7 +332,7 @@ def read_index(cursor: Cursor, pack: Contents | None) -> Index:
 def checked_bytes(kind: int, section: Cursor) -> bytes:
     """What a section's CRC covers: all of it, or its head with the head's size."""
     end = section.end
-    if kind in (RESIDUAL, LOSSLESS):
+    if kind in (RESIDUAL, LOSSLESS, EXACT):
         end = Cursor(section.data, section.position, section.end, section.where).head().end
     return section.data[section.position : end]
 
@@ -642,6 +649,8 @@ def decode_contents(
             decoded = unchunk(residual, specs)
         elif entry.kind == LOSSLESS:
             decoded = read_lossless(cursors[number], specs)
+        elif entry.kind == EXACT:
+            decoded = read_exact_tensors(cursors[number], index, tensors, base, values)
         else:
             continue
         arrays.update((tensor.name, array) for tensor, array in zip(tensors, decoded, strict=True))
@@ -654,6 +663,26 @@ def decode_contents(
         name: arrays[owner] if owner in arrays else base[owner]
         for name, owner in index.names.items()
     }
+
+
+def read_exact_tensors(
+    cursor: Cursor,
+    index: Index,
+    tensors: list[Tensor],
+    base: Mapping[str, Array],
+    values: Mapping[str, npt.NDArray[np.float32]],
+) -> list[Array]:
+    """A section of kind 9; ``base`` and ``values`` as for `decode_contents`."""
+
+    def predict(section: int | None) -> list[Array]:
+        if section is None:
+            return [base[tensor.name] for tensor in tensors]
+        if not is_member_section(index, section):
+            cursor.fail("base section", f"{section} is no member section")
+        flat = np.concatenate([*(values[t.name] for t in tensors), np.empty(0, np.float32)])
+        return unchunk(flat, [(tensor.shape, tensor.dtype) for tensor in tensors])
+
+    return read_exact(cursor, [tensor.shape for tensor in tensors], predict)
 
 
 def is_member_section(index: Index, section: int) -> bool:

@@ -1,0 +1,48 @@
+// Tensors as differences from what the pack predicts, bit for bit (docs/format.md, Exact).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "core/bytes.hpp"
+#include "core/containers.hpp"
+#include "core/dtype.hpp"
+#include "entropy/blocks.hpp"
+#include "format/residual.hpp"
+
+namespace vaecomp::core {
+
+// Which levels a tensor has.
+inline constexpr std::uint8_t exact_row_flag = 1, exact_column_flag = 2;
+
+struct ExactShape {
+    MatrixShape matrix;
+    DType dtype;
+};
+
+// A tensor but for its symbols.
+struct ExactMatrix {
+    ExactShape shape{};
+    std::int32_t level = 0;
+    Vector<std::int16_t> rows, columns;  // levels: of each row, of each column; empty: nothing is added
+
+    // The table of each of the elements [begin, end), the first of which is predicted to be the first of `predicted`;
+    // `last` is the last table.
+    void contexts(std::size_t begin, std::size_t end, const std::uint8_t* predicted, std::size_t last,
+                  std::uint8_t* out) const;
+};
+
+struct ExactSection {
+    std::optional<std::size_t> base;  // the member section
+    unsigned detail = 0;
+    Vector<ExactMatrix> matrices;
+    Vector<FrequencyTable> tables;
+    Blocks blocks;
+};
+
+// Reads the head of a section that ends at `section_end`; see read_residual.
+ExactSection read_exact(ByteReader head, std::uint64_t section_end, std::span<const ExactShape> shapes,
+                        std::uint64_t most_symbols, std::size_t threads);
+
+}  // namespace vaecomp::core

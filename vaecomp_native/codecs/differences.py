@@ -1,0 +1,178 @@
+"""The exact codec: floats bit for bit, as differences from what is predicted of them (format.md, Exact).
+
+A difference's length says how far a weight moved, in steps of the last place of its prediction. How far that is likely to be follows from the
+prediction's exponent and from how far the other weights of its row and of its column moved.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native import _core
+from vaecomp_native.quantisation.matrix import slabs
+
+Array = npt.NDArray[Any]
+Float64Array = npt.NDArray[np.float64]
+Levels = npt.NDArray[np.uint8]
+
+_FIELDS = {"float16": (10, 5), "bfloat16": (7, 8), "float32": (23, 8), "float64": (52, 11)}
+"""Bits of mantissa and exponent."""
+DETAILS = (0, 1)
+"""Numbers of bits below a difference's leading one to try in its symbol: more cost larger tables."""
+FEW_SYMBOLS = 1 << 21
+"""With more symbols the last of the details wins: nothing else is tried."""
+LEAST_OTHERS = 8
+"""Levels along an axis say something if so many elements stand behind each of them."""
+FLOOR = 2.0**-10
+"""Of the mean change: a smaller one counts as this."""
+RARE = 1 / 256
+"""So many of the elements, those of the highest contexts, share a table."""
+MOST_TABLES, MOST_LEVEL = 256, 255
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A tensor as a matrix [R, C], its prediction, and the levels that choose its tables: `level` without the section's offset."""
+
+    values: Array
+    predicted: Array
+    level: int
+    rows: Levels | None
+    columns: Levels | None
+
+    def contexts(self) -> Iterator[npt.NDArray[np.int64]]:
+        """The contexts, before the offset, of elements that may change, some rows at a time."""
+        count, width = self.values.shape
+        alive = np.ones(width, bool) if self.columns is None else self.columns != 0
+        columns = _along(self.columns, width)[alive]
+        rows = _along(self.rows, count)
+        for part in slabs(self.values.shape):
+            level = (self.level + rows[part, None] + columns) // 2
+            contexts = level - _exponents(self.predicted[part])[:, alive]
+            yield contexts if self.rows is None else contexts[rows[part] != 0]
+
+    def encoded(self, offset: int) -> tuple[Any, ...]:
+        """As the native encoder takes it."""
+        return self.values, self.predicted, self.level - 2 * offset, self.rows, self.columns
+
+
+def has_differences(dtype: np.dtype[Any]) -> bool:
+    """Whether the format codes differences of a dtype."""
+    return dtype.name in _FIELDS
+
+
+def encode_differences(
+    arrays: Mapping[str, Array], predicted: Mapping[str, Array], base: int = 0
+) -> bytes:
+    """An exact section's bytes. Arrays and their predictions have equal shapes, and a dtype that has differences.
+
+    `base` is 0 if the predictions are the pack's tensors, or 1 and the index of the member section that makes them.
+    """
+    fits = [_fit(_matrix(array), _matrix(predicted[name])) for name, array in arrays.items()]
+    offset, tables = _range(fits)
+    rows = [fit.encoded(offset) for fit in fits]
+    many = sum(array.size for array in arrays.values()) > FEW_SYMBOLS
+    details = DETAILS[-1:] if many else DETAILS
+    return min((_core.encode_exact(base, detail, rows, tables) for detail in details), key=len)
+
+
+def _matrix(array: Array) -> Array:
+    """In the host's byte order, [shape[0], -1] for rank 2 and up, else [1, -1]."""
+    rows = array.shape[0] if array.ndim > 1 else 1
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    return native.reshape(rows, array.size // rows if rows else 0)
+
+
+def _fit(values: Array, predicted: Array) -> _Fit:
+    """Levels in half octaves, so that their sum is a weight's change, on the mean of logarithms."""
+    rows, columns = _mean_changes(values, predicted)
+    alive_rows, alive_columns = np.isfinite(rows), np.isfinite(columns)
+    if not alive_rows.any():
+        return _Fit(values, predicted, 0, None, None)
+    mean = float(columns[alive_columns].mean())
+    level = 2 * _bias(values.dtype)
+    row_levels = column_levels = None
+    if len(rows) > 1 and len(columns) >= LEAST_OTHERS:
+        least, row_levels = _levels(rows)
+        level += least
+    else:
+        level += round(2 * mean)
+    if len(rows) >= LEAST_OTHERS:
+        least, column_levels = _levels(columns - mean)
+        level += least
+    return _Fit(values, predicted, level, row_levels, column_levels)
+
+
+def _mean_changes(values: Array, predicted: Array) -> tuple[Float64Array, Float64Array]:
+    """Mean logarithms to base 2 of changes, by row [R] and by column [C]; -inf for those in which nothing changes."""
+    alive_rows = np.zeros(len(values), bool)
+    alive_columns = np.zeros(values.shape[1], bool)
+    total = changed = 0.0
+    for part, change in _changes(values, predicted):
+        alive_rows[part] = change.any(1)
+        alive_columns |= change.any(0)
+        total += float(change.sum())
+        changed += float(np.count_nonzero(change))
+    floor = FLOOR * total / max(changed, 1)
+    rows, columns = np.zeros(len(values)), np.zeros(values.shape[1])
+    for part, change in _changes(values, predicted):
+        logarithms = np.log2(np.maximum(change, floor, out=change), where=floor > 0, out=change)
+        rows[part] = logarithms[:, alive_columns].mean(1) if alive_columns.any() else 0
+        columns += logarithms[alive_rows[part]].sum(0)
+    columns = columns / max(int(np.count_nonzero(alive_rows)), 1)
+    return np.where(alive_rows, rows, -np.inf), np.where(alive_columns, columns, -np.inf)
+
+
+def _changes(values: Array, predicted: Array) -> Iterator[tuple[slice, Float64Array]]:
+    """Magnitudes of the differences, some rows at a time; 0 where they are not finite."""
+    for part in slabs(values.shape):
+        with np.errstate(all="ignore"):
+            change = np.abs(values[part].astype(np.float64) - predicted[part].astype(np.float64))
+        yield part, np.nan_to_num(change, copy=False, nan=0, posinf=0)
+
+
+def _levels(means: Float64Array) -> tuple[int, Levels]:
+    """Half octaves from 1 on, 0 for what does not change, and what to add to them."""
+    alive = np.isfinite(means)
+    halves = np.rint(2 * np.where(alive, means, means[alive].min())).astype(np.int64)
+    least = max(int(halves.min()), int(halves.max()) - MOST_LEVEL + 1) - 1
+    return least, np.where(alive, np.maximum(halves - least, 1), 0).astype(np.uint8)
+
+
+def _range(fits: list[_Fit]) -> tuple[int, int]:
+    """What to take from contexts so that the least is 1, and the number of tables."""
+    counts: dict[int, int] = {}
+    for contexts in itertools.chain.from_iterable(fit.contexts() for fit in fits):
+        for context, count in zip(*np.unique(contexts, return_counts=True), strict=True):
+            counts[int(context)] = counts.get(int(context), 0) + int(count)
+    if not counts:
+        return 0, 1
+    rare = RARE * sum(counts.values())
+    last = max(counts)
+    while rare > counts.get(last, 0) and last > min(counts):
+        rare -= counts.get(last, 0)
+        last -= 1
+    least = max(min(counts), last - MOST_TABLES + 2)
+    return least - 1, last - least + 2
+
+
+def _along(levels: Levels | None, length: int) -> npt.NDArray[np.int64]:
+    return np.zeros(length, np.int64) if levels is None else levels.astype(np.int64)
+
+
+def _exponents(array: Array) -> npt.NDArray[np.int64]:
+    """The fields of the exponents."""
+    mantissa, exponent = _FIELDS[array.dtype.name]
+    bits = array.view(f"u{array.dtype.itemsize}").astype(np.uint64) >> np.uint64(mantissa)
+    fields: npt.NDArray[np.int64] = bits.astype(np.int64) & ((1 << exponent) - 1)
+    return fields
+
+
+def _bias(dtype: np.dtype[Any]) -> int:
+    return (1 << (_FIELDS[dtype.name][1] - 1)) - 1

@@ -1,0 +1,177 @@
+"""Exact sections: differences from what is predicted, bit for bit (docs/kernels.md, section 8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.reference.chunk import raw_bits
+from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.rans import (
+    Contexts,
+    Symbols,
+    Tables,
+    block_parts,
+    decode_block,
+    read_lanes,
+    read_stream,
+    read_table,
+    take_block,
+)
+from vaecomp_native.reference.residual import matrix_shape
+
+Array = npt.NDArray[Any]
+
+MANTISSA_BITS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
+ROW_LEVELS, COLUMN_LEVELS = 1, 2
+MAX_LEVEL = 8_192
+MAX_DETAIL = 3
+MAX_TABLES = 256
+
+Predict = Callable[[int | None], Sequence[Array]]
+"""Gives the section's tensors as they are predicted from a base section."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What chooses the tables of a tensor's symbols, but for the levels."""
+
+    rows: int
+    columns: int
+    flags: int
+    level: int
+
+
+def ordered(bits: Array) -> Array:
+    """Bits of floats as signed integers that grow with the value, or the inverse."""
+    magnitude = bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
+    return np.where(bits > magnitude, bits ^ magnitude, bits)
+
+
+def read_matrix(head: Cursor, shape: Sequence[int]) -> Matrix:
+    """One tensor's entry."""
+    flags = head.unpack("B", "matrix flags")
+    if flags > ROW_LEVELS | COLUMN_LEVELS:
+        head.fail("matrix flags", f"{flags:#x} is not known")
+    return Matrix(*matrix_shape(shape), flags, head.zigzag("level", -MAX_LEVEL, MAX_LEVEL))
+
+
+def read_contexts(
+    head: Cursor, matrices: Sequence[Matrix], predictions: Sequence[Array]
+) -> list[npt.NDArray[np.int64]]:
+    """The tables of each tensor's elements, not yet at most the last one."""
+    lengths = [
+        (m.rows if m.flags & ROW_LEVELS else 0, m.columns if m.flags & COLUMN_LEVELS else 0)
+        for m in matrices
+    ]
+    levels = read_stream(head, 0, 255, sum(map(sum, lengths))).astype(np.int64)
+    result = []
+    for matrix, (row_count, column_count), predicted in zip(
+        matrices, lengths, predictions, strict=True
+    ):
+        rows, columns, levels = np.split(levels, [row_count, row_count + column_count])
+        form = predicted.dtype
+        exponent_bits = 8 * form.itemsize - 1 - MANTISSA_BITS[form.name]
+        bits = raw_bits(predicted).reshape(matrix.rows, matrix.columns).astype(np.uint64)
+        exponents = (bits >> np.uint64(MANTISSA_BITS[form.name])).astype(np.int64)
+        exponents &= (1 << exponent_bits) - 1
+        contexts = (matrix.level + along(rows)[:, None] + along(columns)) // 2 - exponents
+        contexts[along(rows, 1) == 0] = 0
+        contexts[:, along(columns, 1) == 0] = 0
+        result.append(np.maximum(contexts, 0).reshape(-1))
+    return result
+
+
+def along(levels: npt.NDArray[np.int64], absent: int = 0) -> npt.NDArray[np.int64]:
+    """An axis' levels; one value if there are none."""
+    return levels if levels.size else np.full(1, absent, np.int64)
+
+
+class BitReader:
+    """Numbers of a few bits each, the lowest first."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.value = int.from_bytes(cursor.take(cursor.left, "bits"), "little")
+        self.left = 8 * (cursor.position - cursor.field_offset)
+
+    def take(self, bits: int) -> int:
+        """The next number."""
+        if bits > self.left:
+            self.cursor.fail("bits", "the block ends before its last symbol's")
+        number = self.value & ((1 << bits) - 1)
+        self.value >>= bits
+        self.left -= bits
+        return number
+
+    def finish(self) -> None:
+        """Refuse what is left over, but for zeros in the last byte."""
+        if self.left >= 8 or self.value:
+            self.cursor.fail("bits", f"{self.left} are left over")
+
+
+def differences(block: Cursor, symbols: Symbols, detail: int) -> npt.NDArray[np.uint64]:
+    """What the symbols and the bits behind them stand for, modulo 2^64."""
+    bits = BitReader(block)
+    result = np.zeros(symbols.size, np.uint64)
+    for i in np.flatnonzero(symbols):
+        symbol = int(symbols[i])
+        magnitude = abs(symbol)
+        count = max((magnitude >> detail) - 1, 0)
+        value = (magnitude - (count << detail) << count) + bits.take(count)
+        result[i] = (value if symbol > 0 else -value) % (1 << 64)
+    bits.finish()
+    return result
+
+
+def read_block(block: Cursor, contexts: Contexts, tables: Tables, lanes: int, detail: int) -> Array:
+    """One block's differences, uint64 [count]."""
+    size = block.unpack("I", "symbols' size")
+    block.take(size, "symbols")
+    symbols = decode_block(block.last_taken(), contexts, tables, lanes)
+    return differences(block, symbols, detail)
+
+
+def moved(predicted: Array, distances: npt.NDArray[np.uint64]) -> Array:
+    """What is, by its distance from what is predicted, away from zero."""
+    bits = raw_bits(predicted)
+    own = distances.astype(bits.dtype)
+    negative = bits > bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
+    with np.errstate(over="ignore"):
+        moved_ = ordered(bits) + np.where(negative, -own, own)
+    return ordered(moved_.astype(bits.dtype)).view(predicted.dtype).reshape(predicted.shape)
+
+
+def read_exact(cursor: Cursor, shapes: Sequence[Sequence[int]], predict: Predict) -> list[Array]:
+    """A section of kind 9: an array for each shape."""
+    head = cursor.head()
+    base = head.varint("base section")
+    predictions = predict(base - 1 if base else None)
+    detail = head.unpack("B", "detail")
+    if detail > MAX_DETAIL:
+        head.fail("detail", f"{detail} is above {MAX_DETAIL}")
+    matrices = [read_matrix(head, shape) for shape in shapes]
+    contexts = read_contexts(head, matrices, predictions)
+    most = (64 - detail) << detail
+    table_count = head.varint("table count", 1, MAX_TABLES)
+    tables = Tables([read_table(head, -most, most) for _ in range(table_count)])
+    lanes = read_lanes(head)
+    every = np.minimum(np.concatenate([*contexts, np.empty(0, np.int64)]), table_count - 1)
+    parts = block_parts(every.size)
+    directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
+    head.finish("exact section's head")
+    distances = np.empty(every.size, np.uint64)
+    for (size, crc), part in zip(directory, parts, strict=True):
+        take_block(cursor, size, crc)
+        distances[part] = read_block(cursor.last_taken(), every[part], tables, lanes, detail)
+    cursor.finish("exact section")
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [
+        moved(predicted, own)
+        for predicted, own in zip(predictions, np.split(distances, ends), strict=True)
+    ]

@@ -22,7 +22,7 @@ GOLDENS = sorted((Path(__file__).parents[1] / "python_tests" / "goldens").glob("
 def run(command: list[str], archive: Path, directory: Path, isa: str) -> tuple[int, str, str]:
     """Status, output and errors of COMMAND with an instruction set. Members stand beside their packs."""
     name, _, part = archive.stem.rpartition("-")
-    pack = [archive.with_stem(f"{name}-pack")] if part == "member" else []
+    pack = [archive.with_stem(f"{name}-pack")] if part in ("member", "exact") else []
     result = subprocess.run(
         [*command, archive, directory, *pack],
         env={**os.environ, "VAECOMP_ISA": isa},

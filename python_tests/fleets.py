@@ -135,3 +135,39 @@ def make_member(pack: Pack, seed: int = 1) -> Member:
         ],
     )
     return Member(data, arrays)
+
+
+def moved(array: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[Any]:
+    """Floats some of which have other low bits, and a few any bits at all."""
+    words = array.copy().view(f"u{array.dtype.itemsize}")
+    low = generator.integers(0, 1 << generator.integers(1, 8, words.shape)).astype(words.dtype)
+    words ^= np.where(generator.random(words.shape) < 0.7, low, 0).astype(words.dtype)
+    anything = generator.integers(0, np.iinfo(words.dtype).max, words.shape, words.dtype, True)
+    return np.where(generator.random(words.shape) < 0.05, anything, words).view(array.dtype)
+
+
+def make_exact_member(pack: Pack, seed: int = 1) -> Member:
+    """Matrices as differences from what latents make, with levels and without, and the bias as one from the pack's."""
+    generator = np.random.default_rng(seed)
+    latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
+    predicted = {
+        name: array.astype(pack.arrays[name].dtype) for name, array in pack.values(latents).items()
+    }
+    arrays: Arrays = {name: moved(array, generator) for name, array in predicted.items()}
+    arrays["bias"] = moved(pack.arrays["bias"], generator)
+    rows = generator.integers(0, 9, 30).astype(np.uint8)
+    columns = generator.integers(0, 9, 7).astype(np.uint8)
+    made = [
+        (arrays["weight"], predicted["weight"], 255, rows, columns),
+        (arrays["half"], predicted["half"], 255, None, columns.repeat(2)[:9]),
+    ]
+    sections = [
+        ("member", pack.reader.encode_member(latents)),
+        ("exact", _core.encode_exact(1, 1, made, 9)),
+        ("exact", _core.encode_exact(0, 0, [(arrays["bias"], pack.arrays["bias"], 0, None, None)])),
+    ]
+    homes = {"weight": 1, "half": 1, "bias": 2}
+    rows_ = [("exact", section, digest(arrays[name])) for name, section in homes.items()]
+    data = pack.reader.write_member([], sections, [*rows_, None, None])
+    own = {name: arrays.get(name, pack.arrays[name]) for name in pack.arrays}
+    return Member(data, own | {"tied": arrays["weight"]})

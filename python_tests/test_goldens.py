@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from vaecomp_native import reference
 GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.vaec"))
 
 
-PARTS = ("", "-blocks", "-pack", "-member")
+PARTS = ("", "-blocks", "-pack", "-member", "-exact")
+MEMBERS = re.compile("(?<=-)(member|exact)$")
 
 
 def test_there_are_goldens_of_each_format_version() -> None:
@@ -27,7 +29,7 @@ def test_there_are_goldens_of_each_format_version() -> None:
 @pytest.mark.parametrize("decode", [vc.decode, reference.decode], ids=["native", "reference"])
 def test_golden_decodes_to_the_same_bytes(path: Path, decode, isa: str) -> None:
     expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    pack = path.with_stem(path.stem.replace("member", "pack"))
+    pack = path.with_stem(MEMBERS.sub("pack", path.stem))
     decoded = decode(path.read_bytes(), pack=None if pack == path else pack.read_bytes())
     assert list(decoded) == list(expected)
     for name, array in decoded.items():

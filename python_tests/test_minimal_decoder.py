@@ -21,9 +21,9 @@ from .fleets import make_member, make_pack
 EXAMPLE = Path(__file__).parent.parent / "examples" / "minimal_decoder"
 GOLDENS = [
     Path(__file__).parent / "goldens" / f"format-1{part}.vaec"
-    for part in ("", "-blocks", "-pack", "-member")
+    for part in ("", "-blocks", "-pack", "-member", "-exact")
 ]
-GOLDEN, BLOCKS, PACK, MEMBER = (path.read_bytes() for path in GOLDENS)
+GOLDEN, BLOCKS, PACK, MEMBER, EXACT = (path.read_bytes() for path in GOLDENS)
 RAW = 1
 
 pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="needs a checkout")
@@ -38,7 +38,7 @@ def minimal() -> Iterator[ModuleType]:
         yield importlib.import_module("decode")
     finally:
         sys.path.remove(str(EXAMPLE))
-        for name in {"decode", "fleet", "sections", "basics"} - before:
+        for name in {"decode", "exact", "fleet", "sections", "basics"} - before:
             sys.modules.pop(name, None)
 
 

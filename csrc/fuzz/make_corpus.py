@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from python_tests.archives import random_residual, residual_section
-from python_tests.fleets import make_member, make_pack
+from python_tests.fleets import make_exact_member, make_member, make_pack
 from vaecomp_native import _core
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest
@@ -103,4 +103,8 @@ if __name__ == "__main__":
         (CORPUS / "archive" / make.__name__).write_bytes(data)
     pack = make_pack()
     (CORPUS / "archive" / "pack").write_bytes(pack.data)
-    (CORPUS / "member" / "pack_and_member").write_bytes(pack.data + make_member(pack).data)
+    for name, member in (
+        ("pack_and_member", make_member(pack)),
+        ("pack_and_exact", make_exact_member(pack)),
+    ):
+        (CORPUS / "member" / name).write_bytes(pack.data + member.data)

@@ -25,6 +25,7 @@ class Walk {
             case SectionKind::integer_decoder: integer_decoder(); break;
             case SectionKind::residual: residual(); break;
             case SectionKind::lossless: lossless(); break;
+            case SectionKind::exact: exact(); break;
             case SectionKind::fleet: fleet(); break;
             case SectionKind::raw:
             case SectionKind::float32_decoder:
@@ -125,6 +126,21 @@ class Walk {
         std::uint64_t symbols = 0;
         for (const std::size_t t : section_.tensors) {
             matrix();
+            symbols += index_.tensors[t].count();
+        }
+        stream();
+        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
+        head_.take(1, "");
+        seal(directory(symbols), blocks_);
+    }
+
+    void exact() {
+        head_.varint("");
+        head_.take(1, "");
+        std::uint64_t symbols = 0;
+        for (const std::size_t t : section_.tensors) {
+            head_.take(1, "");
+            head_.zigzag("");
             symbols += index_.tensors[t].count();
         }
         stream();

@@ -25,14 +25,18 @@ from basics import (
     one_nan,
     tensor_digest,
 )
+from exact import read_exact
 from fleet import Fleet, read_fleet, read_member
 from sections import read_decoder, read_latents, read_lossless, read_residual
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER = range(1, 9)
+RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER, EXACT = range(
+    1, 10
+)
 ALIAS, SHARED = 2, 6
 KIND_OF_CODEC = {0: RAW, 1: LATENTS, 3: RESIDUAL, 4: LOSSLESS}
-KIND_IN_MEMBERS = {**KIND_OF_CODEC, 5: MEMBER}
+KIND_IN_MEMBERS = {**KIND_OF_CODEC, 5: MEMBER, 7: EXACT}
 QUANTISABLE = list(DTYPES)[9:15]  # the dtypes of latent and residual tensors
+ORDERED = list(DTYPES)[9:13]  # of exact ones
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def read_index(index: Reader, pack: Archive | None) -> tuple[list[Section], list
         index.string("value")
     parts: list[Section] = []
     for _ in range(index.varint("section_count", most=65_536)):
-        parts.append(read_section(index, MEMBER if pack else FLEET))
+        parts.append(read_section(index, (MEMBER, EXACT) if pack else (FLEET,)))
         kind = parts[-1].kind
         once = kind not in (FLEET, MEMBER) or all(part.kind != kind for part in parts[:-1])
         index.require(once, "kind", f"a second section of kind {kind}")
@@ -156,9 +160,9 @@ def read_entries(index: Reader, parts: list[Section]) -> list[Entry]:
     return entries
 
 
-def read_section(index: Reader, special: int) -> Section:
+def read_section(index: Reader, special: tuple[int, ...]) -> Section:
     kind = index.number("B", "kind")
-    index.require(kind in (1, 2, 3, 4, 5, 7, special), "kind", f"{kind} is not allowed")
+    index.require(kind in (1, 2, 3, 4, 5, 7, *special), "kind", f"{kind} is not allowed")
     index.require(index.number("B", "section flags") == 0, "section flags", "not 0")
     size = index.varint("section size", most=2**63 - 1)
     return Section(kind, size, index.number("I", "section crc32c"))
@@ -207,8 +211,8 @@ def read_member_entry(index: Reader, own: Entry, parts: list[Section]) -> Entry:
     if codec == SHARED:
         return replace(own, codec=SHARED)
     index.require(codec in KIND_IN_MEMBERS, "codec", f"{codec} is not allowed")
-    exact = codec in (0, 4)
-    index.require(exact or own.dtype in QUANTISABLE, "codec", f"{codec} does not fit {own.dtype}")
+    dtypes = {0: DTYPES, 4: DTYPES, 7: ORDERED}.get(codec, QUANTISABLE)
+    index.require(own.dtype in dtypes, "codec", f"{codec} does not fit {own.dtype}")
     section = read_home(index, parts, KIND_IN_MEMBERS[codec])
     digest = index.number("Q", "digest")
     return replace(own, codec=codec, target=section, digest=digest, offset=index.last)
@@ -227,7 +231,7 @@ def find_section(file: Reader, section: Section) -> Reader:
 def split_head(reader: Reader, section: Section) -> tuple[Reader, Reader]:
     """Check the CRC; give the section, or its head, and its blocks."""
     start = reader.position
-    if section.kind in (RESIDUAL, LOSSLESS):
+    if section.kind in (RESIDUAL, LOSSLESS, EXACT):
         head, blocks = reader.part(reader.varint("head_size"), "head"), reader
     else:
         head, blocks = reader, reader.part(0, "blocks")
@@ -274,6 +278,7 @@ class Archive:
             ]
             self.fleet = read_fleet(self.readers[number][0], self.decoders, elements)
         shared = list(self.pack.decode().values()) if self.pack else []
+        self.shared = shared
         self.values: dict[int, list[float]] = {}  # what base and decoders make, by tensor
         for number in self.of_kind(MEMBER):
             self.values = self.read_values(number, shared)
@@ -306,6 +311,9 @@ class Archive:
             return split(read_residual(head, blocks, shapes, read_base), members)
         if kind == MEMBER:
             return split([value for place in places for value in self.values[place]], members)
+        if kind == EXACT:
+            tensors = [(entry.dtype, entry.shape) for entry in members]
+            return read_exact(head, blocks, tensors, partial(self.predict, places))
         if kind == LOSSLESS:
             return read_lossless(head, blocks, [(entry.dtype, entry.size) for entry in members])
         if kind == RAW:
@@ -321,6 +329,15 @@ class Archive:
         self.free_bases.remove(number)
         elements = sum(self.entries[place].elements for place in places)
         return read_latents(self.readers[number][0], self.decoders, elements)
+
+    def predict(self, places: list[int], exact: Reader, base: int) -> list[bytes]:
+        """What the tensors at these places would be without their differences; `base` counts from 1."""
+        if base == 0:
+            return [self.shared[place].data for place in places]
+        is_member = base - 1 in self.of_kind(MEMBER)
+        exact.require(is_member, "base", f"section {base - 1} is not the member's")
+        values = [value for place in places for value in self.values[place]]
+        return split(values, [self.entries[place] for place in places])
 
     def read_values(self, number: int, shared: list[Tensor]) -> dict[int, list[float]]:
         """What the pack's float tensors become with the latents of the member section."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import vaecomp_native
 from python_tests.archives import make_block_sample, make_sample
-from python_tests.fleets import Arrays, make_member, make_pack
+from python_tests.fleets import Arrays, make_exact_member, make_member, make_pack
 
 HERE = Path(__file__).parent
 
@@ -42,5 +42,6 @@ if __name__ == "__main__":
         ("-blocks", make_block_sample()),
         ("-pack", pack),
         ("-member", make_member(pack)),
+        ("-exact", make_exact_member(pack)),
     ):
         write(part, sample.data, sample.arrays)

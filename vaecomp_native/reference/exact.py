@@ -75,21 +75,22 @@ def read_contexts(
         matrices, lengths, predictions, strict=True
     ):
         rows, columns, levels = np.split(levels, [row_count, row_count + column_count])
+        if not predicted.size:  # rows or columns may be immense
+            result.append(np.empty(0, np.int64))
+            continue
         form = predicted.dtype
         exponent_bits = 8 * form.itemsize - 1 - MANTISSA_BITS[form.name]
         bits = raw_bits(predicted).reshape(matrix.rows, matrix.columns).astype(np.uint64)
         exponents = (bits >> np.uint64(MANTISSA_BITS[form.name])).astype(np.int64)
         exponents &= (1 << exponent_bits) - 1
-        contexts = (matrix.level + along(rows)[:, None] + along(columns)) // 2 - exponents
-        contexts[along(rows, 1) == 0] = 0
-        contexts[:, along(columns, 1) == 0] = 0
+        # Without levels an axis adds nothing; with them 0 stands for what does not change.
+        row_levels = rows if row_count else np.zeros(matrix.rows, np.int64)
+        column_levels = columns if column_count else np.zeros(matrix.columns, np.int64)
+        contexts = (matrix.level + row_levels[:, None] + column_levels) // 2 - exponents
+        contexts[row_levels == 0] *= not row_count
+        contexts[:, column_levels == 0] *= not column_count
         result.append(np.maximum(contexts, 0).reshape(-1))
     return result
-
-
-def along(levels: npt.NDArray[np.int64], absent: int = 0) -> npt.NDArray[np.int64]:
-    """An axis' levels; one value if there are none."""
-    return levels if levels.size else np.full(1, absent, np.int64)
 
 
 class BitReader:

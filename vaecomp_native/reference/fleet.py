@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.reference.chunk import to_float32_bits
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.rans import (
     FrequencyTable,
@@ -165,7 +166,9 @@ def member_values(
     base: Mapping[int, npt.NDArray[Any]],
 ) -> dict[int, Float32Array]:
     """Base and what the decoders add, flat float32, by place in the table; ``base`` has the pack's float tensors."""
-    values = {place: array.reshape(-1).astype(np.float32) for place, array in base.items()}
+    values: dict[int, Float32Array] = {
+        place: to_float32_bits(array).view(np.float32) for place, array in base.items()
+    }
     for group in fleet.groups:
         added = decoders[group.decoder].forward(group.inputs(latents)).reshape(-1)
         for tensor in group.tensors:

@@ -395,11 +395,19 @@ Vector<Prediction> Archive::predict(std::size_t section, std::optional<std::size
     Vector<Extent> wanted(index_.tensors.size(), Extent{0, 0});
     Vector<Destination> destinations;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-        if (elements[i].count == 0) continue;
-        wanted[numbers[i]] = elements[i];
-        predictions[i] = {elements[i],
-                          Vector<std::uint8_t>(elements[i].count * info(index_.tensors[numbers[i]].dtype).size)};
-        destinations.push_back({numbers[i], predictions[i].data.data(), elements[i].start, elements[i].count});
+        const auto [first, count] = elements[i];
+        if (count == 0) continue;
+        const std::size_t t = numbers[i], size = info(index_.tensors[t].dtype).size;
+        predictions[i] = {elements[i], Vector<std::uint8_t>(count * size)};
+        wanted[t] = elements[i];
+        if (base) continue;
+        std::uint8_t* const data = predictions[i].data.data();
+        if (index_.tensors[t].dtype == DType::f32) {
+            // Which other members ask for, too.
+            std::memcpy(data, pack_->base(t, threads).data() + first, count * size);
+        } else {
+            destinations.push_back({t, data, first, count});
+        }
     }
     if (!base) {
         pack_->decode(destinations, {.verify = true, .threads = threads});

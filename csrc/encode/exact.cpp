@@ -20,17 +20,27 @@ namespace {
 class BitWriter {
   public:
     void put(std::uint64_t value, unsigned bits) {
-        for (; bits > 0; --bits, value >>= 1) {
-            if (filled_ % 8 == 0) bytes_.push_back(0);
-            bytes_.back() = static_cast<std::uint8_t>(bytes_.back() | (value & 1) << (filled_ % 8));
-            ++filled_;
+        if (bits > half) {
+            put(value & (std::numeric_limits<std::uint64_t>::max() >> half), half);
+            value >>= half;
+            bits -= half;
+        }
+        pending_ |= value << filled_;
+        for (filled_ += bits; filled_ >= 8; filled_ -= 8, pending_ >>= 8) {
+            bytes_.push_back(static_cast<std::uint8_t>(pending_));
         }
     }
-    [[nodiscard]] const Vector<std::uint8_t>& bytes() const { return bytes_; }
+    // All of them, the last byte filled up with zeros.
+    Vector<std::uint8_t> finish() {
+        if (filled_ > 0) bytes_.push_back(static_cast<std::uint8_t>(pending_));
+        return std::move(bytes_);
+    }
 
   private:
+    static constexpr unsigned half = 32;
     Vector<std::uint8_t> bytes_;
-    std::size_t filled_ = 0;
+    std::uint64_t pending_ = 0;
+    unsigned filled_ = 0;  // bits of `pending_`, fewer than 8
 };
 
 // What the elements of a stretch of the section become. A large model's are never all in one piece.
@@ -164,13 +174,13 @@ Vector<std::uint8_t> encode_exact(std::optional<std::size_t> base, unsigned deta
     const std::size_t lanes = lanes_for(encoder.count(), code);
     head.fixed(static_cast<std::uint8_t>(lanes));
     write_blocks(head, payload, encoder.count(), [&](std::size_t begin, std::size_t end) {
-        const Stretch stretch = encoder.stretch(begin, end);
+        Stretch stretch = encoder.stretch(begin, end);
         const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
         const Vector<std::uint8_t> symbols = encode_block(stretch.symbols, {&run, 1}, lanes);
         ByteWriter block;
         block.fixed(static_cast<std::uint32_t>(symbols.size()));
         block.append(symbols);
-        block.append(stretch.bits.bytes());
+        block.append(stretch.bits.finish());
         return std::move(block.bytes());
     });
     Vector<std::uint8_t> section = join_head(head, payload);

@@ -1,7 +1,12 @@
 // Packs and members: hashes, decoders by parts, members alone and together.
+#include <bit>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "decode/archive.hpp"
+#include "encode/exact.hpp"
+#include "format/ordered.hpp"
 #include "tests/small_fleet.hpp"
 
 namespace vaecomp::core {
@@ -156,6 +161,86 @@ TEST(Fleet, ManyMembersTogetherAreAsEachAlone) {
         EXPECT_EQ(std::memcmp(weights[m].data(), members[m]->values.data(), elements * sizeof(float)), 0) << m;
         EXPECT_EQ(biases[m] == small_pack().bias, m % 2 == 0);
     }
+}
+
+template <typename Word>
+void expect_differences_return(std::span<const Word> words) {
+    for (const Word bits : words) {
+        for (const Word predicted : words) {
+            const std::int64_t all = difference(bits, predicted);
+            for (unsigned detail = 0; detail <= most_detail; ++detail) {
+                const SplitDifference parts = split(all, detail);
+                EXPECT_EQ(raw_bits(parts.symbol, detail), parts.raw_bits);
+                EXPECT_LE(std::abs(parts.symbol), most_symbol(detail));
+                const std::uint64_t joined = join(parts.symbol, detail, parts.raw_bits, parts.raw);
+                EXPECT_EQ(joined, static_cast<std::uint64_t>(all));
+                EXPECT_EQ(moved(predicted, joined), bits) << bits << " from " << predicted;
+            }
+        }
+    }
+}
+
+TEST(Differences, BringBackAnyBits) {
+    const std::uint16_t narrow[] = {0, 1, 2, 0x3c00, 0x7bff, 0x7c00, 0x7fff, 0x8000, 0x8001, 0xbc00, 0xfc01, 0xffff};
+    expect_differences_return<std::uint16_t>(narrow);
+    const std::uint32_t single[] = {0, 1, 0x3f800000, 0x7f800000, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff};
+    expect_differences_return<std::uint32_t>(single);
+    constexpr std::uint64_t top = std::uint64_t{1} << 63;
+    const std::uint64_t wide[] = {0, 1, top - 1, top, top + 1, ~std::uint64_t{0}, 0x3ff0000000000000};
+    expect_differences_return<std::uint64_t>(wide);
+}
+
+TEST(Differences, GrowAwayFromZero) {
+    const auto bits = [](float value) { return std::bit_cast<std::uint32_t>(value); };
+    EXPECT_EQ(difference(bits(1.0f), bits(1.0f)), 0);
+    EXPECT_EQ(difference(bits(std::nextafter(1.0f, 2.0f)), bits(1.0f)), 1);
+    EXPECT_EQ(difference(bits(std::nextafter(-1.0f, -2.0f)), bits(-1.0f)), 1);
+    EXPECT_EQ(difference(bits(std::nextafter(-1.0f, 0.0f)), bits(-1.0f)), -1);
+    EXPECT_EQ(difference(bits(-0.0f), bits(0.0f)), -1);
+    EXPECT_EQ(difference(bits(0.0f), bits(-0.0f)), -1);
+}
+
+// The matrix as a difference from what latents make, the vector from the pack's.
+TEST(Fleet, AMemberIsExactBitForBit) {
+    const auto z = random_integers<std::int8_t>(latents, -128, 127, 5);
+    const Vector<float> predicted = small_pack().values(z);
+    Vector<float> values = predicted, bias = random_floats(9, 12);
+    const Vector<float> noise = random_floats(elements, 13);
+    for (std::size_t i = 0; i < elements; ++i) values[i] += noise[i] / 1024;
+    const auto bytes = [](const Vector<float>& own) { return reinterpret_cast<const std::uint8_t*>(own.data()); };
+    ExactSource weight{
+        {{{rows, columns}, DType::f32}, 250, Vector<std::int16_t>(rows, 2), {}}, bytes(values), bytes(predicted)};
+    weight.matrix.rows.front() = 0;
+    const ExactSource own{{{{1, 9}, DType::f32}, 0, {}, {}}, bytes(bias), bytes(small_pack().bias)};
+    ByteReader reader(small_pack().fleet, 0, "fleet");
+    const Vector<std::uint8_t> member = encode_member(read_latent_coding(reader), z),
+                               made = encode_exact(0, 1, {&weight, 1}), alone = encode_exact({}, 0, {&own, 1});
+    const NewSection sections[] = {
+        {SectionKind::member, member}, {SectionKind::exact, made}, {SectionKind::exact, alone}};
+    Vector<Tensor> tensors(2);
+    for (Tensor& tensor : tensors) tensor.codec = Codec::exact;
+    tensors[0].section = 1;
+    tensors[0].digest = tensor_digest({bytes(values), elements, DType::f32}, 1);
+    tensors[1].section = 2;
+    tensors[1].digest = tensor_digest({bytes(bias), bias.size(), DType::f32}, 1);
+    const Index index = read_index(MemorySource(small_pack().file));
+    const Vector<std::uint8_t> file = write_member({index, sha256(small_pack().file)}, {}, sections, tensors);
+    for_every_isa([&](Isa) {
+        const MemorySource pack_source(small_pack().file), source(file);
+        const Archive base(pack_source), archive(source, &base);
+        archive.verify(3);
+        Vector<float> all(elements), some(2 * columns), vector(9);
+        const auto into = [](Vector<float>& to) { return reinterpret_cast<std::uint8_t*>(to.data()); };
+        const Destination whole[] = {{0, into(all)}, {1, into(vector)}};
+        archive.decode(whole, {.verify = true, .threads = 2});
+        EXPECT_EQ(std::memcmp(all.data(), values.data(), elements * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(vector.data(), bias.data(), bias.size() * sizeof(float)), 0);
+        const Destination part[] = {{0, into(some), 7 * columns, 2 * columns}};
+        archive.decode(part, {.verify = true, .threads = 1});
+        EXPECT_EQ(std::memcmp(some.data(), values.data() + 7 * columns, some.size() * sizeof(float)), 0);
+        const Accounting account = archive.accounting();
+        EXPECT_EQ(account.container + account.latents + account.residual + account.tables, file.size());
+    });
 }
 
 }  // namespace

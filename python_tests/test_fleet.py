@@ -121,6 +121,86 @@ def test_lossless_members_come_back_bit_for_bit(pack: Path, tmp_path: Path) -> N
     assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[36].items())
 
 
+def codecs_of(path: Path, pack: Path) -> dict[str, str]:
+    with vc.open(path, pack=pack) as archive:
+        return {tensor.name: tensor.codec for tensor in archive.info.tensors}
+
+
+def make_series(seed: int = 5) -> tuple[Arrays, list[Arrays]]:
+    """A base with tensors of several dtypes, and members that moved a little from it, in two directions and at random."""
+    generator = np.random.default_rng(seed)
+    shapes = {"a": (60, 50), "b": (60,), "c": (40, 60), "d": (40,)}
+    dtypes = dict(zip("abcd", ("f4", "f4", ml_dtypes.bfloat16, "f8"), strict=True))
+    values = {name: generator.standard_normal(shape) for name, shape in shapes.items()}
+    steps = [{n: generator.standard_normal(s) for n, s in shapes.items()} for _ in range(2)]
+
+    def moved(along: Array, noise: float) -> Arrays:
+        return {
+            name: (
+                value
+                + sum(x * step[name] for x, step in zip(along, steps, strict=True))
+                + noise * generator.standard_normal(value.shape)
+            ).astype(dtypes[name])
+            for name, value in values.items()
+        }
+
+    base = moved(np.zeros(2), 0) | {"steps": np.array([0])}
+    fleet = [
+        moved(0.05 * generator.standard_normal(2), 1e-4) | {"steps": np.array([i])}
+        for i in range(9)
+    ]
+    return base, fleet
+
+
+def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path) -> None:
+    base, members = make_series()
+    pack, path, alone = tmp_path / "p.vaepack", tmp_path / "m.vaec", tmp_path / "a.vaec"
+    vc.fleet.train(members, base=base, out=pack, latent=2, progress=silent)
+    report = vc.fleet.compress(members[4], pack, path, lossless=True, progress=silent)
+    decoded = vc.decode(path, pack=pack)
+    assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[4].items())
+    codecs = codecs_of(path, pack)
+    assert [codecs[name] for name in "abcd"] == ["exact"] * 4
+    assert report.latent_bytes > 0
+    vc.compress(members[4], alone, codec="lossless", progress=silent)
+    assert path.stat().st_size < 0.75 * alone.stat().st_size
+    # What has nothing to do with the directions is nearer to the base alone.
+    other = {**base, "a": base["a"] * np.float32(1 + 2**-20)}
+    report = vc.fleet.compress(other, pack, path, lossless=True, progress=silent)
+    assert report.latent_bytes == 0
+    assert codecs_of(path, pack) == {
+        **dict.fromkeys(base, "shared"),
+        "a": "exact",
+    }
+    assert vc.decode(path, pack=pack)["a"].tobytes() == other["a"].tobytes()
+
+
+def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    base = {
+        "weight": generator.standard_normal((20, 30), np.float32),
+        "norm.running_var": 1 + generator.random(3000, np.float32),
+        "norm.weight": 1 + generator.random(4000),
+    }
+    members = [
+        {
+            "weight": base["weight"] + 0.1 * generator.standard_normal((20, 30), np.float32),
+            "norm.running_var": base["norm.running_var"] * np.float32(1 + 1e-5 * i),
+            "norm.weight": base["norm.weight"] * (1 + 1e-12 * i),
+        }
+        for i in range(6)
+    ]
+    pack, path = tmp_path / "p.vaepack", tmp_path / "m.vaec"
+    vc.fleet.train(members, base=base, out=pack, latent=2, progress=silent)
+    vc.fleet.compress(members[3], pack, path, progress=silent)
+    decoded = vc.decode(path, pack=pack)
+    # The float64 one is 14 bits away from the pack's, and far more from what float32 could make of it.
+    assert path.stat().st_size < 1000 + (1.5 * 3000 + 3 * 4000)
+    for name in ("norm.running_var", "norm.weight"):
+        assert codecs_of(path, pack)[name] == "exact"
+        assert decoded[name].tobytes() == members[3][name].tobytes()
+
+
 def test_the_base_itself_as_a_member_takes_no_section(pack: Path, tmp_path: Path) -> None:
     base, _ = make_fleet(40)
     path = tmp_path / "m.vaec"

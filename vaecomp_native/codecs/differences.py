@@ -29,10 +29,10 @@ FEW_SYMBOLS = 1 << 21
 """With more symbols the last of the details wins: nothing else is tried."""
 LEAST_OTHERS = 8
 """Levels along an axis say something if so many elements stand behind each of them."""
-FLOOR = 2.0**-10
+FLOOR = 2.0**-8
 """Of the mean change: a smaller one counts as this."""
-RARE = 1 / 256
-"""So many of the elements, those of the highest contexts, share a table."""
+RARE, RARE_SHARE = 1 << 12, 1 / 16
+"""The highest contexts share a table, as far as they have no more elements and no greater share of all of them."""
 MOST_TABLES, MOST_LEVEL = 256, 255
 
 
@@ -153,7 +153,7 @@ def _range(fits: list[_Fit]) -> tuple[int, int]:
             counts[int(context)] = counts.get(int(context), 0) + int(count)
     if not counts:
         return 0, 1
-    rare = RARE * sum(counts.values())
+    rare = min(RARE, RARE_SHARE * sum(counts.values()))
     last = max(counts)
     while rare > counts.get(last, 0) and last > min(counts):
         rare -= counts.get(last, 0)

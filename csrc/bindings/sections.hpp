@@ -27,8 +27,9 @@ inline SectionKind kind_of(const std::string& name) {
     if (name == "fleet") return SectionKind::fleet;
     if (name == "member") return SectionKind::member;
     if (name == "exact") return SectionKind::exact;
-    require(name == "lossless",
-            "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet, member or exact");
+    require(
+        name == "lossless",
+        "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet, member or exact");
     return SectionKind::lossless;
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
+
 Vector<std::size_t> wanted_parts(std::span<const TensorTarget> targets, std::size_t length) {
     Vector<std::size_t> numbers;
     for (const TensorTarget& target : targets) {

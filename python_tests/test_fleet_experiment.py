@@ -343,7 +343,7 @@ def test_members_files_of_the_residual_codec_hold_differences(
     assert all(np.array_equal(decoded[name], lossy[name] + added[name]) for name in lossy)
     examination = Examination(small_fleet, [4], test=False)
     assert examination.scores([small_fleet.arrays(4)]).agreements == (100.0,)
-    assert examination.scores([decoded]).agreement > 95
+    assert examination.scores([decoded]).agreement > 90
     assert examination.scores([added]).agreement < examination.scores([decoded]).agreement
     original = residuals(small_fleet, Difference(stored, "original", lossy), 0.02)
     assert original.key != codec.key

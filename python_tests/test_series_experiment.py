@@ -111,7 +111,9 @@ def test_differences_give_every_bit_pattern_back(form: Any, words: Any, others: 
 
 def test_integer_differences_count_floats_in_their_order() -> None:
     tiny = np.float32(1e-45)
-    around = np.array([-tiny, -0.0, 0.0, tiny, 1, np.nextafter(np.float32(1), np.float32(2))], np.float32)
+    around = np.array(
+        [-tiny, -0.0, 0.0, tiny, 1, np.nextafter(np.float32(1), np.float32(2))], np.float32
+    )
     data = lossless_differences.encode({"w": around[1:]}, {"w": around[:-1]}, "integer", PLAIN)
     steps = np.frombuffer(data, np.uint32)
     # One step up is 2 in zigzag, from the smallest number to 1 there are many.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.errors import WeightsError
-from vaecomp_native.state_dict import LATENT_DTYPES, StateDict
+from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -67,12 +67,6 @@ class Layout:
             vector[place] = arrays[name].reshape(-1)
         return vector
 
-    def split(self, vector: Float32Array) -> dict[str, Float32Array]:
-        """The tensors of a vector, as float32 views of it."""
-        return {
-            name: vector[place].reshape(self.shapes[name]) for name, place in self.places.items()
-        }
-
 
 def is_adjustable(array: Array) -> bool:
     """Whether a decoder may change a tensor.
@@ -85,8 +79,17 @@ def is_adjustable(array: Array) -> bool:
     return array.ndim > 1 or bool(array.min() <= 0 <= array.max())
 
 
-def check_like(member: StateDict, base: Mapping[str, Array], who: str) -> None:
-    """Raise WeightsError, naming a tensor, unless a member has the base's tensors in its shapes and dtypes."""
+def tensors_like(member: StateDict, base: Mapping[str, Array], who: str) -> dict[str, Array]:
+    """A member's tensors by all of the base's names.
+
+    Raises WeightsError, naming a tensor, unless they are the base's in shape and dtype, and finite.
+    """
+    _check_like(member, base, who)
+    check_finite(member)
+    return {name: member.arrays[member.aliases.get(name, name)] for name in base}
+
+
+def _check_like(member: StateDict, base: Mapping[str, Array], who: str) -> None:
     missing = [name for name in base if name not in member.names]
     unknown = [name for name in member.names if name not in base]
     if missing or unknown:

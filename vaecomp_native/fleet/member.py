@@ -25,7 +25,7 @@ from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.jobs import Divergence
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.sources import Source
-from vaecomp_native.state_dict import check_finite, read_state_dict
+from vaecomp_native.state_dict import read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -107,9 +107,7 @@ def compress(
     _check_options(evaluate, max_loss, rate_weight, lossless)
     started = time.perf_counter()
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
-    state = read_state_dict(member)
-    check_finite(state)
-    arrays = opened.arrays_of(state)
+    arrays = opened.arrays_of(read_state_dict(member))
     with console() if progress is None else nullcontext(progress) as report:
         batches = None if calibration is None else list(calibration)
         found = None

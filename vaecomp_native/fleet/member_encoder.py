@@ -52,7 +52,7 @@ class MemberEncoder:
         return self._smallest(tried)
 
     def lossy(self, latents: Int8Array, rate_weight: float | None, least: float | None) -> Choice:
-        """Latents, with a residual at a rate weight, or with the coarsest one that scores `least`, if none does not."""
+        """Latents; with a residual at a rate weight, or with the coarsest that scores `least` if latents alone do not."""
         others = self._changed(
             {
                 name: array

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.fleet.layout import Layout, check_like
+from vaecomp_native.fleet.layout import Layout, tensors_like
 from vaecomp_native.progress import Progress
-from vaecomp_native.state_dict import StateDict, check_finite, read_state_dict
+from vaecomp_native.state_dict import StateDict, read_state_dict
 
 if TYPE_CHECKING:
     from vaecomp_native.state_dict import Weights
@@ -31,8 +31,10 @@ class Members:
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
         """Each member's tensors, checked, with all names."""
+        aliases, arrays = self.state.aliases, self.state.arrays
+        base = {name: arrays[aliases.get(name, name)] for name in self.state.names}
         for number, weights in enumerate(self.weights):
-            yield read_like(weights, self.state, f"member {number}")
+            yield tensors_like(read_state_dict(weights), base, f"member {number}")
 
     @property
     def vector(self) -> Float32Array:
@@ -47,12 +49,3 @@ class Members:
             deltas[number] = self.layout.flatten(arrays) - base
             progress("reading members", number + 1, len(deltas), {})
         return deltas
-
-
-def read_like(weights: Weights, base: StateDict, who: str) -> dict[str, Array]:
-    """Tensors of a model by all of the base's names. Raises WeightsError unless they are the base's in shape and dtype."""
-    state = read_state_dict(weights)
-    names = {name: base.arrays[base.aliases.get(name, name)] for name in base.names}
-    check_like(state, names, who)
-    check_finite(state)
-    return {name: state.arrays[state.aliases.get(name, name)] for name in base.names}

@@ -15,7 +15,7 @@ from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
 from vaecomp_native.errors import ArchiveError, WeightsError
 from vaecomp_native.fleet.decoder import UNIT
 from vaecomp_native.fleet.group import Group
-from vaecomp_native.fleet.layout import Layout, check_like
+from vaecomp_native.fleet.layout import Layout, tensors_like
 from vaecomp_native.fleet.prior import LatentPrior
 from vaecomp_native.sources import Source
 from vaecomp_native.state_dict import StateDict
@@ -75,9 +75,8 @@ class Pack:
         return self.archive.sha256
 
     def arrays_of(self, state: StateDict) -> dict[str, Array]:
-        """A model's tensors by the pack's names, as copies. Raises WeightsError unless they are the pack's in shape and dtype."""
-        check_like(state, self.base, "the member")
-        arrays = {name: state.arrays[state.aliases.get(name, name)] for name in self.base}
+        """A model's tensors by the pack's names, as copies. Raises WeightsError as `tensors_like` does, and for tensors that are tied in the pack alone."""
+        arrays = tensors_like(state, self.base, "the member")
         for name, owner in self.aliases.items():
             if owner is not None and not np.array_equal(arrays[name], arrays[owner]):
                 raise WeightsError(

@@ -44,11 +44,6 @@ class LatentPrior:
         return prior
 
     @staticmethod
-    def normal() -> LatentPrior:
-        """Without members: the standard normal distribution."""
-        return LatentPrior._of(np.empty(0, np.int8))
-
-    @staticmethod
     def _of(symbols: Int8Array) -> LatentPrior:
         widest = round(WIDEST * UNIT)
         grid = np.arange(-widest, widest + 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional, Protocol, TypeVar
 
 import typer
 
@@ -15,6 +16,13 @@ from vaecomp_native.cli.options import JsonOption, ThreadsOption
 from vaecomp_native.cli.paths import check_directory
 from vaecomp_native.cli.text import examples, print_json, print_notice
 from vaecomp_native.errors import VaecompError
+
+
+class _Result(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+Result = TypeVar("Result", bound=_Result)
 
 PAPER_MODELS = "fnn,cnn,rnn,lstm"
 RATE_MODELS = f"{PAPER_MODELS},lenet5"
@@ -110,10 +118,7 @@ def paper(
                 progress=bar,
                 notice=print_notice,
             )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        tables.print_paper(result, out / "report.html")
+    _print(result, as_json, tables.print_paper, out)
 
 
 @app.command(epilog=examples(*RATE_EXAMPLES), short_help="Size against accuracy, all codecs.")
@@ -149,10 +154,7 @@ def rate(
                 progress=bar,
                 notice=print_notice,
             )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        tables.print_rate(result, out / "report.html")
+    _print(result, as_json, tables.print_rate, out)
 
 
 @app.command(
@@ -190,10 +192,7 @@ def quantisers(
                 progress=bar,
                 notice=print_notice,
             )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        tables.print_quantisers(result, out / "report.html")
+    _print(result, as_json, tables.print_quantisers, out)
 
 
 @app.command(epilog=examples(*FLEET_EXAMPLES), short_help="Many models with a shared decoder.")
@@ -243,10 +242,7 @@ def fleet(
                 progress=bar,
                 notice=print_notice,
             )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        tables.print_fleet(result, out / "report.html")
+    _print(result, as_json, tables.print_fleet, out)
 
 
 @app.command(epilog=examples(*SERIES_EXAMPLES), short_help="Checkpoints of one training run.")
@@ -290,10 +286,16 @@ def series(
                 progress=bar,
                 notice=print_notice,
             )
+    _print(result, as_json, tables.print_series, out)
+
+
+def _print(
+    result: Result, as_json: bool, print_table: Callable[[Result, Path], None], out: Path
+) -> None:
     if as_json:
         print_json(result.to_dict())
     else:
-        tables.print_series(result, out / "report.html")
+        print_table(result, out / "report.html")
 
 
 def _split(models: str, known: str) -> list[str]:

@@ -48,9 +48,7 @@ class LatentPrior:
         widest = round(WIDEST * UNIT)
         grid = np.arange(-widest, widest + 1)
         normal = np.exp(-0.5 * np.square(grid / UNIT))
-        share = np.bincount(symbols.astype(np.int64) + widest, minlength=grid.size).astype(float)
-        if symbols.size:
-            share /= symbols.size
+        share = np.bincount(symbols.astype(np.int64) + widest, minlength=grid.size) / symbols.size
         mixed = share + SMOOTHING * normal / normal.sum()
         return LatentPrior(
             -widest, tuple(np.maximum(np.rint(mixed * 2**20), 1).astype(int).tolist())

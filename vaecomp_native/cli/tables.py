@@ -254,6 +254,7 @@ def print_series(result: SeriesResult, report: Path) -> None:
         "bytes per\ncheckpoint",
         "random\naccess",
         "largest\nloss,\npoints",
+        "agrees\nwith\nown, %",
     )
     for codec in result.codecs:
         table.add_row(
@@ -264,6 +265,7 @@ def print_series(result: SeriesResult, report: Path) -> None:
             f"{codec.bytes_per_checkpoint:,.0f}",
             "yes" if codec.random_access else "no",
             "none" if codec.lossless else f"{round(codec.largest_loss, 2) + 0.0:.2f}",
+            f"{codec.mean_agreement:.2f}",
         )
     _print_with_report(table, report)
 

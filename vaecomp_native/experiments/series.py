@@ -22,7 +22,7 @@ import torch
 
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.evaluation.accounting import amortised_ratio
-from vaecomp_native.evaluation.accuracy import accuracy
+from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.lossless_differences import CODERS, FORMS, INSTALL
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.member_codecs import CALIBRATION_DIGITS
@@ -69,7 +69,8 @@ class Row:
     """A checkpoint stored with a codec.
 
     ``bytes`` are its own file's; seconds of decoding are those for this checkpoint alone, with all that it needs. ``rate_weight`` is the residual's, None without
-    one. Accuracies in percent and losses in points: on test digits, ``validation_loss`` on validation digits.
+    one. Accuracies in percent and losses in points: on test digits, ``validation_loss`` on validation digits; ``agreement`` is how often in percent the decoded checkpoint says
+    of test digits what the original says.
     """
 
     codec: str
@@ -79,6 +80,7 @@ class Row:
     accuracy_own: float
     accuracy: float
     loss: float
+    agreement: float
     validation_loss: float
     encode_seconds: float
     decode_seconds: float
@@ -90,7 +92,7 @@ class CodecResult:
 
     ``total_bytes`` are those of all files, ``shared_bytes`` among them those of what checkpoints share, ``bytes_per_checkpoint`` the mean of
     their own files; ``ratio`` is of raw bytes over total bytes. ``random_access``: a checkpoint needs no other one. Losses in points of accuracy on test digits, ``validation_largest_loss`` on
-    validation digits; ``residuals`` is the number of checkpoints with a residual. Seconds are means of a checkpoint, and of what is shared together.
+    validation digits; agreements as in `Row`; ``residuals`` is the number of checkpoints with a residual. Seconds are means of a checkpoint, and of what is shared together.
     """
 
     codec: str
@@ -103,6 +105,8 @@ class CodecResult:
     largest_loss: float
     mean_loss: float
     validation_largest_loss: float
+    mean_agreement: float
+    least_agreement: float
     residuals: int
     encode_seconds: float
     decode_seconds: float
@@ -334,31 +338,33 @@ def _test(
 ) -> tuple[list[float], list[Row]]:
     """The only place that reads test digits: accuracies of the checkpoints, and all rows."""
 
-    def score(module: torch.nn.Module) -> float:
-        return accuracy(module, digits.images, digits.labels)
+    def score(predicted: torch.Tensor) -> float:
+        return percent_correct(predicted, digits.labels)
 
-    own = [score(series.module(number)) for number in range(len(series))]
+    own = [predict(series.module(number), digits.images) for number in range(len(series))]
     rows = []
     for one in stored:
         found = own
         if not one.codec.lossless:
-            found = [score(_module(arrays)) for arrays, _ in _decoded(one.codec, one.files)]
+            decoded = _decoded(one.codec, one.files)
+            found = [predict(_module(arrays), digits.images) for arrays, _ in decoded]
         rows += [
             Row(
                 codec=one.codec.codec,
                 checkpoint=number,
                 bytes=file.bytes,
                 rate_weight=file.rate_weight,
-                accuracy_own=own[number],
-                accuracy=found[number],
-                loss=own[number] - found[number],
+                accuracy_own=score(own[number]),
+                accuracy=score(found[number]),
+                loss=score(own[number]) - score(found[number]),
+                agreement=percent_correct(found[number], own[number]),
                 validation_loss=one.losses[number],
                 encode_seconds=file.seconds,
                 decode_seconds=one.seconds[number],
             )
             for number, file in enumerate(one.files)
         ]
-    return own, rows
+    return [score(predicted) for predicted in own], rows
 
 
 def _summed(stored: _Stored, rows: Sequence[Row], series: Series) -> CodecResult:
@@ -376,6 +382,8 @@ def _summed(stored: _Stored, rows: Sequence[Row], series: Series) -> CodecResult
         largest_loss=max(row.loss for row in own),
         mean_loss=fmean(row.loss for row in own),
         validation_largest_loss=max(row.validation_loss for row in own),
+        mean_agreement=fmean(row.agreement for row in own),
+        least_agreement=min(row.agreement for row in own),
         residuals=sum(row.rate_weight is not None for row in own),
         encode_seconds=fmean(row.encode_seconds for row in own),
         decode_seconds=fmean(row.decode_seconds for row in own),
@@ -387,7 +395,9 @@ def _summed(stored: _Stored, rows: Sequence[Row], series: Series) -> CodecResult
 def _summary(result: CodecResult) -> str:
     """A codec in one line."""
     line = f"{result.codec}: {result.total_bytes:,} B, {result.ratio:.3g}x"
-    return line if result.lossless else f"{line}, largest loss {result.largest_loss:.2f} points"
+    if result.lossless:
+        return line
+    return f"{line}, largest loss {result.largest_loss:.2f} points, agreement {result.mean_agreement:.2f} %"
 
 
 def _settings(setup: Setup, seed: int) -> dict[str, str | int | float]:

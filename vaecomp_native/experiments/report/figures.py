@@ -316,18 +316,21 @@ def bytes_against_members(
         return _svg(figure, "Bytes of all together against the number of members")
 
 
-def along_series(panels: Mapping[str, Sequence[RateSeries]], quantity: str) -> Markup:
-    """Pairs (checkpoint, value) as lines, one panel each; ``quantity`` is what they show, bytes on a logarithmic axis."""
+def along_series(
+    panels: Mapping[str, Sequence[RateSeries]], quantity: str, logarithmic: Sequence[str] = ()
+) -> Markup:
+    """Pairs (checkpoint, value) as lines, one panel each; ``quantity`` is what they show, in some panels on a ``logarithmic`` axis."""
     with matplotlib.rc_context(_STYLE):
         figure, grid = _panels(list(panels), height=2.9, margin=0.6)
-        for axes, series in zip(grid, panels.values(), strict=True):
+        for axes, (title, series) in zip(grid, panels.items(), strict=True):
             for one in series:
                 _draw_series(axes, one, [], one.points)
-            if quantity == "bytes":
+            if title in logarithmic:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-                axes.yaxis.set_major_formatter(FuncFormatter(_bytes))
                 axes.yaxis.set_minor_locator(NullLocator())
+            if quantity == "bytes":
+                axes.yaxis.set_major_formatter(FuncFormatter(_bytes))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid()
             axes.set_xlabel("checkpoint")

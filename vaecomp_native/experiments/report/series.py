@@ -87,6 +87,7 @@ def _bytes_figure(result: SeriesResult) -> Markup:
             for name, codecs in _groups(result.codecs).items()
         },
         "bytes",
+        logarithmic=(LOSSY,),
     )
 
 

@@ -46,7 +46,10 @@ from vaecomp_native.zoo.mnist import Digits, MnistData
 from vaecomp_native.zoo.personal import build_with
 from vaecomp_native.zoo.series import Arrays, Series, make_series
 
-PACKS = tuple(SeriesPack(base, latent, rate_weight=1e-6) for base in BASES for latent in (4, 8))
+PACKS = (
+    *(SeriesPack(base, latent, rate_weight=5e-6) for base in BASES for latent in (4, 8)),
+    SeriesPack("middle", 4, rate_weight=2e-5),
+)
 LOSSLESS_PACKS = tuple(SeriesPack(base, latent) for base in BASES for latent in (1, 2, 4, 8))
 
 TRIED = 10

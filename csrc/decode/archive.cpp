@@ -292,13 +292,13 @@ void Archive::member_values(std::size_t section, std::span<const Extent> wanted,
         if (wanted[t].count == 0) continue;
         bases[t] = pack_->base(t, threads).data();
         if (fleet.changes(t)) continue;
-        use(t, wanted[t].start, wanted[t].start, {bases[t] + wanted[t].start, wanted[t].count});
+        use(t, wanted[t].start, {bases[t] + wanted[t].start, wanted[t].count});
         changed[t].count = 0;
     }
     fleet.decode({&latents, 1}, changed, threads, [&](const FleetTile& tile) {
         const std::span<float> values = tile.of(0);
         add_base(bases[tile.tensor] + tile.first, values);
-        use(tile.tensor, tile.since, tile.first, values);
+        use(tile.tensor, tile.first, values);
     });
 }
 
@@ -326,14 +326,11 @@ void Archive::decode_member_section(std::size_t section, std::span<const TensorT
                                     Written written) const {
     const Vector<Extent> wanted = wanted_of(section, targets);
     const Vector<std::size_t> places = places_of(section);
-    member_values(section, wanted, threads,
-                  [&](std::size_t tensor, std::size_t since, std::size_t first, std::span<const float> values) {
-                      const TensorTarget& target = targets[places[tensor]];
-                      const std::size_t start = wanted[tensor].start;
-                      write(target, first - start, values);
-                      const std::size_t from = untold(since - start, first - start, target.dtype);
-                      written(places[tensor], from, first - start + values.size() - from);
-                  });
+    member_values(section, wanted, threads, [&](std::size_t tensor, std::size_t first, std::span<const float> values) {
+        const std::size_t target = places[tensor], begin = first - wanted[tensor].start;
+        write(targets[target], begin, values);
+        written(target, begin, values.size());
+    });
 }
 
 Vector<BaseValues> Archive::base_values(std::size_t section, std::size_t base, std::span<const TensorTarget> targets,
@@ -352,10 +349,9 @@ Vector<BaseValues> Archive::base_values(std::size_t section, std::size_t base, s
     }
     const Vector<Extent> wanted = wanted_of(section, targets);
     const Vector<std::size_t> places = places_of(section);
-    member_values(base, wanted, threads,
-                  [&](std::size_t tensor, std::size_t, std::size_t first, std::span<const float> values) {
-                      write(base_targets[places[tensor]], first - wanted[tensor].start, values);
-                  });
+    member_values(base, wanted, threads, [&](std::size_t tensor, std::size_t first, std::span<const float> values) {
+        write(base_targets[places[tensor]], first - wanted[tensor].start, values);
+    });
     return bases;
 }
 

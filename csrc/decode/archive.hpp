@@ -142,10 +142,8 @@ class Archive {
                                              std::span<const Extent> elements, std::size_t threads) const;
     void decode_member_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                                Written written) const;
-    // Base and decoders' values of elements of tensors, from `first` on, those from `since` on having come before;
-    // called from several threads at once.
-    using MemberUse =
-        FunctionRef<void(std::size_t tensor, std::size_t since, std::size_t first, std::span<const float> values)>;
+    // Base and decoders' values of elements of tensors; called from several threads at once.
+    using MemberUse = FunctionRef<void(std::size_t tensor, std::size_t first, std::span<const float> values)>;
     void member_values(std::size_t section, std::span<const Extent> wanted, std::size_t threads, MemberUse use) const;
     [[nodiscard]] Vector<Extent> wanted_of(std::size_t section, std::span<const TensorTarget> targets) const;
     [[nodiscard]] Vector<std::size_t> places_of(std::size_t section) const;

@@ -78,7 +78,7 @@ void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* cons
     const std::size_t row_tiles = (rows + rows_a_tile - 1) / rows_a_tile;
     const std::size_t output_tiles = (group.chunk_length + outputs_a_tile - 1) / outputs_a_tile;
     const std::size_t tasks = tasks_a_thread * (threads == 0 ? available_cores() : threads);
-    const std::size_t parts = std::min(output_tiles, (tasks + row_tiles - 1) / row_tiles);
+    const std::size_t parts = std::min(output_tiles, (tasks - 1) / row_tiles + 1);
     parallel_for(row_tiles * parts, threads, [&](std::size_t task) {
         const std::size_t first_row = task % row_tiles * rows_a_tile, end_row = std::min(first_row + rows_a_tile, rows);
         const std::size_t part = task / row_tiles, count = end_row - first_row;

@@ -410,12 +410,10 @@ Vector<Prediction> Archive::predict(std::size_t section, std::optional<std::size
         return predictions;
     }
     const Vector<std::size_t> places = places_of(section);
-    member_values(*base, wanted, threads,
-                  [&](std::size_t tensor, std::size_t, std::size_t first, std::span<const float> values) {
-                      Prediction& own = predictions[places[tensor]];
-                      write({own.data.data(), own.elements.count, index_.tensors[tensor].dtype},
-                            first - own.elements.start, values);
-                  });
+    member_values(*base, wanted, threads, [&](std::size_t tensor, std::size_t first, std::span<const float> values) {
+        Prediction& own = predictions[places[tensor]];
+        write({own.data.data(), own.elements.count, index_.tensors[tensor].dtype}, first - own.elements.start, values);
+    });
     return predictions;
 }
 

@@ -122,13 +122,15 @@ def _transposed(matrix: npt.NDArray[np.uint8]) -> bytes:
 def _zstd(data: bytes) -> bytes:
     import zstandard
 
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+    packed: bytes = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+    return packed
 
 
 def _unzstd(data: bytes) -> bytes:
     import zstandard
 
-    return zstandard.ZstdDecompressor().decompress(data)
+    unpacked: bytes = zstandard.ZstdDecompressor().decompress(data)
+    return unpacked
 
 
 def _zipnn() -> Any:

@@ -20,7 +20,7 @@ from torch import nn  # noqa: E402
 
 from vaecomp_native import scratch as scratch_module  # noqa: E402
 from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps  # noqa: E402
-from vaecomp_native.allocation.encoder import Encoder, Encoding, decoded  # noqa: E402
+from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
 from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
 from vaecomp_native.allocation.operators import (  # noqa: E402
     QUANTISERS,
@@ -250,7 +250,7 @@ class TestOperatorsOfLayers:
             weight = 1e-5 * cost_of_all(operator, arrays)
             parts = operator.quantise(matrix, weight, quantiser, 1)
             assert set(parts) == set(operator.tensors)
-            back = decoded(parts, arrays)
+            back = Encoder(operators, arrays, quantiser, 1).decoded(parts)
             for key, array in back.items():
                 assert array.shape == arrays[key].shape and array.dtype == arrays[key].dtype
             error = operator.matrix(back) - matrix
@@ -304,8 +304,8 @@ class TestCalibratedOperators:
         maps = usable_maps(module, data[0], arrays)
         with pytest.warns(UserWarning, match="never uses"):
             operators = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
-        encoding = Encoder(operators, arrays, "feedback", 1).encode(1e-3)
-        for name, array in decoded(encoding.matrices, arrays).items():
+        encoder = Encoder(operators, arrays, "feedback", 1)
+        for name, array in encoder.decoded(encoder.encode(1e-3).matrices).items():
             assert np.isfinite(array).all() and array.any(), name
 
     def test_maps_need_all_their_tensors(self) -> None:
@@ -365,7 +365,7 @@ class TestDataFree:
             fit = fitter.at_rate_weight(0.02)
         assert fit.rate_weight == pytest.approx(0.02)
         assert 2.3 < fit.encoding.ideal_bits / (80 * 90 + 50 * 60) < 4.3
-        for name, array in decoded(fit.encoding.matrices, arrays).items():
+        for name, array in fitter.encoder.decoded(fit.encoding.matrices).items():
             assert np.square(array - arrays[name]).mean() < 0.03 * np.square(arrays[name]).mean()
 
     def test_delicate_tensors_are_left_out(self) -> None:
@@ -395,8 +395,29 @@ class TestEncoder:
         module, data = deep(), batches()
         encoder = calibrated_encoder(module, data, data)
         encoding = encoder.encode(1e-3 * typical_cost(encoder), correct=True)
-        expected = {**encoder.arrays, **decoded(encoding.matrices, encoder.arrays)}
+        expected = {**encoder.arrays, **encoder.decoded(encoding.matrices)}
         assert same_bits(arrays_of(module), expected)
+
+    def test_of_what_is_predicted_only_the_rest_takes_bits(self) -> None:
+        module, data = deep(), batches()
+        encoder = calibrated_encoder(module, data, data)
+        rate_weight, rng = 1e-3 * typical_cost(encoder), np.random.default_rng(0)
+        near = {
+            name: array
+            + np.float32(0.1 * array.std()) * rng.standard_normal(array.shape, np.float32)
+            for name, array in encoder.arrays.items()
+        }
+        alone = encoder.encode(rate_weight, correct=True)
+        beside = dataclasses.replace(encoder, predicted=near)
+        rest = beside.encode(rate_weight, correct=True)
+        assert rest.ideal_bits < 0.6 * alone.ideal_bits
+        found = beside.decoded(rest.matrices)
+        for name, matrix in rest.matrices.items():
+            shape = near[name].shape
+            np.testing.assert_array_equal(found[name], near[name] + matrix.values().reshape(shape))
+        assert same_bits(arrays_of(module), {**encoder.arrays, **found})
+        exact = dataclasses.replace(encoder, predicted=encoder.arrays).encode(rate_weight)
+        assert not any(matrix.symbols.any() for matrix in exact.matrices.values())
 
     def test_encoding_twice_gives_the_same(self) -> None:
         module, data = deep(), batches()
@@ -641,7 +662,7 @@ class TestFit:
                 bench = fitter.encoder.bench
                 assert bench is not None
                 bench.replace(before)
-                bench.replace(decoded(fit.encoding.matrices, before))
+                bench.replace(fitter.encoder.decoded(fit.encoding.matrices))
                 assert fitter.score_now() >= -loss
                 bits.append(fit.encoding.ideal_bits)
         assert bits[1] < 0.8 * bits[0]

@@ -51,7 +51,8 @@ class Encoder:
     With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
     an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
     the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
-    `damping` is that of the inputs' second moments then. `scratch` holds the symbols.
+    `damping` is that of the inputs' second moments then. `predicted` is what decoders make of tensors without any symbols: symbols tell
+    what is left. `scratch` holds the symbols.
     """
 
     operators: Sequence[Operator]
@@ -61,6 +62,7 @@ class Encoder:
     bench: Workbench | None = None
     maps: Mapping[str, LinearMap] | None = None
     damping: float = DAMPING
+    predicted: Mapping[str, Array] = field(default_factory=dict)
     scratch: Scratch = field(default_factory=Scratch)
 
     @property
@@ -84,7 +86,7 @@ class Encoder:
                 found = {}
             matrices |= {name: one.kept_in(self.scratch) for name, one in found.items()}
             if self.bench is not None:
-                self.bench.replace(decoded(found, self.arrays))
+                self.bench.replace(self.decoded(found))
             progress("quantising", number + 1, len(self.operators), {})
         exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantisable)
         return Encoding(matrices, frozenset(unquantisable), exact_bits)
@@ -96,7 +98,19 @@ class Encoder:
         matrix = operator.matrix(self.arrays)
         if correct:
             operator, matrix = self._corrected(operator, matrix)
+        if self.predicted:
+            matrix = matrix - operator.matrix(self.predicted)
         return operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+
+    def decoded(self, matrices: Mapping[str, QuantisedMatrix]) -> dict[str, Array]:
+        """What the archive gives back for quantised tensors, in the shapes and dtypes of `arrays`."""
+        result = {}
+        for name, matrix in matrices.items():
+            array, values = self.arrays[name], matrix.values().reshape(self.arrays[name].shape)
+            if name in self.predicted:
+                values = self.predicted[name] + values
+            result[name] = values.astype(array.dtype)
+        return result
 
     def quantise_instead(
         self, arrays: Mapping[str, Array], rate_weight: float
@@ -131,13 +145,3 @@ class Encoder:
         curvature = Curvature.of(now, bool(operator.biases), self.damping)
         target = matrix + strength * (refitted - matrix)
         return dataclasses.replace(operator, curvature=curvature), target.astype(np.float32)
-
-
-def decoded(
-    matrices: Mapping[str, QuantisedMatrix], arrays: Mapping[str, Array]
-) -> dict[str, Array]:
-    """What the archive gives back for quantised tensors, in the shapes and dtypes of `arrays`."""
-    return {
-        name: matrix.values().reshape(arrays[name].shape).astype(arrays[name].dtype)
-        for name, matrix in matrices.items()
-    }

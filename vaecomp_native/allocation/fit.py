@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -85,12 +85,12 @@ class Fitter:
             rate_weight = rate_weight_for_bits(self._encoder, bits)
         return self._encode(rate_weight)
 
-    def keeping_score(self, least: float) -> Fit:
-        """The encoding of the largest rate weight found whose decoded weights still score `least`.
+    def keeping_score(self, least: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
+        """The encoding of the largest rate weight found, from `start`, whose decoded weights still score `least`.
 
         Raises UnreachableError if none does.
         """
-        start = STARTING_RATE_WEIGHT * self.unit
+        start *= self.unit
         if self._equalises:
             coarse, _ = self._largest_keeping(least, start, correct=False)
             if coarse is not None:
@@ -152,14 +152,16 @@ def fitting(
     calibration: Calibration | None,
     threads: int,
     progress: Progress,
+    predicted: Mapping[str, Array] | None = None,
 ) -> Iterator[Fitter]:
-    """A fitter for tensors; afterwards the calibration's module is as it was.
+    """A fitter for tensors, or for what is left of them beside `predicted`; afterwards the calibration's module is as it was.
 
     Without batches errors count relative to each tensor's own size.
     """
+    known = predicted or {}
     if calibration is None:
-        operators = _data_free(arrays)
-        yield Fitter(Encoder(operators, arrays, quantiser, threads), None, progress)
+        encoder = Encoder(_data_free(arrays), arrays, quantiser, threads, predicted=known)
+        yield Fitter(encoder, None, progress)
         return
     scratch = Scratch()
     originals = {name: scratch.copy(array) for name, array in arrays.items()}
@@ -167,7 +169,7 @@ def fitting(
         encoder = _calibrated_encoder(
             originals, quantiser, calibration, bench, threads, scratch, progress
         )
-        yield Fitter(encoder, calibration, progress)
+        yield Fitter(replace(encoder, predicted=known), calibration, progress)
 
 
 def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbench:

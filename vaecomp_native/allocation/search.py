@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vaecomp_native.allocation.encoder import Encoder, Encoding, decoded
+from vaecomp_native.allocation.encoder import Encoder, Encoding
 from vaecomp_native.allocation.operators import NO_COST, cost_of_all
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.entropy import total_bits
@@ -107,11 +107,11 @@ def _slopes(
                 trial = encoder.quantise(operator, rate_weight * factor)
             except OutOfRangeError:
                 break
-            encoder.bench.replace(decoded(trial, encoder.arrays))
+            encoder.bench.replace(encoder.decoded(trial))
             bits = sum(map(total_bits, trial.values()))
             trials.append((encoder.bench.divergence(), bits))
         originals = {name: encoder.arrays[name] for name in operator.tensors}
-        encoder.bench.replace(originals | decoded(found, encoder.arrays))
+        encoder.bench.replace(originals | encoder.decoded(found))
         slopes.append(_slope(trials))
         sizes.append(max(sum(map(total_bits, found.values())), 1.0))
         total = TURNS * len(encoder.operators)
@@ -149,7 +149,7 @@ def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> E
     assert best is not None
     encoder.bench.replace(encoder.arrays)
     for name, matrix in best.matrices.items():  # of a large model never all at once
-        encoder.bench.replace(decoded({name: matrix}, encoder.arrays))
+        encoder.bench.replace(encoder.decoded({name: matrix}))
     return best
 
 

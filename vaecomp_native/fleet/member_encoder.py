@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.allocation.fit import Calibration, call_evaluate, fitting, workbench
 from vaecomp_native.codecs.differences import has_differences
+from vaecomp_native.errors import UnreachableError
 from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
@@ -19,8 +20,8 @@ from vaecomp_native.state_dict import is_delicate
 Array = npt.NDArray[Any]
 Int8Array = npt.NDArray[np.int8]
 Float32Array = npt.NDArray[np.float32]
-COARSEST, FINEST = 4, -18
-"""Powers of two between which a residual's rate weight is looked for."""
+STARTING_RATE_WEIGHT = 0.5
+"""Where the search for a residual's rate weight starts: little is left of most members."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,10 @@ class MemberEncoder:
         alone = self._smallest(tried)
         if rate_weight is None and (least is None or self.score(alone.decoded) >= least):
             return alone
-        values = self.pack.values(latents, self.threads)
-        rest = {
-            name: self.arrays[name].astype(np.float32) - one
-            for name, one in values.items()
-            if not is_delicate(self.arrays[name])
-        }
-        lossy = {name: self.arrays[name] for name in rest}
-        with fitting(lossy, "feedback", self.calibration, self.threads, self.progress) as fitter:
-            if rate_weight is not None:
-                return self._with_residual(alone.parts, rest, fitter, rate_weight)
-            assert least is not None
-            return self._keeping(least, alone.parts, rest, fitter)
+        try:
+            return self._with_residual(alone.parts, latents, rate_weight, least)
+        except UnreachableError:
+            return self.lossless(latents)
 
     def score(self, decoded: Mapping[str, Array]) -> float:
         """The caller's score of the module with decoded weights; the module is as it was afterwards."""
@@ -88,49 +81,33 @@ class MemberEncoder:
             bench.replace({name: decoded[name] for name in names})
             return call_evaluate(self.calibration)
 
-    def _keeping(
-        self,
-        least: float,
-        parts: MemberParts,
-        rest: Mapping[str, Float32Array],
-        fitter: Fitter,
-    ) -> Choice:
-        """The coarsest residual whose score is at least `least`, by bisection; everything bit for bit if none's is."""
-        best = self.lossless(parts.latents)
-        low, high = FINEST - 1, COARSEST + 1
-        expected = (high - low).bit_length()
-        tried = 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            choice = self._with_residual(parts, rest, fitter, 2.0**middle)
-            reached = self.score(choice.decoded)
-            tried += 1
-            self.progress("searching", tried, max(expected, tried), {"score": reached})
-            if reached >= least:
-                best, low = choice, middle
-            else:
-                high = middle
-        return best
-
     def _with_residual(
         self,
         parts: MemberParts,
-        rest: Mapping[str, Float32Array],
-        fitter: Fitter,
-        rate_weight: float,
+        latents: Int8Array,
+        rate_weight: float | None,
+        least: float | None,
     ) -> Choice:
-        encoder = fitter.encoder
-        matrices, failed = encoder.quantise_instead(rest, rate_weight * fitter.unit)
-        lost = {
-            name
-            for operator in encoder.operators
-            if operator.name in failed
-            for name in operator.tensors
+        """A residual on what latents make, at a rate weight or the coarsest found that scores `least`. Raises UnreachableError."""
+        predicted = {
+            name: values
+            for name, values in self.pack.values(latents, self.threads).items()
+            if not is_delicate(self.arrays[name])
         }
-        # A residual of zeros costs bytes and changes nothing.
-        residuals = {name: matrix for name, matrix in matrices.items() if matrix.symbols.any()}
-        exact = {**parts.exact, **{name: self.arrays[name] for name in lost}}
-        return self._choice(replace(parts, residuals=residuals, exact=exact), rate_weight)
+        lossy = {name: self.arrays[name] for name in predicted}
+        with fitting(
+            lossy, "feedback", self.calibration, self.threads, self.progress, predicted
+        ) as fitter:
+            if rate_weight is None:
+                assert least is not None
+                fit = fitter.keeping_score(least, start=STARTING_RATE_WEIGHT)
+            else:
+                fit = fitter.at_rate_weight(rate_weight)
+            # A residual of zeros costs bytes and changes nothing.
+            residuals = {n: one for n, one in fit.encoding.matrices.items() if one.symbols.any()}
+            exact = {name: self.arrays[name] for name in fit.encoding.unquantisable}
+            found = replace(parts, residuals=residuals, exact={**parts.exact, **exact})
+            return self._choice(found, fit.rate_weight)
 
     def _with_differences(
         self, latents: Int8Array | None, arrays: Mapping[str, Array]

@@ -253,7 +253,7 @@ def print_series(result: SeriesResult, report: Path) -> None:
         "shared\nbytes",
         "bytes per\ncheckpoint",
         "random\naccess",
-        "largest\nloss,\npoints",
+        "largest\nchange,\npoints",
         "agrees\nwith\nown, %",
     )
     for codec in result.codecs:
@@ -264,7 +264,7 @@ def print_series(result: SeriesResult, report: Path) -> None:
             f"{codec.shared_bytes:,}",
             f"{codec.bytes_per_checkpoint:,.0f}",
             "yes" if codec.random_access else "no",
-            "none" if codec.lossless else f"{round(codec.largest_loss, 2) + 0.0:.2f}",
+            "none" if codec.lossless else f"{codec.largest_change:.2f}",
             f"{codec.mean_agreement:.2f}",
         )
     _print_with_report(table, report)

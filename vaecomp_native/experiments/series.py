@@ -1,6 +1,6 @@
 """Checkpoints of one training run: a pack that they share against each alone, and against differences without loss.
 
-Lossy codecs lose at most `MAX_LOSS` on validation digits with each checkpoint, lossless ones nothing. Where a codec has several settings, every
+Decoded by lossy codecs, each checkpoint classes all validation digits but `MAX_DISAGREEMENT` percent as before; lossless ones change nothing. Where a codec has several settings, every
 few checkpoints are stored with each, and the one that promises the fewest bytes of the series stores them all. Test digits are read once,
 at the end.
 """
@@ -30,11 +30,11 @@ from vaecomp_native.experiments.report import machine
 from vaecomp_native.experiments.report.series import render_series
 from vaecomp_native.experiments.series_codecs import (
     BASES,
-    MAX_LOSS,
+    MAX_DISAGREEMENT,
     SeriesCodec,
     SeriesPack,
     Setup,
-    by_function,
+    faithful_members,
     lossless_alone,
     of_base,
     of_previous,
@@ -47,12 +47,12 @@ from vaecomp_native.zoo.personal import build_with
 from vaecomp_native.zoo.series import Arrays, Series, make_series
 
 PACKS = (
-    *(SeriesPack(base, latent, rate_weight=5e-6) for base in BASES for latent in (4, 8)),
-    SeriesPack("middle", 4, rate_weight=2e-5),
+    *(SeriesPack(base, 8) for base in BASES),
+    SeriesPack("middle", 4, rate_weight=5e-6),
 )
 LOSSLESS_PACKS = tuple(SeriesPack(base, latent) for base in BASES for latent in (1, 2, 4, 8))
 
-TRIED = 10
+TRIED = 5
 """About how many checkpoints each of several settings is tried on."""
 
 QUICK: dict[str, Any] = {
@@ -72,8 +72,8 @@ class Row:
     """A checkpoint stored with a codec.
 
     ``bytes`` are its own file's; seconds of decoding are those for this checkpoint alone, with all that it needs. ``rate_weight`` is the residual's, None without
-    one. Accuracies in percent and losses in points: on test digits, ``validation_loss`` on validation digits; ``agreement`` is how often in percent the decoded checkpoint says
-    of test digits what the original says.
+    one. Accuracies in percent and losses in points, on test digits; ``agreement`` is how often in percent the decoded checkpoint says
+    of test digits what the original says, ``validation_agreement`` that of validation digits.
     """
 
     codec: str
@@ -84,7 +84,7 @@ class Row:
     accuracy: float
     loss: float
     agreement: float
-    validation_loss: float
+    validation_agreement: float
     encode_seconds: float
     decode_seconds: float
 
@@ -94,8 +94,7 @@ class CodecResult:
     """The series stored with a codec.
 
     ``total_bytes`` are those of all files, ``shared_bytes`` among them those of what checkpoints share, ``bytes_per_checkpoint`` the mean of
-    their own files; ``ratio`` is of raw bytes over total bytes. ``random_access``: a checkpoint needs no other one. Losses in points of accuracy on test digits, ``validation_largest_loss`` on
-    validation digits; agreements as in `Row`; ``residuals`` is the number of checkpoints with a residual. Seconds are means of a checkpoint, and of what is shared together.
+    their own files; ``ratio`` is of raw bytes over total bytes. ``random_access``: a checkpoint needs no other one. Losses in points of accuracy on test digits, negative for gains; ``largest_change`` is of either; agreements as in `Row`; ``residuals`` is the number of checkpoints with a residual. Seconds are means of a checkpoint, and of what is shared together.
     """
 
     codec: str
@@ -105,11 +104,11 @@ class CodecResult:
     shared_bytes: int
     bytes_per_checkpoint: float
     ratio: float
-    largest_loss: float
+    largest_change: float
     mean_loss: float
-    validation_largest_loss: float
     mean_agreement: float
     least_agreement: float
+    least_validation_agreement: float
     residuals: int
     encode_seconds: float
     decode_seconds: float
@@ -138,7 +137,7 @@ class SeriesResult:
     rows: tuple[Row, ...]
     accuracies_own: tuple[float, ...]
     raw_bytes: int
-    max_loss: float
+    max_disagreement: float
     trials: tuple[Trial, ...]
     settings: Mapping[str, Any]
     machine: Mapping[str, str]
@@ -192,7 +191,7 @@ def run(
         rows=tuple(rows),
         accuracies_own=tuple(own),
         raw_bytes=series.raw_bytes,
-        max_loss=MAX_LOSS,
+        max_disagreement=MAX_DISAGREEMENT,
         trials=tuple(trials),
         settings=_settings(setup, seed),
         machine=machine.describe(),
@@ -216,7 +215,7 @@ def _families(
 ) -> list[Family]:
     """What is stored; without coders whose packages are not installed, which ``notice`` is told."""
     families: list[Family] = [
-        [partial(by_function, setup, pack) for pack in packs],
+        [partial(faithful_members, setup, pack) for pack in packs],
         [partial(residual_alone, setup)],
         [partial(without_loss, setup, pack) for pack in lossless_packs],
         [partial(lossless_alone, setup)],
@@ -278,11 +277,11 @@ def _encode(codec: SeriesCodec, number: int, cache: Path) -> _File:
 
 @dataclass(frozen=True)
 class _Stored:
-    """All checkpoints as files of a codec, validation losses in points, and seconds of decoding each alone."""
+    """All checkpoints as files of a codec, agreements on validation digits in percent, and seconds of decoding each alone."""
 
     codec: SeriesCodec
     files: Sequence[_File]
-    losses: Sequence[float]
+    agreements: Sequence[float]
     seconds: Sequence[float]
 
 
@@ -294,25 +293,24 @@ def _store(codec: SeriesCodec, setup: Setup, cache: Path) -> _Stored:
         setup.progress(f"coding: {codec.codec}", number + 1, len(setup.series), {})
     notes = _folder(codec, cache) / "decoded.json"
     if not notes.exists():
-        losses, seconds = _examine(codec, files, setup)
-        write_json(notes, {"losses": losses, "seconds": seconds})
+        agreements, seconds = _examine(codec, files, setup)
+        write_json(notes, {"agreements": agreements, "seconds": seconds})
     return _Stored(codec, files, **json.loads(notes.read_text(encoding="utf-8")))
 
 
 def _examine(
     codec: SeriesCodec, files: Sequence[_File], setup: Setup
 ) -> tuple[list[float], list[float]]:
-    """Validation losses of what the files decode to, and seconds of decoding each alone."""
-    losses, seconds = [], []
+    """Agreements on validation digits of what the files decode to, and seconds of decoding each alone."""
+    agreements, seconds = [], []
     for number, (decoded, spent) in enumerate(_decoded(codec, files)):
         seconds.append(spent)
         if codec.lossless:
             _check_bits(codec, number, decoded, setup.series.arrays(number))
-            losses.append(0.0)
+            agreements.append(100.0)
         else:
-            own = setup.score(setup.series.module(number))
-            losses.append(own - setup.score(_module(decoded)))
-    return losses, seconds if codec.random_access else list(accumulate(seconds))
+            agreements.append(setup.agreement(number)(_module(decoded)))
+    return agreements, seconds if codec.random_access else list(accumulate(seconds))
 
 
 def _decoded(codec: SeriesCodec, files: Sequence[_File]) -> Iterator[tuple[Arrays, float]]:
@@ -361,7 +359,7 @@ def _test(
                 accuracy=score(found[number]),
                 loss=score(own[number]) - score(found[number]),
                 agreement=percent_correct(found[number], own[number]),
-                validation_loss=one.losses[number],
+                validation_agreement=one.agreements[number],
                 encode_seconds=file.seconds,
                 decode_seconds=one.seconds[number],
             )
@@ -382,11 +380,11 @@ def _summed(stored: _Stored, rows: Sequence[Row], series: Series) -> CodecResult
         shared_bytes=shared,
         bytes_per_checkpoint=mean,
         ratio=amortised_ratio(series.raw_bytes, shared, mean, len(series)),
-        largest_loss=max(row.loss for row in own),
+        largest_change=max(abs(row.loss) for row in own),
         mean_loss=fmean(row.loss for row in own),
-        validation_largest_loss=max(row.validation_loss for row in own),
         mean_agreement=fmean(row.agreement for row in own),
         least_agreement=min(row.agreement for row in own),
+        least_validation_agreement=min(row.validation_agreement for row in own),
         residuals=sum(row.rate_weight is not None for row in own),
         encode_seconds=fmean(row.encode_seconds for row in own),
         decode_seconds=fmean(row.decode_seconds for row in own),
@@ -400,7 +398,7 @@ def _summary(result: CodecResult) -> str:
     line = f"{result.codec}: {result.total_bytes:,} B, {result.ratio:.3g}x"
     if result.lossless:
         return line
-    return f"{line}, largest loss {result.largest_loss:.2f} points, agreement {result.mean_agreement:.2f} %"
+    return f"{line}, largest change {result.largest_change:.2f} points, agreement {result.mean_agreement:.2f} %"
 
 
 def _settings(setup: Setup, seed: int) -> dict[str, str | int | float]:
@@ -415,7 +413,7 @@ def _settings(setup: Setup, seed: int) -> dict[str, str | int | float]:
         "calibration digits": min(setup.digits, len(data.train)),
         "validation digits": len(data.validation),
         "test digits": len(data.test),
-        "allowed loss on validation digits": f"{MAX_LOSS} points",
+        "classed otherwise of validation digits": f"at most {MAX_DISAGREEMENT} %",
         "seed": seed,
         "threads": threads,
     }

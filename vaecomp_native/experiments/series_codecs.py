@@ -13,7 +13,7 @@ from torch import nn
 
 import vaecomp_native as vc
 from vaecomp_native.evaluation import lossless_differences
-from vaecomp_native.evaluation.accuracy import accuracy
+from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.lossless_differences import Coder, Form
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.member_codecs import CALIBRATION_DIGITS, Setting
@@ -23,8 +23,8 @@ from vaecomp_native.zoo.keyed import key_of
 from vaecomp_native.zoo.mnist import MnistData
 from vaecomp_native.zoo.series import Arrays, Series
 
-MAX_LOSS = 0.1
-"""Points of validation accuracy that a checkpoint may lose."""
+MAX_DISAGREEMENT = 0.1
+"""Percent of validation digits that a decoded checkpoint may class otherwise than the original: so much at most accuracy changes, up or down."""
 
 RESIDUAL_BATCH, MEMBER_BATCH = 256, 32
 """Digits at once when residuals are calibrated, and when latents are found."""
@@ -70,9 +70,15 @@ class Setup:
     digits: int = CALIBRATION_DIGITS
     progress: Progress = silent
 
-    def score(self, module: nn.Module) -> float:
-        """Accuracy in percent on the validation digits."""
-        return accuracy(module, self.data.validation.images, self.data.validation.labels)
+    def agreement(self, number: int) -> Callable[[nn.Module], float]:
+        """How often, in percent, a module says of validation digits what a checkpoint says."""
+        images = self.data.validation.images
+        own = predict(self.series.module(number), images)
+        return lambda module: percent_correct(predict(module, images), own)
+
+    def faithful(self, number: int) -> dict[str, Any]:
+        """Options of compression that keep to `MAX_DISAGREEMENT`."""
+        return {"evaluate": self.agreement(number), "max_loss": MAX_DISAGREEMENT}
 
     def calibration(self, batch: int) -> Sequence[torch.Tensor]:
         """Training digits without labels, ``batch`` at once."""
@@ -85,7 +91,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class SeriesPack:
-    """How a pack of the series is trained: by what checkpoints do, or without ``rate_weight`` of principal components."""
+    """How a pack of the series is made: by what checkpoints do, or without ``rate_weight`` of principal components."""
 
     base: Base
     latent: int
@@ -101,24 +107,20 @@ class SeriesPack:
         return known
 
 
-def by_function(setup: Setup, pack: SeriesPack) -> SeriesCodec:
-    """Members of a pack that was trained by what checkpoints do; with a residual where they would lose more than `MAX_LOSS`."""
-    series, threads = setup.series, torch.get_num_threads()
-    base = {
-        "codec": "residual",
-        "calibration": setup.calibration(RESIDUAL_BATCH),
-        "evaluate": setup.score,
-        "max_loss": MAX_LOSS,
+def faithful_members(setup: Setup, pack: SeriesPack) -> SeriesCodec:
+    """Members of a pack with a lossy base, with a residual where they would disagree by more than `MAX_DISAGREEMENT`."""
+    series, threads, origin = setup.series, torch.get_num_threads(), setup.number(pack.base)
+    options: dict[str, Any] = {
+        "base_options": {
+            "codec": "residual",
+            "calibration": setup.calibration(RESIDUAL_BATCH),
+            **setup.faithful(origin),
+        }
     }
-    trained = _train(
-        setup,
-        pack,
-        base=series.module(setup.number(pack.base)),
-        calibration=[setup.calibration(MEMBER_BATCH)] * len(series),
-        rate_weight=pack.rate_weight,
-        steps=pack.steps,
-        base_options=base,
-    )
+    if pack.rate_weight is not None:
+        options["calibration"] = [setup.calibration(MEMBER_BATCH)] * len(series)
+        options["rate_weight"], options["steps"] = pack.rate_weight, pack.steps
+    trained = _train(setup, pack, "series", base=series.module(origin), **options)
     opened = vc.fleet.Pack(trained.path, threads=threads)
 
     def encode(number: int, out: Path) -> float | None:
@@ -127,8 +129,7 @@ def by_function(setup: Setup, pack: SeriesPack) -> SeriesCodec:
             opened,
             out,
             calibration=setup.calibration(MEMBER_BATCH),
-            evaluate=setup.score,
-            max_loss=MAX_LOSS,
+            **setup.faithful(number),
             threads=threads,
             progress=silent,
         )
@@ -140,7 +141,8 @@ def by_function(setup: Setup, pack: SeriesPack) -> SeriesCodec:
 def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
     """Members of a pack of principal components, bit for bit."""
     series, threads = setup.series, torch.get_num_threads()
-    trained = _train(setup, pack, base=series.paths[setup.number(pack.base)])
+    base = series.paths[setup.number(pack.base)]
+    trained = _train(setup, pack, "series-lossless", base=base)
     opened = vc.fleet.Pack(trained.path, threads=threads)
 
     def encode(number: int, out: Path) -> None:
@@ -151,7 +153,7 @@ def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
 
 
 def residual_alone(setup: Setup) -> SeriesCodec:
-    """Each checkpoint by itself by the residual codec, as coarse as `MAX_LOSS` allows."""
+    """Each checkpoint by itself by the residual codec, as coarse as `MAX_DISAGREEMENT` allows."""
     series, threads = setup.series, torch.get_num_threads()
 
     def encode(number: int, out: Path) -> float | None:
@@ -160,8 +162,7 @@ def residual_alone(setup: Setup) -> SeriesCodec:
             out,
             codec="residual",
             calibration=setup.calibration(RESIDUAL_BATCH),
-            evaluate=setup.score,
-            max_loss=MAX_LOSS,
+            **setup.faithful(number),
             threads=threads,
             progress=silent,
         )
@@ -217,10 +218,10 @@ class _Trained:
     seconds: float
 
 
-def _train(setup: Setup, pack: SeriesPack, **options: Any) -> _Trained:
+def _train(setup: Setup, pack: SeriesPack, codec: str, **options: Any) -> _Trained:
     """Train a pack, or take the one in the folder that was trained the same way."""
     setup.folder.mkdir(parents=True, exist_ok=True)
-    key = _key(setup, "pack", pack.setting)[:12]
+    key = _key(setup, f"pack of {codec}", pack.setting)[:12]
     path, notes = setup.folder / f"pack-{key}.vaepack", setup.folder / f"pack-{key}.json"
     if not (path.exists() and notes.exists()):
         report = vc.fleet.train(
@@ -323,7 +324,7 @@ def _key(setup: Setup, codec: str, setting: Setting, shared: str = "", version: 
         "series": setup.series.key,
         "codec": codec,
         "shared": shared,
-        "max_loss": MAX_LOSS,
+        "max_disagreement": MAX_DISAGREEMENT,
         "digits": setup.digits,
         "versions": [vc.__version__, version],
         "setting": dict(setting),

@@ -1,14 +1,18 @@
-// Tensors made from the input, written by the encoder and decoded again: the same.
+// Tensors made from the input, written by the encoder and decoded again: the same. And so a member of them.
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <string_view>
 
 #include "core/digest.hpp"
+#include "core/sha256.hpp"
 #include "encode/archive.hpp"
+#include "encode/exact.hpp"
+#include "encode/fleet.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
 #include "encode/residual.hpp"
+#include "format/ordered.hpp"
 #include "fuzz/target.hpp"
 #include "kernels/chunk/chunk.hpp"
 
@@ -228,6 +232,8 @@ StateDict write(Draw& draw) {
         sections.push_back({part.kind, part.section});
     }
     sections.push_back({SectionKind::integer_decoder, decoder});
+    const Vector<std::uint8_t> fleet = encode_fleet({}, {});
+    sections.push_back({SectionKind::fleet, fleet});
     Tensor alias{};
     alias.name = "alias";
     alias.codec = Codec::alias;
@@ -239,12 +245,56 @@ StateDict write(Draw& draw) {
     return result;
 }
 
-}  // namespace
+// Any bits, but where the levels say that nothing changes.
+Vector<std::uint8_t> draw_changed(Draw& draw, const ExactMatrix& matrix, const Vector<std::uint8_t>& predicted) {
+    const std::size_t item = info(matrix.shape.dtype).size, columns = matrix.shape.matrix.columns;
+    Vector<std::uint8_t> data = predicted;
+    for (std::size_t i = 0; i < data.size() / item; ++i) {
+        if (!matrix.rows.empty() && matrix.rows[i / columns] == 0) continue;
+        if (!matrix.columns.empty() && matrix.columns[i % columns] == 0) continue;
+        for (std::size_t b = 0; b < item; ++b)
+            data[i * item + b] = static_cast<std::uint8_t>(data[i * item + b] ^ draw.byte());
+    }
+    return data;
+}
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    Draw draw(data, size);
-    const StateDict written = write(draw);
-    const Handle archive = open(written.file.data(), written.file.size(), true);
+// A member whose floats are differences from the pack's, the other tensors being the pack's.
+StateDict write_member_of(Draw& draw, const StateDict& pack) {
+    StateDict member{{}, pack.tensors, pack.data};
+    Vector<ExactSource> sources;
+    for (std::size_t t = 0; t < pack.tensors.size(); ++t) {
+        Tensor& tensor = member.tensors[t];
+        if (tensor.codec == Codec::alias) {
+            member.data[t] = member.data[tensor.section];
+            tensor.codec = Codec::shared;
+        } else if (!is_ordered(tensor.dtype)) {
+            tensor.codec = Codec::shared;
+        } else {
+            ExactSource source{{{matrix_shape(tensor.shape), tensor.dtype}, draw.byte() % 64 - 32, {}, {}}, {}, {}};
+            ExactMatrix& matrix = source.matrix;
+            if (draw.chance()) matrix.rows = draw.values<std::int16_t>(matrix.shape.matrix.rows, 0, 5);
+            if (draw.chance()) matrix.columns = draw.values<std::int16_t>(matrix.shape.matrix.columns, 0, 5);
+            member.data[t] = draw_changed(draw, matrix, pack.data[t]);
+            source.data = member.data[t].data();
+            source.predicted = pack.data[t].data();
+            sources.push_back(std::move(source));
+            tensor.codec = Codec::exact;
+            tensor.section = 0;
+            tensor.digest = tensor_digest({member.data[t].data(), tensor.count(), tensor.dtype}, 1);
+        }
+    }
+    const Vector<std::uint8_t> section =
+        encode_exact(std::nullopt, static_cast<unsigned>(draw.below(2)), sources, 1 + draw.below(8));
+    const NewSection sections[] = {{SectionKind::exact, section}};
+    Sha256Hasher hasher;
+    hasher.add(pack.file);
+    const Index index = read_index(MemorySource(pack.file));
+    member.file =
+        write_member({index, hasher.finish()}, {}, std::span(sections).first(sources.empty() ? 0 : 1), member.tensors);
+    return member;
+}
+
+void require_back(const StateDict& written, const Handle& archive) {
     VAECOMP_REQUIRE(archive && vaecomp_tensor_count(archive.get()) == written.tensors.size());
     for (std::size_t t = 0; t < written.tensors.size(); ++t) {
         const vaecomp_tensor_info own = info(archive, t);
@@ -255,5 +305,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             std::equal(tensor.data.begin(), tensor.data.end(), written.data[t].begin(), written.data[t].end()));
     }
     VAECOMP_REQUIRE(vaecomp_verify(archive.get(), nullptr) == VAECOMP_OK);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Draw draw(data, size);
+    const StateDict written = write(draw), changed = write_member_of(draw, written);
+    const Handle archive = open(written.file.data(), written.file.size(), true);
+    require_back(written, archive);
+    require_back(changed, open(changed.file.data(), changed.file.size(), true, archive.get()));
     return 0;
 }

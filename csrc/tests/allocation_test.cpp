@@ -8,6 +8,7 @@
 #include <new>
 
 #include "tests/small_archive.hpp"
+#include "tests/small_fleet.hpp"
 #include "tests/support.hpp"
 #include "vaecomp.h"
 
@@ -86,6 +87,22 @@ struct Buffers {
     std::array<vaecomp_chunks, 1> groups{VAECOMP_CHUNKS_INIT};
 };
 
+// A file, or a pack and a member of it.
+struct Files {
+    const Vector<std::uint8_t>& file;
+    const Vector<std::uint8_t>* pack = nullptr;
+};
+
+Files sample_alone() { return {sample().file}; }
+Files sample_member() {
+    static const testing::SmallMember member(7);
+    return {member.file, &testing::small_pack().file};
+}
+Files sample_exact_member() {
+    static const testing::ExactMember member;
+    return {member.file, &testing::small_pack().file};
+}
+
 // The first failure of everything that an archive can be asked for.
 int use(vaecomp_archive* archive, Buffers& buffers) {
     vaecomp_error error = VAECOMP_ERROR_INIT;
@@ -105,23 +122,36 @@ int use(vaecomp_archive* archive, Buffers& buffers) {
     return vaecomp_verify(archive, &error);
 }
 
-int open_and_use(const vaecomp_options& options, Buffers& buffers) {
-    vaecomp_archive* archive = nullptr;
+int open_and_use(const vaecomp_options& options, const Files& files, Buffers& buffers) {
+    vaecomp_archive *pack = nullptr, *archive = nullptr;
     vaecomp_error error = VAECOMP_ERROR_INIT;
-    int code = vaecomp_open_memory(sample().file.data(), sample().file.size(), &options, &archive, &error);
+    vaecomp_options own = options;
+    int code = VAECOMP_OK;
+    if (files.pack != nullptr) {
+        code = vaecomp_open_memory(files.pack->data(), files.pack->size(), &options, &pack, &error);
+        own.pack = pack;
+    }
+    if (code == VAECOMP_OK) {
+        code = vaecomp_open_memory(files.file.data(), files.file.size(), &own, &archive, &error);
+    }
     if (code == VAECOMP_OK) code = use(archive, buffers);
+    if (code == VAECOMP_OK && pack != nullptr) {
+        const vaecomp_output output = {0, 0, testing::elements, buffers.data.data(), testing::elements * sizeof(float)};
+        const vaecomp_member_outputs all = {archive, &output, 1};
+        code = vaecomp_decode_members(&all, 1, &error);
+    }
     vaecomp_close(archive);
+    vaecomp_close(pack);
     return code;
 }
 
 // Has allocation after allocation fail until nothing fails any more; returns how many there are.
-std::size_t fail_each(const vaecomp_options& options, bool count_leaks) {
+std::size_t fail_each(const vaecomp_options& options, const Files& files, bool count_leaks) {
     const auto buffers = std::make_unique<Buffers>();
-    static_cast<void>(sample());
     for (std::size_t n = 0;; ++n) {
         const std::ptrdiff_t before = alive;
         left = n;
-        const int code = open_and_use(options, *buffers);
+        const int code = open_and_use(options, files, *buffers);
         const bool failed = left.exchange(never) > n;  // it went below zero
         EXPECT_TRUE(!count_leaks || alive == before) << "allocation " << n << " leaves " << alive - before;
         if (!failed) {
@@ -132,30 +162,30 @@ std::size_t fail_each(const vaecomp_options& options, bool count_leaks) {
     }
 }
 
-void fail_each_twice(const vaecomp_options& options) {
+void fail_each_twice(const vaecomp_options& options, const Files& files) {
     // What stays for the process's life is made in the first round: its failures must leave no ruin.
-    fail_each(options, false);
-    EXPECT_GT(fail_each(options, true), 100u);
+    fail_each(options, files, false);
+    EXPECT_GT(fail_each(options, files, true), 100u);
 }
 
 TEST(Allocation, MayFailAtAnyTime) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 1;
-    fail_each_twice(options);
+    fail_each_twice(options, sample_alone());
 }
 
 TEST(Allocation, OfTheCallerMayFailAtAnyTime) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 1;
     options.allocator = own_allocator();
-    fail_each_twice(options);
+    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) fail_each_twice(options, files);
 }
 
 TEST(Allocation, MayFailInAnyThread) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 3;
     options.allocator = own_allocator();
-    fail_each_twice(options);
+    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) fail_each_twice(options, files);
 }
 
 // Beside the caller's allocator there are the handle, a few pointers and messages.
@@ -163,10 +193,11 @@ TEST(Allocation, TakesNothingLargeElsewhere) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.allocator = own_allocator();
     const auto buffers = std::make_unique<Buffers>();
-    static_cast<void>(sample());
-    largest = 0;
-    EXPECT_EQ(open_and_use(options, *buffers), VAECOMP_OK);
-    EXPECT_LT(largest, 2048u);
+    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) {
+        largest = 0;
+        EXPECT_EQ(open_and_use(options, files, *buffers), VAECOMP_OK);
+        EXPECT_LT(largest, 2048u);
+    }
 }
 
 }  // namespace

@@ -200,46 +200,23 @@ TEST(Differences, GrowAwayFromZero) {
     EXPECT_EQ(difference(bits(0.0f), bits(-0.0f)), -1);
 }
 
-// The matrix as a difference from what latents make, the vector from the pack's.
 TEST(Fleet, AMemberIsExactBitForBit) {
-    const auto z = random_integers<std::int8_t>(latents, -128, 127, 5);
-    const Vector<float> predicted = small_pack().values(z);
-    Vector<float> values = predicted, bias = random_floats(9, 12);
-    const Vector<float> noise = random_floats(elements, 13);
-    for (std::size_t i = 0; i < elements; ++i) values[i] += noise[i] / 1024;
-    const auto bytes = [](const Vector<float>& own) { return reinterpret_cast<const std::uint8_t*>(own.data()); };
-    ExactSource weight{
-        {{{rows, columns}, DType::f32}, 250, Vector<std::int16_t>(rows, 2), {}}, bytes(values), bytes(predicted)};
-    weight.matrix.rows.front() = 0;
-    const ExactSource own{{{{1, 9}, DType::f32}, 0, {}, {}}, bytes(bias), bytes(small_pack().bias)};
-    ByteReader reader(small_pack().fleet, 0, "fleet");
-    const Vector<std::uint8_t> member = encode_member(read_latent_coding(reader), z),
-                               made = encode_exact(0, 1, {&weight, 1}), alone = encode_exact({}, 0, {&own, 1});
-    const NewSection sections[] = {
-        {SectionKind::member, member}, {SectionKind::exact, made}, {SectionKind::exact, alone}};
-    Vector<Tensor> tensors(2);
-    for (Tensor& tensor : tensors) tensor.codec = Codec::exact;
-    tensors[0].section = 1;
-    tensors[0].digest = tensor_digest({bytes(values), elements, DType::f32}, 1);
-    tensors[1].section = 2;
-    tensors[1].digest = tensor_digest({bytes(bias), bias.size(), DType::f32}, 1);
-    const Index index = read_index(MemorySource(small_pack().file));
-    const Vector<std::uint8_t> file = write_member({index, sha256(small_pack().file)}, {}, sections, tensors);
+    const testing::ExactMember member;
     for_every_isa([&](Isa) {
-        const MemorySource pack_source(small_pack().file), source(file);
+        const MemorySource pack_source(small_pack().file), source(member.file);
         const Archive base(pack_source), archive(source, &base);
         archive.verify(3);
         Vector<float> all(elements), some(2 * columns), vector(9);
         const auto into = [](Vector<float>& to) { return reinterpret_cast<std::uint8_t*>(to.data()); };
         const Destination whole[] = {{0, into(all)}, {1, into(vector)}};
         archive.decode(whole, {.verify = true, .threads = 2});
-        EXPECT_EQ(std::memcmp(all.data(), values.data(), elements * sizeof(float)), 0);
-        EXPECT_EQ(std::memcmp(vector.data(), bias.data(), bias.size() * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(all.data(), member.values.data(), elements * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(vector.data(), member.bias.data(), member.bias.size() * sizeof(float)), 0);
         const Destination part[] = {{0, into(some), 7 * columns, 2 * columns}};
         archive.decode(part, {.verify = true, .threads = 1});
-        EXPECT_EQ(std::memcmp(some.data(), values.data() + 7 * columns, some.size() * sizeof(float)), 0);
+        EXPECT_EQ(std::memcmp(some.data(), member.values.data() + 7 * columns, some.size() * sizeof(float)), 0);
         const Accounting account = archive.accounting();
-        EXPECT_EQ(account.container + account.latents + account.residual + account.tables, file.size());
+        EXPECT_EQ(account.container + account.latents + account.residual + account.tables, member.file.size());
     });
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional, Protocol, TypeVar
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -17,12 +18,7 @@ from vaecomp_native.cli.paths import check_directory
 from vaecomp_native.cli.text import examples, print_json, print_notice
 from vaecomp_native.errors import VaecompError
 
-
-class _Result(Protocol):
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-Result = TypeVar("Result", bound=_Result)
+RESUMABLE = "what was finished is in {}; the same command goes on from there"
 
 PAPER_MODELS = "fnn,cnn,rnn,lstm"
 RATE_MODELS = f"{PAPER_MODELS},lenet5"
@@ -103,22 +99,17 @@ def paper(
     Writes DIR/report.html, DIR/paper.json and the archives, anew after each network.
     """
     names = _split(models, PAPER_MODELS)
-    check_directory(out)
-    with interruptible(f"the networks that were finished are in {out}"):
-        from vaecomp_native.experiments import paper as experiment
-        from vaecomp_native.zoo.mnist import load
-
-        with progress.console() as bar:
-            result = experiment.run(
-                load(data, seed=seed),
-                out,
-                models=names,
-                epochs=epochs,
-                seed=seed,
-                progress=bar,
-                notice=print_notice,
-            )
-    _print(result, as_json, tables.print_paper, out)
+    finished = f"the networks that were finished are in {out}"
+    _run(
+        "paper",
+        data,
+        out,
+        seed,
+        0,
+        as_json,
+        finished,
+        lambda _: {"models": names, "epochs": epochs},
+    )
 
 
 @app.command(epilog=examples(*RATE_EXAMPLES), short_help="Size against accuracy, all codecs.")
@@ -136,25 +127,8 @@ def rate(
     nncodec comes with pip install "vaecomp_native[baselines]".
     """
     names = _split(models, RATE_MODELS)
-    check_directory(out)
-    with interruptible(f"the networks that were finished are in {out}"):
-        import torch
-
-        from vaecomp_native.experiments import rate as experiment
-        from vaecomp_native.zoo.mnist import load
-
-        if threads:
-            torch.set_num_threads(threads)
-        with progress.console() as bar:
-            result = experiment.run(
-                load(data, seed=seed),
-                out,
-                models=names,
-                seed=seed,
-                progress=bar,
-                notice=print_notice,
-            )
-    _print(result, as_json, tables.print_rate, out)
+    finished = f"the networks that were finished are in {out}"
+    _run("rate", data, out, seed, threads, as_json, finished, lambda _: {"models": names})
 
 
 @app.command(
@@ -174,25 +148,8 @@ def quantisers(
     DIR/quantisers.json, anew after each data set.
     """
     names = _split(models, PAPER_MODELS)
-    check_directory(out)
-    with interruptible(f"the data sets that were finished are in {out}"):
-        import torch
-
-        from vaecomp_native.experiments import quantisers as experiment
-        from vaecomp_native.zoo.mnist import load
-
-        if threads:
-            torch.set_num_threads(threads)
-        with progress.console() as bar:
-            result = experiment.run(
-                load(data, seed=seed),
-                out,
-                models=names,
-                seed=seed,
-                progress=bar,
-                notice=print_notice,
-            )
-    _print(result, as_json, tables.print_quantisers, out)
+    finished = f"the data sets that were finished are in {out}"
+    _run("quantisers", data, out, seed, threads, as_json, finished, lambda _: {"models": names})
 
 
 @app.command(epilog=examples(*FLEET_EXAMPLES), short_help="Many models with a shared decoder.")
@@ -217,32 +174,20 @@ def fleet(
     Writes DIR/report.html and DIR/fleet.json. What is finished is kept in the cache, so that the same
     command goes on after an interruption. nncodec comes with pip install "vaecomp_native[baselines]".
     """
-    check_directory(out)
     kept = cache or out / "cache"
-    with interruptible(f"what was finished is in {kept}; the same command goes on from there"):
-        import torch
 
-        from vaecomp_native.experiments import fleet as experiment
-        from vaecomp_native.zoo.mnist import load
-
-        if threads:
-            torch.set_num_threads(threads)
+    def options(experiment: Any) -> dict[str, Any]:
         packs = [replace(pack, steps=steps) for pack in experiment.PACKS]
-        with progress.console() as bar:
-            result = experiment.run(
-                load(data, seed=seed),
-                out,
-                members=members,
-                held_out=held_out,
-                validation=validation,
-                cache=kept,
-                **(experiment.QUICK if quick else {"packs": packs}),
-                workers=workers,
-                seed=seed,
-                progress=bar,
-                notice=print_notice,
-            )
-    _print(result, as_json, tables.print_fleet, out)
+        return {
+            "members": members,
+            "held_out": held_out,
+            "validation": validation,
+            "cache": kept,
+            "workers": workers,
+            **(experiment.QUICK if quick else {"packs": packs}),
+        }
+
+    _run("fleet", data, out, seed, threads, as_json, RESUMABLE.format(kept), options)
 
 
 @app.command(epilog=examples(*SERIES_EXAMPLES), short_help="Checkpoints of one training run.")
@@ -263,39 +208,52 @@ def series(
     Writes DIR/report.html and DIR/series.json. What is finished is kept in the cache, so that the same
     command goes on after an interruption. zstandard and zipnn come with pip install "vaecomp_native[baselines]".
     """
-    check_directory(out)
     kept = cache or out / "cache"
-    with interruptible(f"what was finished is in {kept}; the same command goes on from there"):
+
+    def options(experiment: Any) -> dict[str, Any]:
+        most = experiment.QUICK_CHECKPOINTS if quick else checkpoints
+        return {
+            "checkpoints": min(checkpoints, most),
+            "cache": kept,
+            **(experiment.QUICK if quick else {}),
+        }
+
+    _run("series", data, out, seed, threads, as_json, RESUMABLE.format(kept), options)
+
+
+def _run(
+    name: str,
+    data: Path | None,
+    out: Path,
+    seed: int,
+    threads: int,
+    as_json: bool,
+    finished: str,
+    options: Callable[[Any], dict[str, Any]],
+) -> None:
+    """Run the experiment of a name and print its result; ``finished`` says after Ctrl-C what is there, ``options`` gives what its module's ``run`` takes beside."""
+    check_directory(out)
+    with interruptible(finished):
         import torch
 
-        from vaecomp_native.experiments import series as experiment
         from vaecomp_native.zoo.mnist import load
 
+        experiment = importlib.import_module(f"vaecomp_native.experiments.{name}")
         if threads:
             torch.set_num_threads(threads)
         with progress.console() as bar:
             result = experiment.run(
                 load(data, seed=seed),
                 out,
-                checkpoints=min(checkpoints, experiment.QUICK_CHECKPOINTS)
-                if quick
-                else checkpoints,
-                cache=kept,
-                **(experiment.QUICK if quick else {}),
                 seed=seed,
                 progress=bar,
                 notice=print_notice,
+                **options(experiment),
             )
-    _print(result, as_json, tables.print_series, out)
-
-
-def _print(
-    result: Result, as_json: bool, print_table: Callable[[Result, Path], None], out: Path
-) -> None:
     if as_json:
         print_json(result.to_dict())
     else:
-        print_table(result, out / "report.html")
+        getattr(tables, f"print_{name}")(result, out / "report.html")
 
 
 def _split(models: str, known: str) -> list[str]:

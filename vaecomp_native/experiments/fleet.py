@@ -52,6 +52,10 @@ PACKS = (
     PackSetting(latent=8, rate_weight=1.4e-5),
     PackSetting(latent=8, rate_weight=5e-6, residuals=(1.0, 5.0)),
     PackSetting(latent=16, rate_weight=5e-6),
+    PackSetting(latent=4, rate_weight=1.4e-5),
+    PackSetting(latent=4, rate_weight=1.4e-5, hidden=8),
+    PackSetting(latent=4, rate_weight=1.4e-5, local=1),
+    PackSetting(latent=4, rate_weight=1.4e-5, local=1, common_cost=16.0),
 )
 RATE_WEIGHTS = (0.05, 0.2, 1.0, 2.0, 5.0, 20.0)
 """Operating points of the residual codec on differences, from fine to coarse."""
@@ -113,10 +117,12 @@ class HeldOutPoint(Point):
 
 @dataclass(frozen=True)
 class TrainedPack:
-    """A pack and the time that its training took."""
+    """A pack: its bytes with the base, what its common and its local latents tell of a member (KL(posterior || prior), the mean), and seconds of training."""
 
     setting: Mapping[str, float]
     bytes: int
+    common_bits: float
+    local_bits: float
     seconds: float
 
 
@@ -214,7 +220,13 @@ def run(
         validation_accuracy_own=tried.own,
         validation=tuple(point for _, point in tried.points),
         packs=tuple(
-            TrainedPack(pack.setting.options, pack.path.stat().st_size, pack.seconds)
+            TrainedPack(
+                pack.setting.options,
+                pack.path.stat().st_size,
+                pack.report["common_bits"],
+                pack.report["local_bits"],
+                pack.report["seconds"],
+            )
             for pack in trained
         ),
         settings=_settings(data, fleet, digits, seed),

@@ -253,22 +253,31 @@ class PackSetting:
 
     latent: int
     rate_weight: float
+    hidden: int = 0
+    local: int = 0
+    common_cost: float = 1.0
     steps: int = 1500
     residuals: tuple[float, ...] = ()
 
     @property
-    def options(self) -> dict[str, float]:
-        """What the pack depends on."""
-        return {"latent": self.latent, "rate_weight": self.rate_weight, "steps": self.steps}
+    def options(self) -> dict[str, Any]:
+        """What the pack depends on; of the decoder's form what is not the default."""
+        form = {"hidden": self.hidden, "local": self.local, "common_cost": self.common_cost}
+        return {
+            "latent": self.latent,
+            "rate_weight": self.rate_weight,
+            "steps": self.steps,
+            **{name: value for name, value in form.items() if value != getattr(PackSetting, name)},
+        }
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A trained pack in a file, and the seconds that its training took."""
+    """A trained pack in a file, and what `vaecomp_native.fleet.PackReport` says of it."""
 
     setting: PackSetting
     path: Path
-    seconds: float
+    report: Mapping[str, Any]
 
 
 def train_pack(
@@ -285,15 +294,13 @@ def train_pack(
             base=fleet.base,
             out=path,
             calibration=[fleet.calibration(number) for number in fleet.training],
-            latent=setting.latent,
-            rate_weight=setting.rate_weight,
-            steps=setting.steps,
+            **setting.options,
             base_options=base.options,
             threads=torch.get_num_threads(),
             progress=progress,
         )
         write_json(notes, report.to_dict())
-    return Pack(setting, path, json.loads(notes.read_text(encoding="utf-8"))["seconds"])
+    return Pack(setting, path, json.loads(notes.read_text(encoding="utf-8")))
 
 
 def shared_decoder(fleet: Fleet, pack: Pack, residual: float | None) -> MemberCodec:

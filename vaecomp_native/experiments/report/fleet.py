@@ -47,6 +47,12 @@ def render_fleet(result: FleetResult) -> str:
             for codec in COLOURS
             if (own := _of(codec, result.points))
         },
+        packs=[
+            (pack, point)
+            for pack in result.packs
+            for point in result.validation
+            if point.setting == pack.setting
+        ],
         allowed_loss=ALLOWED_LOSS,
         accuracy_figure=figures.accuracy_against_bytes(
             [

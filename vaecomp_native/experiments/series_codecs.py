@@ -29,7 +29,7 @@ MAX_DISAGREEMENT = 0.1
 RESIDUAL_BATCH, MEMBER_BATCH = 256, 32
 """Digits at once when residuals are calibrated, and when latents are found."""
 
-Base = Literal["first", "middle"]
+Base = Literal["first", "middle", "last"]
 BASES: tuple[Base, ...] = get_args(Base)
 
 
@@ -37,7 +37,7 @@ BASES: tuple[Base, ...] = get_args(Base)
 class SeriesCodec:
     """A way to store the series, which ``setting`` tells in the codec's own terms.
 
-    ``shared`` is the file that checkpoints need beside their own, whose names end in ``suffix``, and ``shared_seconds`` what it took to make;
+    ``base`` is the checkpoint that others are stored relative to, if there is one. ``shared`` is the file that checkpoints need beside their own, whose names end in ``suffix``, and ``shared_seconds`` what it took to make;
     ``key`` tells these files from those of other codecs, settings and series. With ``random_access`` a checkpoint needs
     no other one. ``encode`` writes the file of a checkpoint, given its number, and gives the rate weight of its residual if it has one. ``decode`` gives the weights in a
     file; without random access it takes those of the checkpoint before.
@@ -48,6 +48,7 @@ class SeriesCodec:
     suffix: str
     lossless: bool
     random_access: bool
+    base: int | None
     shared: Path | None
     shared_seconds: float
     key: str
@@ -86,7 +87,8 @@ class Setup:
 
     def number(self, base: Base) -> int:
         """The checkpoint that is the base."""
-        return 0 if base == "first" else len(self.series) // 2
+        count = len(self.series)
+        return {"first": 0, "middle": count // 2, "last": count - 1}[base]
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def of_previous(setup: Setup, coder: Coder, form: Form) -> SeriesCodec:
         data = lossless_differences.encode(series.arrays(number), reference, form, coder)
         write_atomically(out, data)
 
-    return _other(setup, coder, form, {"difference_from": "previous"}, None, encode)
+    return _other(setup, coder, form, "previous", None, None, encode)
 
 
 def of_base(setup: Setup, coder: Coder, form: Form, base: Base) -> SeriesCodec:
@@ -206,7 +208,7 @@ def of_base(setup: Setup, coder: Coder, form: Form, base: Base) -> SeriesCodec:
         data = lossless_differences.encode(series.arrays(number), known, form, coder)
         write_atomically(out, data)
 
-    return _other(setup, coder, form, {"difference_from": base}, shared, encode)
+    return _other(setup, coder, form, base, setup.number(base), shared, encode)
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,7 @@ def _of_pack(
         suffix=".vaec",
         lossless=lossless,
         random_access=True,
+        base=setup.number(trained.pack.base),
         shared=path,
         shared_seconds=trained.seconds,
         key=_key(setup, codec, trained.pack.setting, sha256),
@@ -278,6 +281,7 @@ def _alone(
         suffix=".vaec",
         lossless=lossless,
         random_access=True,
+        base=None,
         shared=None,
         shared_seconds=0.0,
         key=_key(setup, codec, {}),
@@ -290,11 +294,13 @@ def _other(
     setup: Setup,
     coder: Coder,
     form: Form,
-    setting: Setting,
+    difference_from: str,
+    base: int | None,
     shared: Path | None,
     encode: Callable[[int, Path], None],
 ) -> SeriesCodec:
     """A codec of another package, on differences from the checkpoint before or from the one in ``shared``."""
+    setting: Setting = {"difference_from": difference_from}
     shapes = {name: array.shape for name, array in setup.series.arrays(0).items()}
 
     def read(path: Path, reference: Arrays | None) -> Arrays:
@@ -311,6 +317,7 @@ def _other(
         suffix=".bin",
         lossless=True,
         random_access=shared is not None,
+        base=base,
         shared=shared,
         shared_seconds=0.0,
         key=_key(setup, codec, setting, version=coder.version),

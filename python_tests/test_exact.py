@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core
-from vaecomp_native.codecs.differences import encode_differences
+from vaecomp_native.codecs.differences import encode_differences, units_in_last_place
 from vaecomp_native.decoders import IntegerLayer
 from vaecomp_native.kernels import digest
 from vaecomp_native.reference.archive import decode as reference_decode
@@ -218,6 +218,20 @@ def test_levels_say_how_far_weights_move() -> None:
     # The entropy of a normal deviate of that size, in units of the member's last place.
     bits = np.log2(1e-3 * rows[:, None] * columns / np.spacing(np.abs(base))) + 2.047
     assert len(encode_differences({"w": member}, {"w": base})) < 1.025 * bits.sum() / 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
+def test_units_in_the_last_place_lead_to_the_next_float(dtype: np.dtype[Any]) -> None:
+    generator = np.random.default_rng(9)
+    words_ = generator.integers(0, np.iinfo(f"u{dtype.itemsize}").max, 1000, "u8", True)
+    words_ = np.append(words_, [0, 1, 1 << (8 * dtype.itemsize - 1)]).astype(f"u{dtype.itemsize}")
+    values, after = words_.view(dtype), (words_ + np.ones_like(words_)).view(dtype)
+    with np.errstate(invalid="ignore"):
+        wide = values.astype(np.longdouble), after.astype(np.longdouble)
+        between = np.abs(wide[1] - wide[0])
+    finite = np.isfinite(between)
+    assert finite.sum() > 500
+    assert np.array_equal(units_in_last_place(values)[finite], between[finite].astype(np.float64))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)

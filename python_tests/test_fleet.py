@@ -175,6 +175,56 @@ def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path)
     assert vc.decode(path, pack=pack)["a"].tobytes() == other["a"].tobytes()
 
 
+def make_run(checkpoints: int = 12, seed: int = 7) -> list[Arrays]:
+    """A training run whose steps become smaller: all rows move in a few directions, and half of them stop early on."""
+    generator = np.random.default_rng(seed)
+    weight = generator.standard_normal((64, 90))
+    directions = generator.standard_normal((2, *weight.shape))
+    stopped = np.arange(64) % 2 == 0
+    run = []
+    for number in range(checkpoints):
+        rate = 0.02 * 0.7**number
+        step = np.tensordot(rate * generator.standard_normal(2), directions, 1)
+        step += 0.01 * rate * generator.standard_normal(weight.shape)
+        step[stopped] *= number < 3
+        weight = weight + step
+        run.append({"weight": weight.astype(np.float32), "bias": np.zeros(64, np.float32)})
+    return run
+
+
+def test_a_pack_for_lossless_members_leaves_alone_what_stays(tmp_path: Path) -> None:
+    run = make_run()
+    sizes = []
+    for lossless in (False, True):
+        path = tmp_path / f"{lossless}.vaepack"
+        vc.fleet.train(run, base=run[-1], out=path, latent=2, lossless=lossless, progress=silent)
+        pack, total = vc.fleet.Pack(path), path.stat().st_size
+        for number, checkpoint in enumerate(run):
+            member = tmp_path / f"{number}.vaec"
+            total += vc.fleet.compress(
+                checkpoint, pack, member, lossless=True, progress=silent
+            ).bytes
+            assert (
+                vc.decode(member, pack=path)["weight"].tobytes() == checkpoint["weight"].tobytes()
+            )
+        sizes.append(total)
+    offset, matrix = pack.linear_map
+    columns = matrix[pack.layout.places["weight"]].reshape(64, 90, -1)
+    assert not columns[::2].any()
+    assert columns[1::2].any((1, 2)).all()
+    # Nothing is added to what has the latents 0.
+    assert np.array_equal(offset, pack.layout.flatten(run[-1]))
+    assert sizes[1] < 0.9 * sizes[0]
+
+
+def test_members_like_the_base_make_a_pack(tmp_path: Path) -> None:
+    base, _ = make_series()
+    pack, path = tmp_path / "p.vaepack", tmp_path / "m.vaec"
+    vc.fleet.train([base] * 3, base=base, out=pack, latent=2, lossless=True, progress=silent)
+    report = vc.fleet.compress(base, pack, path, lossless=True, progress=silent)
+    assert report.latent_bytes == report.residual_bytes == 0
+
+
 def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path: Path) -> None:
     generator = np.random.default_rng(9)
     base = {
@@ -277,6 +327,7 @@ def test_models_unlike_the_base_are_refused(
         {"rate_weight": -1.0},
         {"common_cost": 0.0},
         {"calibration": []},
+        {"calibration": [[]] * 4, "lossless": True},
         {"base_options": {"codecs": "raw"}},
     ],
 )
@@ -485,14 +536,23 @@ def test_principal_components_reconstruct_a_fleet_of_their_rank() -> None:
     deltas = (scores @ columns.T + 3).astype(np.float32)
     weights = generator.uniform(0.5, 2, layout.size).astype(np.float32)
     found = principal_components(deltas, weights, layout, plan)
-    made = np.tile(found.columns[:, 0], (30, 1))
-    for number, rows in enumerate(layout.blocks.values()):
-        own = slice(rows.start, rows.stop)
-        made[:, own] += found.latents[:, plan.indices(number)] @ found.columns[own, 1:].T
+    made = found.deltas(layout, plan)
     # Common ones take what varies most, local ones the rest of each block; with rank 2 + 1 in each all is found.
     assert np.square(made - deltas).mean() < 0.2 * deltas.var(0).mean()
     assert np.allclose(found.latents.mean(0), 0, atol=1e-5)
     assert np.allclose(found.latents.std(0), 1, atol=1e-4)
+
+
+def test_components_about_zero_have_no_constant() -> None:
+    generator = np.random.default_rng(3)
+    state = read_state_dict({"w": np.zeros((5, 4), np.float32)})
+    layout, plan = Layout.of(state), LatentPlan(common=1, local=0, blocks=1)
+    latents = 2 + generator.standard_normal((30, 1)).astype(np.float32)
+    deltas = latents @ generator.standard_normal((1, 20)).astype(np.float32)
+    found = principal_components(deltas, np.ones(20, np.float32), layout, plan, about_mean=False)
+    assert not found.columns[:, 0].any()
+    assert np.allclose(found.deltas(layout, plan), deltas, atol=1e-5)
+    assert np.allclose(np.square(found.latents).mean(0), 1, atol=1e-5)
 
 
 def test_a_hidden_layer_in_integers_follows_the_real_one() -> None:

@@ -53,6 +53,11 @@ def test_train_writes_a_pack(files: FleetFiles, tmp_path: Path) -> None:
     assert report["bytes"] == (tmp_path / "b.vaepack").stat().st_size
     assert (report["members"], report["latents"]) == (COUNT, 8)
     assert vc.open(tmp_path / "b.vaepack").sha256 == report["sha256"]
+    run = vaecomp(*arguments, tmp_path / "c.vaepack", "--latent", "4", "--lossless")
+    assert run.returncode == 0
+    offset, _ = vc.fleet.Pack(tmp_path / "c.vaepack").linear_map
+    base = vc.decode(files.pack)
+    assert np.array_equal(offset, vc.fleet.Pack(files.pack).layout.flatten(base))
 
 
 def test_compress_decode_and_compress_again(

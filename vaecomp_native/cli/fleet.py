@@ -24,6 +24,8 @@ TRAIN_EXAMPLES = (
     "vaecomp fleet train --members 'users/*.safetensors' --base base.safetensors --out fleet.vaepack",
     "vaecomp fleet train --members 'users/*/model.safetensors' --base base.safetensors "
     "--out fleet.vaepack --latent 32 --base-bits-per-weight 5 --json",
+    "vaecomp fleet train --members 'run/step-*.safetensors' --base run/step-5000.safetensors "
+    "--out run.vaepack --lossless",
 )
 COMPRESS_EXAMPLES = (
     "vaecomp fleet compress --members 'users/*.safetensors' --pack fleet.vaepack --out members/",
@@ -91,6 +93,9 @@ def train(
             callback=check_positive, help="Of the base in the pack; by default without loss."
         ),
     ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="For members that will be compressed without loss.")
+    ] = False,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,6 +119,7 @@ def train(
             [stack.enter_context(storage.local_copy(place)) for place in places],
             base=base,
             out=out,
+            lossless=lossless,
             latent=latent,
             local=local,
             base_options=_base_options(base_bits_per_weight),

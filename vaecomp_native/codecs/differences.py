@@ -67,6 +67,14 @@ def has_differences(dtype: np.dtype[Any]) -> bool:
     return dtype.name in _FIELDS
 
 
+def units_in_last_place(array: Array) -> Float64Array:
+    """How far a float's neighbours are from it, of a dtype that has differences."""
+    mantissa, _ = _FIELDS[array.dtype.name]
+    exponents = np.maximum(_exponents(array), 1) - _bias(array.dtype) - mantissa
+    units: Float64Array = np.ldexp(1.0, exponents)
+    return units
+
+
 def encode_differences(
     arrays: Mapping[str, Array], predicted: Mapping[str, Array], base: int = 0
 ) -> bytes:
@@ -82,9 +90,14 @@ def encode_differences(
     return min((_core.encode_exact(base, detail, rows, tables) for detail in details), key=len)
 
 
+def matrix_rows(shape: tuple[int, ...]) -> int:
+    """Rows of the matrix that a tensor is to the codec: shape[0] for rank 2 and up, else 1."""
+    return shape[0] if len(shape) > 1 else 1
+
+
 def _matrix(array: Array) -> Array:
-    """In the host's byte order, [shape[0], -1] for rank 2 and up, else [1, -1]."""
-    rows = array.shape[0] if array.ndim > 1 else 1
+    """In the host's byte order, as a matrix."""
+    rows = matrix_rows(array.shape)
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     return native.reshape(rows, array.size // rows if rows else 0)
 

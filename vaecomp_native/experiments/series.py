@@ -51,7 +51,7 @@ PACKS = (
     SeriesPack("middle", 8),
     SeriesPack("middle", 4, rate_weight=5e-6),
 )
-LOSSLESS_PACKS = tuple(SeriesPack(base, latent) for base in BASES for latent in (1, 2, 4, 8))
+LOSSLESS_PACKS = tuple(SeriesPack(base, latent) for base in BASES for latent in (2, 4, 8, 16))
 
 TRIED = 5
 """About how many checkpoints each of several settings is tried on."""

@@ -144,7 +144,7 @@ def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
     """Members of a pack of principal components, bit for bit."""
     series, threads = setup.series, torch.get_num_threads()
     base = series.paths[setup.number(pack.base)]
-    trained = _train(setup, pack, "series-lossless", base=base)
+    trained = _train(setup, pack, "series-lossless", base=base, lossless=True)
     opened = vc.fleet.Pack(trained.path, threads=threads)
 
     def encode(number: int, out: Path) -> None:

@@ -104,6 +104,14 @@ class FleetDecoder:
         by_tensor = {name: steps[place.start] for name, place in layout.places.items()}
         return FleetDecoder(layout, plan, to_symbols(columns, steps), by_tensor, hidden)
 
+    @property
+    def columns(self) -> Float32Array:
+        """What the symbols stand for, float32 [P, 1 + n]."""
+        columns = self.symbols.astype(np.float32)
+        for name, place in self.layout.places.items():
+            columns[place] *= self.steps[name]
+        return columns
+
     def groups(self) -> Iterator[Group]:
         """As a pack holds it: tensors of one step and the same latents share a decoder."""
         alike: dict[tuple[np.float32, int], list[str]] = {}

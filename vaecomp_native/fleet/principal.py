@@ -17,23 +17,34 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Components:
-    """Columns float32 [P, 1 + inputs], the mean delta first, and the members' latents float32 [N, L].
-
-    Latents have the mean 0 and the standard deviation 1 over the fleet; those that nothing is left for are zeros.
-    """
+    """Columns float32 [P, 1 + inputs], the first of them what all members have in common, and the members' latents float32 [N, L]."""
 
     columns: Float32Array
     latents: Float32Array
 
+    def deltas(self, layout: Layout, plan: LatentPlan) -> Float32Array:
+        """What is made of the latents, [N, P]."""
+        made = np.tile(self.columns[:, 0], (len(self.latents), 1))
+        for number, rows in enumerate(layout.blocks.values()):
+            own = slice(rows.start, rows.stop)
+            made[:, own] += self.latents[:, plan.indices(number)] @ self.columns[own, 1:].T
+        return made
+
 
 def principal_components(
-    deltas: Float32Array, weights: Float32Array, layout: Layout, plan: LatentPlan
+    deltas: Float32Array,
+    weights: Float32Array,
+    layout: Layout,
+    plan: LatentPlan,
+    *,
+    about_mean: bool = True,
 ) -> Components:
     """Common components of whole deltas [N, P], then local ones of what is left in each block.
 
-    `weights` float32 [P] are what squared errors count.
+    `weights` float32 [P] are what squared errors count. Latents have the mean square 1 over the fleet, and those that nothing is left for are zeros. The first column is
+    the mean delta, and the mean of the latents 0; or, with `about_mean=False`, that column is zeros.
     """
-    mean = deltas.mean(0)
+    mean = deltas.mean(0) if about_mean else np.zeros(deltas.shape[1], np.float32)
     centred = deltas - mean
     columns = np.zeros((deltas.shape[1], 1 + plan.inputs), np.float32)
     latents = np.zeros((len(deltas), plan.latents), np.float32)
@@ -55,7 +66,7 @@ def principal_components(
 def _components(
     centred: Float32Array, weights: Float32Array, count: int
 ) -> tuple[Float32Array, Float32Array]:
-    """Weighted principal components [P, count] of rows [N, P] and their scores [N, count] with deviation 1.
+    """Weighted principal components [P, count] of rows [N, P] and their scores [N, count] with the mean square 1.
 
     From the Gram matrix of the rows: members are few beside weights. Those beyond the rank are zeros.
     """

@@ -15,6 +15,7 @@ from vaecomp_native.archive import Archive
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.files import write_atomically
 from vaecomp_native.fleet.by_components import decoder_by_components
+from vaecomp_native.fleet.by_differences import decoder_by_differences
 from vaecomp_native.fleet.decoder import LatentPlan
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
@@ -62,6 +63,7 @@ def train(
     out: str | os.PathLike[str],
     calibration: Sequence[Iterable[Any]] | None = None,
     divergence: Divergence = "kl",
+    lossless: bool = False,
     latent: int | Sequence[int] = 8,
     hidden: int | Sequence[int] = 0,
     local: int = 0,
@@ -86,6 +88,7 @@ def train(
         calibration: for each member batches of its inputs, without labels, as `compress` takes them. A few hundred samples do. A member's batches
             may be a sequence that makes them when they are asked for.
         divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        lossless: members will be compressed without loss: the components are those that leave few bits, near the base as far from it. Excludes `calibration`.
         latent: latents that the whole model depends on. Of several numbers, and several of `hidden`, the best is chosen by
             members held out: each takes a training.
         hidden: units of a hidden layer (ReLU) between latents and weights, at least twice `latent + local`, or 0: weights are linear in the
@@ -113,7 +116,7 @@ def train(
         for common in _several(latent)
         for units in _several(hidden)
     ]
-    _check_options(members, base, calibration, plans, common_cost, rate_weight, steps)
+    _check_options(members, base, calibration, lossless, plans, common_cost, rate_weight, steps)
     started = time.perf_counter()
     with console() if progress is None else nullcontext(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)
@@ -127,7 +130,8 @@ def train(
         designs: Sequence[Design] = []
         common_bits = local_bits = None
         if calibration is None:
-            decoder, prior = decoder_by_components(fleet, plans[0], report)
+            by_weights = decoder_by_differences if lossless else decoder_by_components
+            decoder, prior = by_weights(fleet, plans[0], report)
         else:
             from vaecomp_native.fleet.by_function import FunctionTraining
             from vaecomp_native.fleet.trainer import TrainingOptions
@@ -167,6 +171,7 @@ def _check_options(
     members: Sequence[Weights],
     base: Weights,
     calibration: Sequence[Iterable[Any]] | None,
+    lossless: bool,
     plans: Sequence[LatentPlan],
     common_cost: float,
     rate_weight: float,
@@ -186,6 +191,8 @@ def _check_options(
         raise ValueError(f"steps is {steps}; it must be at least 1")
     if calibration is None:
         return
+    if lossless:
+        raise ValueError("lossless members need no calibration: give one of both")
     if len(calibration) != len(members):
         raise ValueError(
             f"calibration has {len(calibration)} entries for {len(members)} members; give one a member"

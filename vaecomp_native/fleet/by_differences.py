@@ -1,0 +1,85 @@
+"""A linear decoder for members that lose nothing: components that leave few bits of differences (kernels.md, Differences).
+
+A difference's bits are the logarithm of its units in the last place, so that halving what is left of a member close to the base saves
+as many as halving what is left of one far from it. Components are therefore those of deltas relative to the members' distances, and about zero, not
+the mean: whose latents are zeros is the base.
+
+Where a row of a tensor is the base's own in many members (a unit that stopped learning), what other rows' latents add to it costs more than it
+saves in the others: such rows have no components.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native.codecs.differences import matrix_rows, units_in_last_place
+from vaecomp_native.fleet.by_components import DEVIATION
+from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
+from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.fleet.members import Members
+from vaecomp_native.fleet.principal import Components, principal_components, tensor_weights
+from vaecomp_native.fleet.prior import WIDEST, LatentPrior
+from vaecomp_native.fleet.rounding import steps_for_rounding
+from vaecomp_native.progress import Progress
+
+BoolArray = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
+LEAST_DISTANCE = 0.1
+"""Of the mean one: members nearer than that count as if they were that far."""
+
+
+def decoder_by_differences(
+    members: Members, plan: LatentPlan, progress: Progress
+) -> tuple[FleetDecoder, LatentPrior]:
+    """The decoder, and the latents' tables."""
+    deltas = members.deltas(progress)
+    weights = tensor_weights(members.base, deltas, members.layout)
+    layout = members.layout
+    decoder, latents = _fit(deltas, _distances(deltas, weights), weights, layout, plan)
+    left = deltas - Components(decoder.columns, latents).deltas(layout, plan)
+    deltas[:, ~_worthwhile(decoder, deltas, left, members)] = 0.0
+    decoder, latents = _fit(deltas, _distances(left, weights), weights, layout, plan)
+    return decoder, LatentPrior.fit(latents, np.full_like(latents, DEVIATION))
+
+
+def _distances(deltas: Float32Array, weights: Float32Array) -> Float32Array:
+    """Of each member, float32 [N]: the root of its weighted squares."""
+    distances = np.array([np.dot(np.square(delta), weights) for delta in deltas]) ** 0.5
+    least = np.float32(LEAST_DISTANCE * float(distances.mean()) or 1.0)
+    floored: Float32Array = np.maximum(distances, least)
+    return floored
+
+
+def _fit(
+    deltas: Float32Array,
+    distances: Float32Array,
+    weights: Float32Array,
+    layout: Layout,
+    plan: LatentPlan,
+) -> tuple[FleetDecoder, Float32Array]:
+    """A decoder of components of deltas [N, P] relative to distances [N], and the members' latents [N, L]."""
+    relative = deltas / distances[:, None]
+    components = principal_components(relative, weights, layout, plan, about_mean=False)
+    steps = steps_for_rounding(components, relative, weights, plan, layout)
+    latents = components.latents * distances[:, None]
+    # Every latent is to have a code.
+    scale = np.float32(float(np.abs(latents).max()) / WIDEST or 1.0)
+    decoder = FleetDecoder.of(components.columns * scale, steps * scale, layout, plan)
+    return decoder, latents / scale
+
+
+def _worthwhile(
+    decoder: FleetDecoder, deltas: Float32Array, left: Float32Array, members: Members
+) -> BoolArray:
+    """Whether a weight's row of its tensor takes fewer bits with components than without, bool [P]."""
+    layout = members.layout
+    worthwhile = np.empty(layout.size, bool)
+    for name, place in layout.places.items():
+        units = units_in_last_place(members.base[name]).reshape(-1)
+        saved = -np.log2(1.0 + np.abs(decoder.symbols[place], dtype=np.float64)).sum(1)
+        for before, after in zip(deltas[:, place], left[:, place], strict=True):
+            saved += np.log2((units + np.abs(before)) / (units + np.abs(after)))
+        rows = saved.reshape(matrix_rows(layout.shapes[name]), -1).sum(1) > 0
+        worthwhile[place] = np.repeat(rows, saved.size // rows.size)
+    return worthwhile

@@ -107,13 +107,14 @@ def test_the_demo_has_exactly_the_documented_keys(demonstration: Run) -> None:
 def test_the_demo_counts_every_byte(demonstration: Run) -> None:
     result = demonstration.result
     assert (result["model"], result["parameters"], result["raw_bytes"]) == ("cnn", 122_270, 489_080)
-    assert [archive["codec"] for archive in result["archives"]] == ["vae-paper", "vae-compact"]
+    codecs = [archive["codec"] for archive in result["archives"]]
+    assert codecs == ["residual", "vae-compact", "vae-paper"]
     for archive in result["archives"]:
-        decoder = archive["codec"].removeprefix("vae-")
-        file = demonstration.out / f"cnn-{decoder}.vaec"
+        file = demonstration.out / f"cnn-{archive['codec']}.vaec"
         _check_bytes(archive["bytes"], file)
         assert archive["ratio_self_contained"] == 489_080 / file.stat().st_size
-        assert archive["ratio_latents_only"] == pytest.approx(122_270 / (60 * 64))
+        latents_only = None if archive["codec"] == "residual" else 122_270 / (60 * 64)
+        assert archive["ratio_latents_only"] == pytest.approx(latents_only)
         assert vc.verify(file).parameters == 122_270
 
 
@@ -129,7 +130,16 @@ def test_the_demo_writes_its_result_as_json(demonstration: Run) -> None:
     written = json.loads((demonstration.out / "demo.json").read_text(encoding="utf-8"))
     assert written == demonstration.result
     names = sorted(path.name for path in demonstration.out.iterdir())
-    assert names == ["cnn-compact.vaec", "cnn-paper.vaec", "demo.json", "report.html"]
+    archives = ["cnn-residual.vaec", "cnn-vae-compact.vaec", "cnn-vae-paper.vaec"]
+    assert names == [*archives, "demo.json", "report.html"]
+
+
+def test_the_residual_archive_of_the_demo_is_the_smallest(
+    demonstration: Run,
+) -> None:
+    first, *others = demonstration.result["archives"]
+    assert all(first["bytes"]["total"] < other["bytes"]["total"] for other in others)
+    assert abs(first["accuracy_decoded"] - demonstration.result["accuracy_original"]) <= 3
 
 
 def test_the_demo_says_which_digits_it_uses_and_reports_progress(demonstration: Run) -> None:

@@ -117,7 +117,7 @@ def print_tensors(info: vc.ArchiveInfo) -> None:
 def print_demo(result: DemoResult, report: Path) -> None:
     """The demonstration in one table."""
     table = _table(
-        "decoder",
+        "codec",
         "self-\ncontained\nratio",
         "file,\nbytes",
         "accu-\nracy,\n%",

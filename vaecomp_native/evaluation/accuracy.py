@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -23,3 +25,9 @@ def percent_correct(predicted: torch.Tensor, labels: torch.Tensor) -> float:
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Accuracy in percent of ``model`` on images float32 [N, ...] with labels int64 [N]."""
     return percent_correct(predict(model, images), labels)
+
+
+def agreement(model: nn.Module, images: torch.Tensor) -> Callable[[nn.Module], float]:
+    """How often, in percent, a module gives images float32 [N, ...] the class that ``model`` gives them now."""
+    own = predict(model, images)
+    return lambda module: percent_correct(predict(module, images), own)

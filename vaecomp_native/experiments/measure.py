@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -26,16 +26,19 @@ AMORTISED_MODELS = 100
 """The number of models M of the amortised ratio in the reports."""
 
 
+LATENT = 64
+"""Latents of a chunk in the paper."""
+
+
 @dataclass(frozen=True)
 class Measurement:
     """An archive of one model, what it decodes to, and what that took.
 
-    ``latent`` is the one asked for, ``model`` a copy of the original with the decoded weights in
-    it, and ``history`` the training curve. Times are in seconds.
+    ``codec`` is its name in results, ``model`` a copy of the original with the decoded weights in
+    it, and ``history`` the training curve, if anything was trained. Times are in seconds.
     """
 
-    decoder: Decoder
-    latent: int
+    codec: str
     info: vc.ArchiveInfo
     weights: dict[str, np.ndarray]
     model: nn.Module
@@ -44,11 +47,6 @@ class Measurement:
     compress_seconds: float
     decode_seconds: float
     reference_decode_seconds: float
-
-    @property
-    def codec(self) -> str:
-        """Name in results: the codec and its decoder."""
-        return f"vae-{self.decoder}"
 
     @property
     def own_bytes(self) -> int:
@@ -67,35 +65,45 @@ class Measurement:
         return amortised_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTISED_MODELS)
 
 
-def measure(
+def measure_vae(
     model: nn.Module,
     path: Path,
     *,
     decoder: Decoder,
     epochs: int,
-    latent: int = 64,
+    latent: int = LATENT,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Measurement:
-    """Compress ``model`` to ``path`` and decode it natively and through the NumPy reference."""
-    report = vc.compress(
+    """`measure` with a variational autoencoder trained on the model's chunks."""
+    return measure(
         model,
         path,
+        f"vae-{decoder}",
+        progress=progress,
         codec="vae",
         decoder=decoder,
         latent=latent,
         epochs=epochs,
         seed=seed,
-        progress=progress,
     )
+
+
+def measure(
+    model: nn.Module, path: Path, name: str, *, progress: Progress = silent, **options: Any
+) -> Measurement:
+    """Compress ``model`` to ``path`` and decode it natively and through the NumPy reference.
+
+    ``name`` is what results call the codec; ``options`` are those of `vaecomp_native.compress`.
+    """
+    report = vc.compress(model, path, progress=progress, **options)
     weights, seconds = fastest(lambda: vc.decode(path), DECODE_REPEATS)
     data = path.read_bytes()
     expected, reference_seconds = fastest(lambda: reference.decode(data), 1)
     decoded = copy.deepcopy(model)
     vc.load_into(decoded, path)
     return Measurement(
-        decoder=decoder,
-        latent=latent,
+        codec=name,
         info=report.info,
         weights=weights,
         model=decoded.eval(),

@@ -15,14 +15,13 @@ import torch
 
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.experiments.files import write_json, write_text
-from vaecomp_native.experiments.measure import Decoder, Measurement, measure
+from vaecomp_native.experiments.measure import LATENT, Decoder, Measurement, measure_vae
 from vaecomp_native.experiments.report.paper import ModelReport, PaperReport, render_paper
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.mnist import MnistData
 from vaecomp_native.zoo.networks import PARAMETERS
 from vaecomp_native.zoo.training import default_epochs, train_classifier
 
-LATENT = 64
 SWEEP_MODEL, SWEEP_LATENT = "cnn", 128
 """The network that the paper compresses at a larger latent as well, and that latent."""
 
@@ -136,7 +135,7 @@ def _evaluate(
     trained = train_classifier(name, data, epochs=classifier_epochs, seed=seed, progress=progress)
 
     def compress(decoder: Decoder, latent: int) -> Measurement:
-        return measure(
+        return measure_vae(
             trained.model,
             out / f"{name}-{decoder}-{latent}.vaec",
             decoder=decoder,

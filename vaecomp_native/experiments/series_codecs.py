@@ -13,7 +13,7 @@ from torch import nn
 
 import vaecomp_native as vc
 from vaecomp_native.evaluation import lossless_differences
-from vaecomp_native.evaluation.accuracy import percent_correct, predict
+from vaecomp_native.evaluation.accuracy import agreement
 from vaecomp_native.evaluation.lossless_differences import Coder, Form
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.member_codecs import CALIBRATION_DIGITS, Setting
@@ -73,9 +73,7 @@ class Setup:
 
     def agreement(self, number: int) -> Callable[[nn.Module], float]:
         """How often, in percent, a module says of validation digits what a checkpoint says."""
-        images = self.data.validation.images
-        own = predict(self.series.module(number), images)
-        return lambda module: percent_correct(predict(module, images), own)
+        return agreement(self.series.module(number), self.data.validation.images)
 
     def faithful(self, number: int) -> dict[str, Any]:
         """Options of compression that keep to `MAX_DISAGREEMENT`."""

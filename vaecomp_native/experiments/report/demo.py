@@ -17,6 +17,12 @@ from vaecomp_native.zoo.training import TrainedClassifier
 
 SHOWN_LAYER = "fc2.weight"
 SHOWN_DIGITS = 24
+ABOUT: Mapping[str, str] = {
+    "residual": "each weight rounded as finely as the network's outputs need, found with sample digits",
+    "vae-compact": "a variational autoencoder of the chunks, with a decoder as small as it gets",
+    "vae-paper": "the same with the decoder of Cheng et al. 2024",
+}
+"""What the codecs are."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,13 @@ class DemoReport:
     test: Digits
     original: torch.Tensor
     decoded: Sequence[torch.Tensor]
-    settings: Mapping[str, int]
+    settings: Mapping[str, int | str]
 
 
 def render_demo(report: DemoReport) -> str:
     """The HTML page."""
     state = {name: value.numpy() for name, value in report.trained.model.state_dict().items()}
-    weights: dict[str, dict[str, np.ndarray]] = {m.decoder: m.weights for m in report.measurements}
+    weights: dict[str, dict[str, np.ndarray]] = {m.codec: m.weights for m in report.measurements}
     predictions = {"original": report.original, **dict(zip(weights, report.decoded, strict=True))}
     flat = np.concatenate([tensor.ravel() for tensor in state.values()])
     errors = {
@@ -46,6 +52,7 @@ def render_demo(report: DemoReport) -> str:
         "demo.html.j2",
         result=report.result,
         measurements=report.measurements,
+        about=ABOUT,
         trained=report.trained,
         settings=report.settings,
         machine=machine.describe(),
@@ -53,7 +60,7 @@ def render_demo(report: DemoReport) -> str:
         layer=SHOWN_LAYER,
         bytes_figure=figures.bytes_by_part(
             report.result["raw_bytes"],
-            {f"{m.decoder} decoder": m.info.bytes for m in report.measurements},
+            {m.codec: m.info.bytes for m in report.measurements},
         ),
         weights_figure=figures.weights_before_after(
             SHOWN_LAYER,
@@ -63,7 +70,7 @@ def render_demo(report: DemoReport) -> str:
         errors_figure=figures.error_histogram(errors, float(flat.std())),
         classifier_figure=figures.classifier_curve(report.trained.curve),
         vae_figure=figures.vae_curves(
-            {f"{m.decoder} decoder": m.history for m in report.measurements}
+            {m.codec: m.history for m in report.measurements if m.history}
         ),
         digits=cards(report.test, predictions, SHOWN_DIGITS),
         disagreements=disagreements(predictions),

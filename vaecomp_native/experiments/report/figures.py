@@ -112,7 +112,7 @@ def error_histogram(errors: Mapping[str, np.ndarray], spread: float) -> Markup:
         for colour, (label, values) in zip(SERIES, errors.items(), strict=False):
             rms = float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
             clipped = np.clip(values, -limit, limit)
-            text = f"{label}: RMS error {rms:.2g}, {100 * rms / spread:.2g} % of the weights'"
+            text = f"{label}: RMS error {rms:.2g}, {100 * rms / spread:.3g} % of the weights'"
             axes.hist(clipped, edges, histtype="step", color=colour, linewidth=1.5, label=text)
         axes.set_yscale("log")
         axes.set_xlabel("decoded - original (the rare larger errors are in the outermost bars)")

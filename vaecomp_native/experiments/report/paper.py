@@ -9,7 +9,7 @@ import torch
 
 from vaecomp_native.evaluation.accuracy import percent_correct
 from vaecomp_native.experiments import published
-from vaecomp_native.experiments.measure import AMORTISED_MODELS, Measurement
+from vaecomp_native.experiments.measure import AMORTISED_MODELS, LATENT, Measurement
 from vaecomp_native.experiments.report import figures, machine, render
 from vaecomp_native.experiments.report.digits import DigitCard, cards, disagreements
 from vaecomp_native.zoo.mnist import Digits
@@ -59,7 +59,7 @@ class ModelReport:
     @property
     def paper_predictions(self) -> torch.Tensor:
         """Predictions of the archive with the paper-size decoder at the paper's latent."""
-        return self.sweep_predictions[self.paper.latent]
+        return self.sweep_predictions[LATENT]
 
     @property
     def paper_accuracy(self) -> float:
@@ -125,7 +125,7 @@ def render_paper(report: PaperReport) -> str:
         bytes_figures={
             model.name: figures.bytes_by_part(
                 model.paper.info.raw_bytes,
-                {f"{m.decoder} decoder": m.info.bytes for m, _ in model.archives},
+                {m.codec: m.info.bytes for m, _ in model.archives},
             )
             for model in models
         },

@@ -37,7 +37,7 @@ for _name, _module, _summary in (
     _epilog = examples(*_module.EXAMPLES)
     app.command(_name, epilog=_epilog, short_help=_summary)(_module.command)
 app.add_typer(fleet.app, name="fleet", short_help="Many fine-tunes of one model.")
-app.add_typer(experiment.app, name="experiment", short_help="Repeat the paper's evaluation.")
+app.add_typer(experiment.app, name="experiment", short_help="Measure: codecs, fleets, the paper.")
 
 
 def _answer(option: str, text: Callable[[], str], summary: str) -> Any:

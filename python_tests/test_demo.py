@@ -134,9 +134,7 @@ def test_the_demo_writes_its_result_as_json(demonstration: Run) -> None:
     assert names == [*archives, "demo.json", "report.html"]
 
 
-def test_the_residual_archive_of_the_demo_is_the_smallest(
-    demonstration: Run,
-) -> None:
+def test_the_residual_archive_of_the_demo_is_the_smallest(demonstration: Run) -> None:
     first, *others = demonstration.result["archives"]
     assert all(first["bytes"]["total"] < other["bytes"]["total"] for other in others)
     assert abs(first["accuracy_decoded"] - demonstration.result["accuracy_original"]) <= 3

@@ -17,7 +17,6 @@ from vaecomp_native.allocation.operators import (
     by_themselves,
     cost_of_all,
     data_free_operator,
-    matrix_shape,
     plain_operator,
 )
 from vaecomp_native.calibration import (
@@ -30,6 +29,7 @@ from vaecomp_native.calibration import (
 )
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantisation.feedback import Curvature
+from vaecomp_native.quantisation.matrix import matrix_shape
 from vaecomp_native.scratch import Scratch
 
 Array = npt.NDArray[Any]

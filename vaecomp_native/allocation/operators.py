@@ -19,7 +19,7 @@ from vaecomp_native.quantisation.feedback import (
     feedback_quantise,
 )
 from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantisation.matrix import QuantisedMatrix, slabs
+from vaecomp_native.quantisation.matrix import QuantisedMatrix, matrix_shape, slabs
 from vaecomp_native.quantisation.uniform import uniform
 from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
 from vaecomp_native.state_dict import is_delicate
@@ -154,13 +154,6 @@ def plain_operator(
     columns = matrix_shape(shape)[1]
     curvature = Curvature.flat(columns)
     return Operator(name, (name,), (), (columns,), curvature, row_weights, calibrated)
-
-
-def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of a tensor's matrix: shape[0] rows for rank 2 and up, else one."""
-    size = int(np.prod(shape, dtype=np.int64))
-    rows = shape[0] if len(shape) >= 2 else 1
-    return rows, size // rows
 
 
 def cost_of_all(operator: Operator, arrays: Mapping[str, Array]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.quantisation.matrix import slabs
+from vaecomp_native.quantisation.matrix import matrix_shape, slabs
 
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
@@ -90,16 +90,10 @@ def encode_differences(
     return min((_core.encode_exact(base, detail, rows, tables) for detail in details), key=len)
 
 
-def matrix_rows(shape: tuple[int, ...]) -> int:
-    """Rows of the matrix that a tensor is to the codec: shape[0] for rank 2 and up, else 1."""
-    return shape[0] if len(shape) > 1 else 1
-
-
 def _matrix(array: Array) -> Array:
     """In the host's byte order, as a matrix."""
-    rows = matrix_rows(array.shape)
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    return native.reshape(rows, array.size // rows if rows else 0)
+    return native.reshape(matrix_shape(array.shape))
 
 
 def _fit(values: Array, predicted: Array) -> _Fit:

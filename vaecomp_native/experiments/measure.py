@@ -25,7 +25,6 @@ DECODE_REPEATS = 5
 AMORTISED_MODELS = 100
 """The number of models M of the amortised ratio in the reports."""
 
-
 LATENT = 64
 """Latents of a chunk in the paper."""
 

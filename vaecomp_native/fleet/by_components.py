@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
 from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.principal import principal_components, tensor_weights
 from vaecomp_native.fleet.prior import LatentPrior
 from vaecomp_native.fleet.rounding import steps_for_rounding
 from vaecomp_native.progress import Progress
-
-Float32Array = npt.NDArray[np.float32]
-DEVIATION = 0.1
-"""Of latents, in standard deviations of the fleet: least squares know them better than they need be."""
 
 
 def decoder_by_components(
@@ -24,7 +17,6 @@ def decoder_by_components(
     deltas = members.deltas(progress)
     weights = tensor_weights(members.base, deltas, members.layout)
     components = principal_components(deltas, weights, members.layout, plan)
-    steps = steps_for_rounding(components, deltas, weights, plan, members.layout)
+    steps = steps_for_rounding(components, deltas, weights, members.layout, plan)
     decoder = FleetDecoder.of(components.columns, steps, members.layout, plan)
-    deviations = np.full_like(components.latents, DEVIATION)
-    return decoder, LatentPrior.fit(components.latents, deviations)
+    return decoder, LatentPrior.of_known(components.latents)

@@ -13,8 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.codecs.differences import matrix_rows, units_in_last_place
-from vaecomp_native.fleet.by_components import DEVIATION
+from vaecomp_native.codecs.differences import units_in_last_place
 from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
@@ -22,6 +21,7 @@ from vaecomp_native.fleet.principal import Components, principal_components, ten
 from vaecomp_native.fleet.prior import WIDEST, LatentPrior
 from vaecomp_native.fleet.rounding import steps_for_rounding
 from vaecomp_native.progress import Progress
+from vaecomp_native.quantisation.matrix import matrix_shape
 
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
@@ -33,14 +33,13 @@ def decoder_by_differences(
     members: Members, plan: LatentPlan, progress: Progress
 ) -> tuple[FleetDecoder, LatentPrior]:
     """The decoder, and the latents' tables."""
-    deltas = members.deltas(progress)
-    weights = tensor_weights(members.base, deltas, members.layout)
-    layout = members.layout
+    deltas, layout = members.deltas(progress), members.layout
+    weights = tensor_weights(members.base, deltas, layout)
     decoder, latents = _fit(deltas, _distances(deltas, weights), weights, layout, plan)
     left = deltas - Components(decoder.columns, latents).deltas(layout, plan)
     deltas[:, ~_worthwhile(decoder, deltas, left, members)] = 0.0
     decoder, latents = _fit(deltas, _distances(left, weights), weights, layout, plan)
-    return decoder, LatentPrior.fit(latents, np.full_like(latents, DEVIATION))
+    return decoder, LatentPrior.of_known(latents)
 
 
 def _distances(deltas: Float32Array, weights: Float32Array) -> Float32Array:
@@ -61,7 +60,7 @@ def _fit(
     """A decoder of components of deltas [N, P] relative to distances [N], and the members' latents [N, L]."""
     relative = deltas / distances[:, None]
     components = principal_components(relative, weights, layout, plan, about_mean=False)
-    steps = steps_for_rounding(components, relative, weights, plan, layout)
+    steps = steps_for_rounding(components, relative, weights, layout, plan)
     latents = components.latents * distances[:, None]
     # Every latent is to have a code.
     scale = np.float32(float(np.abs(latents).max()) / WIDEST or 1.0)
@@ -80,6 +79,6 @@ def _worthwhile(
         saved = -np.log2(1.0 + np.abs(decoder.symbols[place], dtype=np.float64)).sum(1)
         for before, after in zip(deltas[:, place], left[:, place], strict=True):
             saved += np.log2((units + np.abs(before)) / (units + np.abs(after)))
-        rows = saved.reshape(matrix_rows(layout.shapes[name]), -1).sum(1) > 0
+        rows = saved.reshape(matrix_shape(layout.shapes[name])).sum(1) > 0
         worthwhile[place] = np.repeat(rows, saved.size // rows.size)
     return worthwhile

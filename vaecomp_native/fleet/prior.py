@@ -19,6 +19,8 @@ Int8Array = npt.NDArray[np.int8]
 WIDEST = 5.0
 """Standard deviations within which every latent has a code; members beyond are stored without one."""
 TURNS = 4
+KNOWN_DEVIATION = 0.1
+"""Of latents found by least squares, in standard deviations of the fleet: these are known better than they need be."""
 SMOOTHING = 0.1
 """The share of a normal distribution in the table: members to come have other latents than those at hand."""
 
@@ -42,6 +44,11 @@ class LatentPrior:
         for _ in range(TURNS):
             prior = LatentPrior._of(prior.quantise(flat.reshape(-1), spread))
         return prior
+
+    @staticmethod
+    def of_known(latents: Float32Array) -> LatentPrior:
+        """From latents [N, L] that least squares found."""
+        return LatentPrior.fit(latents, np.full_like(latents, KNOWN_DEVIATION))
 
     @staticmethod
     def _of(symbols: Int8Array) -> LatentPrior:

@@ -19,8 +19,8 @@ def steps_for_rounding(
     components: Components,
     deltas: Float32Array,
     weights: Float32Array,
-    plan: LatentPlan,
     layout: Layout,
+    plan: LatentPlan,
 ) -> Float32Array:
     """The coarsest steps [P] with which rounding adds at most `ROUNDING_SHARE` of the squared error that there is without, or else the best."""
     columns = components.columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,6 +92,13 @@ def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
 
 Quantiser = Callable[[Float32Array, npt.NDArray[Any], float], QuantisedMatrix]
 """From values float32 [R, C], their importance and what a bit must save to a quantised matrix."""
+
+
+def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor's matrix: shape[0] rows for rank 2 and up, else one."""
+    size = math.prod(shape)
+    rows = shape[0] if len(shape) >= 2 else 1
+    return rows, size // rows if rows else 0
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:

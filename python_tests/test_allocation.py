@@ -18,7 +18,6 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from vaecomp_native import scratch as scratch_module  # noqa: E402
 from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps  # noqa: E402
 from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
 from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
@@ -40,9 +39,10 @@ from vaecomp_native.allocation.search import (  # noqa: E402
 from vaecomp_native.allocation.workbench import Workbench  # noqa: E402
 from vaecomp_native.calibration import Batch, LinearMap, find_linear_maps, outputs  # noqa: E402
 from vaecomp_native.errors import CalibrationError, UnreachableError  # noqa: E402
+from vaecomp_native.io import scratch as scratch_module  # noqa: E402
+from vaecomp_native.io.scratch import Scratch  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
 from vaecomp_native.quantisation.feedback import Curvature, OutOfRangeError  # noqa: E402
-from vaecomp_native.scratch import Scratch  # noqa: E402
 from vaecomp_native.state_dict import read_state_dict  # noqa: E402
 
 from .samples import generators  # noqa: E402

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaecomp_native.files import replacing, write_atomically
+from vaecomp_native.io.sinks import replacing, write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

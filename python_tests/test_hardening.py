@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 
 from .archives import make_block_sample, make_sample
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaecomp_native import scratch as scratch_module
+from vaecomp_native.io import scratch as scratch_module
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
-from vaecomp_native.scratch import Scratch
 
 from .samples import FLOAT_DTYPES
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core
+from vaecomp_native.io.sources import Source
 from vaecomp_native.kernels import crc32c
-from vaecomp_native.sources import Source
 
 from .archives import Sample, make_large_sample, make_sample
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
-from vaecomp_native.sources import Source, open_reader
+from vaecomp_native.io.sources import Source, open_reader
 
 Array = npt.NDArray[Any]
 

@@ -19,10 +19,10 @@ from vaecomp_native.codecs.residual import encode_matrices, encode_residual
 from vaecomp_native.codecs.sections import EncodedTensors, SectionKind, encode_raw
 from vaecomp_native.codecs.vae import encode_vae
 from vaecomp_native.errors import TrainingError, UnreachableError
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
-from vaecomp_native.scratch import Scratch
 from vaecomp_native.state_dict import StateDict, is_delicate
 
 Array = npt.NDArray[Any]

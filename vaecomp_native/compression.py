@@ -28,7 +28,7 @@ from vaecomp_native.candidates import (
 )
 from vaecomp_native.codecs.vae import HIDDEN, DecoderKind
 from vaecomp_native.errors import UnreachableError, WeightsError
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS

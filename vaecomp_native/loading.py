@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vaecomp_native.archive import Archive
 from vaecomp_native.errors import ModuleMismatchError
-from vaecomp_native.sources import Source
+from vaecomp_native.io.sources import Source
 from vaecomp_native.state_dict import array_to_tensor
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ from vaecomp_native.calibration import (
     find_linear_maps,
     sensitivities,
 )
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantisation.feedback import Curvature
 from vaecomp_native.quantisation.matrix import matrix_shape
-from vaecomp_native.scratch import Scratch
 
 Array = npt.NDArray[Any]
 

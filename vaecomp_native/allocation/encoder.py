@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.allocation.operators import Operator
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.entropy import total_bits
 from vaecomp_native.quantisation.feedback import DAMPING, Curvature, OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
-from vaecomp_native.scratch import Scratch
 
 if TYPE_CHECKING:
     from vaecomp_native.allocation.workbench import Workbench

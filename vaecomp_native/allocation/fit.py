@@ -21,8 +21,8 @@ from vaecomp_native.allocation.search import (
     typical_cost,
 )
 from vaecomp_native.errors import CalibrationError, UnreachableError
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
-from vaecomp_native.scratch import Scratch
 
 if TYPE_CHECKING:
     import torch

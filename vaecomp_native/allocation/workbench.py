@@ -14,7 +14,7 @@ from torch import nn
 
 from vaecomp_native.calibration import Batch, LinearMap, capture, outputs, tapped
 from vaecomp_native.calibration.divergence import divergence, samples
-from vaecomp_native.scratch import Scratch
+from vaecomp_native.io.scratch import Scratch
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vaecomp_native.scratch import Scratch
+from vaecomp_native.io.scratch import Scratch
 
 SLICE = 1024
 """Positions whose products are summed in float32, before the sums are added up in float64."""

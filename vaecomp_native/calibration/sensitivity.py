@@ -22,9 +22,9 @@ from vaecomp_native.calibration.probes import Probes
 from vaecomp_native.calibration.running import Batch, evaluation, run
 from vaecomp_native.calibration.tapping import tapped
 from vaecomp_native.errors import CalibrationError
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
-from vaecomp_native.scratch import Scratch
 
 Float64Array = npt.NDArray[np.float64]
 

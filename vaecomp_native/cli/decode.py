@@ -16,7 +16,7 @@ from vaecomp_native.cli.packs import PackOption, opened
 from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.saving import save_safetensors
+from vaecomp_native.io.safetensors import save_safetensors
 
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",

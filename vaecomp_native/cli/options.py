@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaecomp_native.sources import Source
+from vaecomp_native.io.sources import Source
 
 ArchiveArgument = Annotated[
     str,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from vaecomp_native.evaluation.accuracy import accuracy
 from vaecomp_native.evaluation.differences import differences_module
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.personal_fleet import Arrays, Fleet
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.keyed import key_of
 from vaecomp_native.zoo.mnist import MnistData

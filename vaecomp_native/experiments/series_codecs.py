@@ -17,7 +17,7 @@ from vaecomp_native.evaluation.accuracy import agreement
 from vaecomp_native.evaluation.lossless_differences import Coder, Form
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.member_codecs import CALIBRATION_DIGITS, Setting
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.keyed import key_of
 from vaecomp_native.zoo.mnist import MnistData

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vaecomp_native.archive import Archive, decode_members
 from vaecomp_native.fleet.pack import Pack
-from vaecomp_native.sources import Source
+from vaecomp_native.io.sources import Source
 
 Array = npt.NDArray[Any]
 

@@ -14,8 +14,8 @@ from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.bulk import decode
 from vaecomp_native.fleet.engines.work import Item, Outcome, failed
 from vaecomp_native.fleet.many import ManyReport, collect
+from vaecomp_native.io.safetensors import save_safetensors
 from vaecomp_native.progress import Progress, console
-from vaecomp_native.saving import save_safetensors
 
 SUFFIX = ".safetensors"
 BATCH_BYTES, BATCH_MEMBERS = 1 << 30, 256

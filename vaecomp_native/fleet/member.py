@@ -15,16 +15,16 @@ import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration, call_evaluate
 from vaecomp_native.archive import Archive
-from vaecomp_native.files import write_atomically
 from vaecomp_native.fleet.latents import by_function, least_squares
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
+from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io.sources import Source
 from vaecomp_native.jobs import Divergence
 from vaecomp_native.progress import Progress, console
-from vaecomp_native.sources import Source
 from vaecomp_native.state_dict import read_state_dict
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from vaecomp_native.fleet.decoder import UNIT
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.layout import Layout, tensors_like
 from vaecomp_native.fleet.prior import LatentPrior
-from vaecomp_native.sources import Source
+from vaecomp_native.io.sources import Source
 from vaecomp_native.state_dict import StateDict
 
 if TYPE_CHECKING:

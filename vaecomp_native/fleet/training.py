@@ -13,7 +13,6 @@ import numpy as np
 
 from vaecomp_native.archive import Archive
 from vaecomp_native.errors import WeightsError
-from vaecomp_native.files import write_atomically
 from vaecomp_native.fleet.by_components import decoder_by_components
 from vaecomp_native.fleet.by_differences import decoder_by_differences
 from vaecomp_native.fleet.decoder import LatentPlan
@@ -21,6 +20,7 @@ from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
+from vaecomp_native.io.sinks import write_atomically
 from vaecomp_native.jobs import Divergence
 from vaecomp_native.progress import Progress, console
 

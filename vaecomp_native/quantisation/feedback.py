@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.quantisation.matrix import (
     LARGEST_SYMBOL,
     QuantisedMatrix,
@@ -21,7 +22,6 @@ from vaecomp_native.quantisation.matrix import (
     to_bfloat16,
 )
 from vaecomp_native.quantisation.uniform import round_to_step, usable_step
-from vaecomp_native.scratch import Scratch
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.scratch import Scratch
+from vaecomp_native.io.scratch import Scratch
 
 Float32Array = npt.NDArray[np.float32]
 LARGEST_SYMBOL = 2047

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
-from vaecomp_native.files import write_atomically
+from vaecomp_native.io.sinks import write_atomically
 
 State = Mapping[str, torch.Tensor]
 

@@ -12,8 +12,8 @@ from vaecomp_native.errors import ArchiveError, VaecompError, WeightsError
 from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.member import compress
 from vaecomp_native.fleet.pack import Pack
+from vaecomp_native.io.sources import Source
 from vaecomp_native.progress import silent
-from vaecomp_native.sources import Source
 
 Status = Literal["made", "kept", "failed"]
 MADE_OF = "made_of"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.files import replacing
+from vaecomp_native.io.sinks import replacing
 
 
 def save_safetensors(

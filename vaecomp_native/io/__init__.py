@@ -1,0 +1,1 @@
+"""Bytes in and out: checkpoints of every kind, sources of archives, sinks, scratch space."""

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from vaecomp_native.io.sinks import replacing, write_atomically
+from vaecomp_native.io import sinks
+from vaecomp_native.io.sinks import replacing
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
+    sinks.write(path, b"one")
+    sinks.write(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -22,7 +23,7 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     path = tmp_path / "file"
-    write_atomically(path, b"old")
+    sinks.write(path, b"old")
     with pytest.raises(error), replacing(path) as temporary:
         temporary.write_bytes(b"half of the n")
         raise error
@@ -33,7 +34,7 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(
 def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
-        write_atomically(tmp_path / "file", b"x")
+        sinks.write(tmp_path / "file", b"x")
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
@@ -41,4 +42,4 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / "absent" / "file", b"x")
+        sinks.write(tmp_path / "absent" / "file", b"x")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 
 from .archives import make_block_sample, make_sample
 
@@ -58,7 +58,7 @@ for _ in range(kills):
     seen[expected.index(target.read_bytes())] += 1
     for path in target.parent.iterdir():
         if path != target:
-            assert path.name.startswith(f".{target.name}.") and path.suffix == ".tmp"
+            assert path.name.startswith(".vaecomp-") and path.suffix == ".tmp"
             path.unlink()
             unfinished += 1
 print(*seen, unfinished, duration)
@@ -128,7 +128,7 @@ def test_many_threads_decode_for_long_and_memory_does_not_grow(tmp_path: Path) -
     samples = [make_sample(1), make_sample(2), make_block_sample()]
     paths = [tmp_path / f"{i}.vaec" for i in range(len(samples))]
     for path, sample in zip(paths, samples, strict=True):
-        write_atomically(path, sample.data)
+        sinks.write(path, sample.data)
     timeout = 60 + 5 * STRESS_SECONDS
     decoded, warm, after = map(
         int, run(MANY_THREADS, STRESS_SECONDS, STRESS_THREADS, *paths, timeout=timeout).split()

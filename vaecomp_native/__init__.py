@@ -26,6 +26,7 @@ from vaecomp_native.errors import (
     CalibrationError,
     MissingPackError,
     ModuleMismatchError,
+    OverwriteError,
     TrainingError,
     UnreachableError,
     UnsupportedVersionError,
@@ -34,11 +35,11 @@ from vaecomp_native.errors import (
 )
 
 if TYPE_CHECKING:
-    from vaecomp_native import fleet
+    from vaecomp_native import fleet, torch
     from vaecomp_native.compression import CompressionReport, RunnerUp, compress
     from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
-    from vaecomp_native.loading import load_into
     from vaecomp_native.planning import Plan, plan
+    from vaecomp_native.torch import LoadReport, load_into
 
 __all__ = [
     "Archive",
@@ -46,8 +47,10 @@ __all__ = [
     "ArchiveInfo",
     "CalibrationError",
     "CompressionReport",
+    "LoadReport",
     "MissingPackError",
     "ModuleMismatchError",
+    "OverwriteError",
     "Plan",
     "RatePoint",
     "RunnerUp",
@@ -66,6 +69,7 @@ __all__ = [
     "open",
     "plan",
     "rate_distortion",
+    "torch",
     "verify",
 ]
 
@@ -78,13 +82,14 @@ _HOMES = {
     "rate_distortion": "evaluation.rate_distortion",
     "Plan": "planning",
     "plan": "planning",
-    "load_into": "loading",
+    "LoadReport": "torch",
+    "load_into": "torch",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "fleet":
-        return import_module(f"{__name__}.fleet")
+    if name in ("fleet", "torch"):
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.arguments import check_names, check_threads
 from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.io.sources import Source, open_reader
 
@@ -89,6 +90,7 @@ class Archive(Mapping[str, Array]):
         mmap: bool = False,
     ) -> None:
         """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
+        threads = check_threads(threads)
         if pack is not None and not isinstance(pack, Archive):
             pack = Archive(pack, threads=threads, verify=verify, mmap=mmap)
         self._open_reader: _core.ArchiveReader | None = open_reader(
@@ -152,7 +154,8 @@ class Archive(Mapping[str, Array]):
         ArchiveError if bytes or decoded values do not match their checksums.
         """
         given = out or {}
-        wanted = list(self._index) if names is None else list(names)
+        listed = check_names(names)
+        wanted = list(self._index) if listed is None else listed
         unknown = [name for name in (*wanted, *given) if name not in self._index]
         if unknown:
             raise KeyError(f"the archive has no tensor '{unknown[0]}'")

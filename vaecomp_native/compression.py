@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import time
 import warnings
@@ -28,7 +27,7 @@ from vaecomp_native.candidates import (
 )
 from vaecomp_native.codecs.vae import HIDDEN, DecoderKind
 from vaecomp_native.errors import UnreachableError, WeightsError
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
@@ -62,7 +61,7 @@ class CompressionReport:
     `codec` made the archive, and `compared` lists what it was compared with, smallest first. `info` tells contents and bytes of
     the archive, `history` the training curve of a decoder, `relative_error` the squared error of the decoded float tensors over their
     own squares (0 without loss), `rate_weight` the residual codec's operating point, `score_original` and `score` what `evaluate` gave before
-    and on the decoded archive, `seconds` the time it took.
+    and on the decoded archive, `seconds` the time it took. `notes` say what reading the weights chose, changed or left out.
     """
 
     codec: Codec
@@ -74,6 +73,7 @@ class CompressionReport:
     score_original: float | None
     score: float | None
     seconds: float
+    notes: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -82,8 +82,9 @@ class CompressionReport:
 
 def compress(
     weights: Weights,
-    path: str | os.PathLike[str],
+    out: sinks.Sink,
     *,
+    key: str | None = None,
     codec: Codec | Literal["auto"] = "auto",
     quantiser: Quantiser = "feedback",
     bits_per_weight: float | None = None,
@@ -103,7 +104,7 @@ def compress(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> CompressionReport:
-    """Compress weights into the archive `path`.
+    """Compress weights into the archive `out`.
 
     The residual codec quantises float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
     and lets later weights make up for earlier ones' errors; without, errors count relative to each tensor's size. How small the
@@ -112,9 +113,12 @@ def compress(
     before it takes its place, atomically; a run that fails leaves no file, and the module as it was.
 
     Args:
-        weights: a mapping of names to NumPy arrays or torch tensors, a torch module, or the path of a safetensors
-            file, a sharded safetensors index, or a directory that holds one.
-        path: the archive to write.
+        weights: a mapping of names to NumPy arrays or torch tensors, a torch module, an open archive, or the path of a
+            checkpoint: a safetensors file, an index of shards, a model repository's directory, a PyTorch checkpoint, an .npz,
+            .gguf or .vaec file.
+        out: where the archive goes: a path, a URL that fsspec knows, or a binary file object. It is none of the files that are
+            read.
+        key: of a checkpoint that wraps several state dicts, the one to take: "model", "ema", ..., with dots between levels.
         codec: "residual"; "vae+residual", a small decoder and what it leaves; "lossless"; "vae", the latent codec; "raw"; or "auto",
             the smallest of the first three.
         quantiser: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
@@ -150,6 +154,7 @@ def compress(
 
     Raises:
         WeightsError: weights of an unsupported kind, or NaN or infinite values, naming the tensor.
+        OverwriteError: `out` is one of the files that are read.
         CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
         UnreachableError: the size or the score asked for cannot be reached; says what can.
         TrainingError: a decoder's training did not converge to finite values.
@@ -167,8 +172,10 @@ def compress(
         "device": device,
     }
     with console() if progress is None else nullcontext(progress) as report:
+        sinks.check_output(out)
         job = make_job(
             weights,
+            key=key,
             codec=codec,
             quantiser=quantiser,
             bits_per_weight=bits_per_weight,
@@ -183,6 +190,7 @@ def compress(
             threads=threads,
             progress=report,
         )
+        sinks.check_output(out, job.state.files)
         made, compared = encode_best(job, codec)
     with Archive(made.data, threads=threads) as archive:
         archive.verify()
@@ -194,7 +202,7 @@ def compress(
                 "steps of a lossy codec",
                 stacklevel=2,
             )
-    write_atomically(path, made.data)
+    sinks.write(out, made.data)
     return CompressionReport(
         made.codec,
         compared,
@@ -205,6 +213,7 @@ def compress(
         made.score_original,
         made.score,
         time.perf_counter() - started,
+        job.state.notes,
     )
 
 

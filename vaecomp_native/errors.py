@@ -23,6 +23,10 @@ class WeightsError(VaecompError, ValueError):
     """The weights to compress cannot be used; the message names the tensor."""
 
 
+class OverwriteError(VaecompError, ValueError):
+    """An output is one of the inputs, which would be lost; the message names the file."""
+
+
 class ModuleMismatchError(VaecompError, ValueError):
     """A module and an archive do not hold the same tensors; the message lists the differences."""
 
@@ -37,3 +41,9 @@ class CalibrationError(VaecompError, ValueError):
 
 class UnreachableError(VaecompError, ValueError):
     """What was asked for cannot be reached; the message says what can."""
+
+
+def line_of(error: BaseException) -> str:
+    """An error of another library in one line: its kind and what it says."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

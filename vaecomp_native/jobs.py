@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration
 from vaecomp_native.allocation.operators import QUANTISERS
+from vaecomp_native.arguments import check_threads
 from vaecomp_native.codecs.vae import DECODERS
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.progress import Progress
@@ -94,6 +95,7 @@ class Job:
 def make_job(
     weights: Weights,
     *,
+    key: str | None,
     codec: str,
     quantiser: str,
     bits_per_weight: float | None,
@@ -109,13 +111,14 @@ def make_job(
     progress: Progress,
 ) -> Job:
     """Check the arguments of `compress` and read the weights; raises what its documentation says."""
+    threads = check_threads(threads)
     _check_choice("codec", codec, ("auto", *CODECS))
     _check_choice("quantiser", quantiser, QUANTISERS)
     _check_choice("divergence", divergence, get_args(Divergence))
     _check_choice("decoder", vae["decoder"], DECODERS)
     if chunk_length < 1:
         raise ValueError(f"chunk_length is {chunk_length}; it must be at least 1")
-    state = read_state_dict(weights)
+    state = read_state_dict(weights, key)
     check_finite(state)
     return Job(
         state,

@@ -68,7 +68,7 @@ class Plan:
     """What `compress` would do.
 
     `tensors` are in the archive's order, treated as by the residual codec if the codec is "auto". `codecs` are those that would be compared.
-    The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
+    `notes` say what reading the weights chose, changed or left out. The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
     """
 
     tensors: Sequence[PlannedTensor]
@@ -77,6 +77,7 @@ class Plan:
     parameters: int
     raw_bytes: int
     target: Target
+    notes: Sequence[str]
 
     @property
     def estimated_bytes(self) -> int | None:
@@ -101,6 +102,7 @@ class Plan:
 def plan(
     weights: Weights,
     *,
+    key: str | None = None,
     codec: Codec | Literal["auto"] = "auto",
     quantiser: Quantiser = "feedback",
     bits_per_weight: float | None = None,
@@ -126,6 +128,7 @@ def plan(
     """
     job = make_job(
         weights,
+        key=key,
         codec=codec,
         quantiser=quantiser,
         bits_per_weight=bits_per_weight,
@@ -150,6 +153,7 @@ def plan(
         parameters=job.state.parameters,
         raw_bytes=sum(array.nbytes for array in job.state.arrays.values()),
         target=job.target,
+        notes=job.state.notes,
     )
 
 

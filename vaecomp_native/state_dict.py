@@ -1,13 +1,13 @@
-"""One view of weights, wherever they come from: arrays, tensors, modules, safetensors files.
+"""One view of weights, wherever they come from: arrays, tensors, modules, archives, checkpoints of every kind.
 
-Torch and safetensors are touched only when such weights are given; torch's types are recognised without importing it.
+Torch is touched only when its tensors are given; its types are recognised without importing it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.archive import Archive
 from vaecomp_native.errors import WeightsError
+from vaecomp_native.io.checkpoints import KINDS, read_checkpoint
+from vaecomp_native.io.checkpoints.base import Checkpoint, listed
+from vaecomp_native.io.checkpoints.nested import unwrap
+from vaecomp_native.io.urls import is_url, plain
+from vaecomp_native.tensors import is_tensor, tensor_to_array, why_not_plain
 
 if TYPE_CHECKING:
     import torch
@@ -25,21 +31,28 @@ if TYPE_CHECKING:
     Weights = Mapping[str, Any] | torch.nn.Module | str | os.PathLike[str]
 
 Array = npt.NDArray[Any]
-INDEX_SUFFIX = ".safetensors.index.json"
 LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Dtypes that lossy codecs take on; everything else must come back as it is."""
-STORABLE_DTYPES = frozenset(_core.dtype_names())
-"""NumPy's names of the dtypes that an archive can hold."""
+MOST_DIMENSIONS = 32
+"""Of a tensor in an archive."""
+ARCHIVE_SUFFIX = ".vaec"
+EXTRA_STATE = "_extra_state"
+"""How torch modules end the name of what they store beside tensors."""
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """Named arrays in their order. A name in `aliases` shares the data of the tensor it maps to."""
+    """Named arrays in their order. A name in `aliases` shares the data of the tensor it maps to.
+
+    `files` are those that it was read from. `notes` say in a sentence each what reading chose, changed or left out.
+    """
 
     names: tuple[str, ...]
     arrays: Mapping[str, Array]
     aliases: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -47,23 +60,35 @@ class StateDict:
         return sum(array.size for array in self.arrays.values())
 
 
-def read_state_dict(weights: Weights) -> StateDict:
+def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
     """Read weights of any supported kind.
 
-    A mapping from names to NumPy arrays or torch tensors, a torch module, or the path of a `.safetensors` file, of a
-    `*.safetensors.index.json` of shards, or of a directory that holds one of them. Tensors that share all their
-    memory (tied weights) become aliases. Raises WeightsError for anything else, naming it.
+    A mapping from names to NumPy arrays or torch tensors, a torch module, an open archive, or the path of a checkpoint: a
+    safetensors file, an index of shards, a model repository's directory, a PyTorch checkpoint, an .npz, .gguf or .vaec file.
+    Of a checkpoint that wraps several state dicts, `key` chooses one. Tensors that share all their memory (tied weights)
+    become aliases. Raises WeightsError for anything else, naming it, FileNotFoundError and OSError.
     """
     if isinstance(weights, (str, os.PathLike)):
-        return _from_path(Path(weights))
+        place = plain(weights)
+        if is_url(place):
+            raise WeightsError(
+                f"{place}: is a URL; download the checkpoint first, and give its path"
+            )
+        path = Path(place)
+        if path.suffix == ARCHIVE_SUFFIX and path.is_file():
+            with Archive(path) as archive:
+                return _from_archive(archive, key, (path,))
+        return _from_checkpoint(path, key)
+    if isinstance(weights, Archive):
+        return _from_archive(weights, key)
     if isinstance(weights, Mapping):
-        return _from_mapping(weights)
+        return _from_mapping(Checkpoint(dict(weights)), key)
     torch_module = sys.modules.get("torch")
     if torch_module is not None and isinstance(weights, torch_module.nn.Module):
-        return _from_mapping(weights.state_dict())
+        return _from_mapping(Checkpoint(weights.state_dict()), key)
     raise WeightsError(
         f"weights are a {type(weights).__name__}; give a mapping of names to arrays or tensors, "
-        "a torch module or the path of a safetensors file"
+        f"a torch module, or the path of {KINDS}"
     )
 
 
@@ -97,128 +122,114 @@ def delicacy(array: Array) -> str | None:
     return "one sign" if low > 0 or high < 0 else None
 
 
-def _from_mapping(mapping: Mapping[str, Any]) -> StateDict:
+def _from_archive(archive: Archive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:
+    info = archive.info
+    # Decoded together, tied tensors share one array.
+    return _from_mapping(Checkpoint(archive.decode(), info.metadata, files), key)
+
+
+def _from_checkpoint(path: Path, key: str | None) -> StateDict:
+    read = read_checkpoint(path)
+    try:
+        return _from_mapping(read, key, leave_out=True)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False) -> StateDict:
+    """With `leave_out`, what is no tensor is left out, and a note says so; otherwise it is an error."""
+    tensors, notes = unwrap(read.tensors, key, _has_dimensions)
+    left_out: list[str] = []
     arrays: dict[str, Array] = {}
     aliases: dict[str, str] = {}
     owners: dict[tuple[object, ...], str] = {}
-    for name, value in mapping.items():
-        if not isinstance(name, str):
-            raise WeightsError(f"tensor names must be strings, not {name!r}")
+    for name, value in tensors.items():
+        _check_name(name)
+        if name.endswith(EXTRA_STATE) and not is_array(value):
+            warnings.warn(f"'{name}' is no tensor and is left out", stacklevel=4)
+            left_out.append(name)
+            continue
+        if leave_out and not is_array(value):
+            left_out.append(name)
+            continue
         memory = _memory_of(value)
         owner = owners.setdefault(memory, name) if memory else name
         if owner == name:
             arrays[name] = _as_array(name, value)
         else:
             aliases[name] = owner
-    return StateDict(tuple(mapping), arrays, aliases)
+    if left_out:
+        notes = [*notes, f"left out what is no tensor: {listed(left_out)}"]
+    return StateDict(
+        tuple(name for name in tensors if name in arrays or name in aliases),
+        arrays,
+        aliases,
+        read.metadata,
+        read.files,
+        (*read.notes, *notes),
+    )
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is a tensor or an array, and no other thing that NumPy would make one of."""
+    return is_tensor(value) or isinstance(value, (np.ndarray, np.generic))
+
+
+def _has_dimensions(value: Any) -> bool:
+    return is_array(value) and (not _is_plain(value) or value.ndim > 0)
+
+
+def _is_plain(value: Any) -> bool:
+    return not is_tensor(value) or why_not_plain(value) is None
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise WeightsError(f"tensor names must be strings, not {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise WeightsError(f"tensor name {name!a} is no text in Unicode; rename it") from None
 
 
 def _memory_of(value: Any) -> tuple[object, ...] | None:
-    """What two names must have in common to be tied: device, address, shape, strides and dtype."""
-    if _is_tensor(value) and value.layout == sys.modules["torch"].strided and value.numel() > 0:
-        return value.device, value.data_ptr(), value.shape, value.stride(), value.dtype
+    """What two names must have in common to be tied.
+
+    Device, address, shape, strides and dtype; and of torch's lazy views, whether they are conjugated or negated.
+    """
+    if is_tensor(value):
+        if not _is_plain(value) or value.numel() == 0:
+            return None
+        lazy = value.is_conj(), value.is_neg()
+        return value.device, value.data_ptr(), value.shape, value.stride(), value.dtype, lazy
     if isinstance(value, np.ndarray) and value.size > 0:
         address = value.__array_interface__["data"][0]
         return "host", address, value.shape, value.strides, value.dtype
     return None
 
 
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
 def _as_array(name: str, value: Any) -> Array:
-    try:
-        array: Array = tensor_to_array(value) if _is_tensor(value) else np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise WeightsError(f"tensor '{name}' cannot be read as an array: {error}") from error
-    if array.dtype.name not in STORABLE_DTYPES:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise WeightsError(
-            f"tensor '{name}' is a {type(value).__name__} of dtype {array.dtype}, which archives "
-            "cannot hold; convert it, or leave it out"
+            f"tensor '{name}' is masked; fill it with .filled(value), or leave it out"
+        )
+    try:
+        array: Array = tensor_to_array(value) if is_tensor(value) else np.asarray(value)
+        _core.dtype_name(array.dtype)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise WeightsError(f"tensor '{name}' {_problem(value, error)}") from error
+    if array.ndim > MOST_DIMENSIONS:
+        raise WeightsError(
+            f"tensor '{name}' has {array.ndim} dimensions, more than {MOST_DIMENSIONS}; reshape it"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def tensor_to_array(tensor: torch.Tensor) -> Array:
-    """A torch tensor's values as an array, without a copy where it lies in host memory."""
-    tensor = tensor.detach().cpu()
-    name = str(tensor.dtype).removeprefix("torch.")
-    unsigned = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}.get(name)
-    if unsigned is None:
-        return tensor.numpy()
-    # NumPy has no such dtype of its own: pass the bits and name them.
-    import ml_dtypes
-    import torch
-
-    bits = tensor.view(getattr(torch, unsigned)).numpy()
-    return bits.view(np.dtype(getattr(ml_dtypes, name)))
-
-
-def array_to_tensor(array: Array) -> torch.Tensor:
-    """An array of any archive dtype as a torch tensor that shares its memory."""
-    import torch
-
-    name = array.dtype.name
-    unsigned = {"bfloat16": np.uint16, "float8_e4m3fn": np.uint8, "float8_e5m2": np.uint8}.get(name)
-    if unsigned is None:
-        return torch.from_numpy(array)
-    tensor: torch.Tensor = torch.from_numpy(array.view(unsigned)).view(getattr(torch, name))
-    return tensor
-
-
-def _from_path(path: Path) -> StateDict:
-    if path.is_dir():
-        path = _file_in(path)
-    if path.name.endswith(INDEX_SUFFIX):
-        return _from_shards(path)
-    if path.suffix != ".safetensors":
-        raise WeightsError(
-            f"{path}: not a .safetensors file or *{INDEX_SUFFIX}; convert the weights first, "
-            "for example with safetensors.torch.save_file"
-        )
-    arrays: dict[str, Array] = {}
-    metadata = _read_file(path, arrays)
-    return StateDict(tuple(arrays), arrays, {}, metadata)
-
-
-def _file_in(directory: Path) -> Path:
-    found = sorted(directory.glob(f"*{INDEX_SUFFIX}")) or sorted(directory.glob("*.safetensors"))
-    if len(found) != 1:
-        raise WeightsError(
-            f"{directory}: holds {len(found)} safetensors models; name the file to compress"
-        )
-    return found[0]
-
-
-def _from_shards(index: Path) -> StateDict:
-    try:
-        weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = sorted(set(weight_map.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{index}: no safetensors index with a weight_map") from error
-    arrays: dict[str, Array] = {}
-    for shard in shards:
-        if Path(shard).name != shard:
-            raise WeightsError(f"{index}: shard '{shard}' must lie beside the index")
-        _read_file(index.parent / shard, arrays)
-    missing = [name for name in weight_map if name not in arrays]
-    if missing:
-        raise WeightsError(f"{index}: no shard holds tensor '{missing[0]}'")
-    return StateDict(tuple(weight_map), {name: arrays[name] for name in weight_map})
-
-
-def _read_file(path: Path, arrays: dict[str, Array]) -> dict[str, str]:
-    """Add a safetensors file's tensors to `arrays`; returns its metadata."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118  (safe_open is no mapping)
-                arrays[name] = file.get_tensor(name)
-            return file.metadata() or {}
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: {error}") from error
+def _problem(value: Any, error: Exception) -> str:
+    """What makes a value no tensor of an archive."""
+    if is_tensor(value):
+        return str(error)
+    kind = type(value).__name__
+    if isinstance(value, np.ndarray):
+        return f"has dtype {value.dtype}, which archives cannot hold; convert it, or leave it out"
+    return f"is of type {kind}, not a tensor; convert it, or leave it out"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ import typer
 
 from vaecomp_native import __version__
 from vaecomp_native.cli import compress, decode, demo, experiment, fleet, inspect, verify
-from vaecomp_native.cli.errors import INTERRUPTED, explain
+from vaecomp_native.cli.errors import BROKEN_PIPE, INTERRUPTED, Problem, explain
 from vaecomp_native.cli.text import examples
 from vaecomp_native.directories import OPTIONS
 
@@ -81,12 +83,37 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"vaecomp: {message}", file=sys.stderr)
 
 
+def _prepare_streams() -> None:
+    """Let output go on where a terminal cannot show a name, and where there is no standard output at all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed() -> Problem | None:
+    """What keeps the output from where it goes: a full disk, or a pipe that nobody reads any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try again at its end, and complain.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.exit(BROKEN_PIPE)
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return explain(error)
+    return None
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 if all went well, otherwise one line on standard error.
 
     Exit codes: 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
     """
     warnings.showwarning = _print_warning
+    _prepare_streams()
     try:
         code = app(arguments, prog_name="vaecomp", standalone_mode=False)
         problem = INTERRUPTED if code == INTERRUPTED.exit_code else None
@@ -96,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         problem = explain(error)
         if problem is None:
             raise
+    if problem is None:
+        problem = _flushed()
     if problem is None:
         sys.exit(0)
     print(f"vaecomp: {problem.message}", file=sys.stderr)

@@ -13,12 +13,12 @@ from vaecomp_native import progress
 from vaecomp_native.cli import tables
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive, parse_size
-from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 
 EXAMPLES = (
     "vaecomp compress model.safetensors model.vaec",
     "vaecomp compress sharded-model/ model.vaec --bits-per-weight 3",
+    "vaecomp compress training.ckpt model.vaec --key ema",
     "vaecomp compress model.safetensors model.vaec --target-bytes 1.5MB --json",
     "vaecomp compress model.safetensors --plan",
     "vaecomp compress model.safetensors model.vaec --codec vae --latent 32",
@@ -60,12 +60,22 @@ def command(
         Path,
         typer.Argument(
             metavar="IN",
-            help="A .safetensors file, a model.safetensors.index.json, or a directory with one.",
+            help="A checkpoint: .safetensors, an index of shards, a model's directory, .pt, .pth, .bin, "
+            ".ckpt, .npz, .gguf or .vaec.",
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Argument(metavar="OUT", help="Archive to write (.vaec); not needed for --plan."),
+        str | None,
+        typer.Argument(
+            metavar="OUT", help="Archive to write (.vaec), a path or URL; not needed for --plan."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a checkpoint with several state dicts, the one to take: model, ema, ...",
+        ),
     ] = None,
     codec: Annotated[
         Codec,
@@ -133,6 +143,7 @@ def command(
     if plan:
         planned = vc.plan(
             source,
+            key=key,
             codec=codec.value,
             quantiser=quantiser.value,
             bits_per_weight=bits_per_weight,
@@ -144,15 +155,16 @@ def command(
         if as_json:
             print_json(planned.to_dict())
         else:
+            tables.print_notes(planned.notes)
             tables.print_plan(planned)
         return
     if out is None:
         raise typer.BadParameter("missing: name the archive to write", param_hint="OUT")
-    check_output(out)
     with interruptible(f"{out} was not written"), progress.console() as bar:
         report = vc.compress(
             source,
             out,
+            key=key,
             codec=codec.value,
             quantiser=quantiser.value,
             bits_per_weight=bits_per_weight,
@@ -171,6 +183,7 @@ def command(
     if as_json:
         print_json(report.to_dict())
     else:
+        tables.print_notes(report.notes)
         tables.print_archive(out, report.info)
         tables.print_compression(report)
 

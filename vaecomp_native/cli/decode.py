@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -13,10 +12,9 @@ import typer
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption
 from vaecomp_native.cli.packs import PackOption, opened
-from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.io.safetensors import save_safetensors
+from vaecomp_native.io import safetensors, sinks
 
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",
@@ -28,7 +26,9 @@ EXAMPLES = (
 
 def command(
     source: ArchiveArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write (.safetensors).")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="File to write (.safetensors), a path or URL.")
+    ],
     tensor: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer evaluates it, also on Python 3.10
         typer.Option("--tensor", metavar="NAME", help="Only this tensor; may be repeated."),
@@ -38,7 +38,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Decode the archive IN to the safetensors file OUT, checking every tensor's digest."""
-    check_output(out)
+    sinks.check_output(out, [place for place in (source, pack) if place not in (None, "-")])
     with interruptible(f"{out} was not written"):
         with opened(source, pack, threads=threads) as archive:
             metadata = dict(archive.info.metadata)
@@ -46,7 +46,7 @@ def command(
             start = time.perf_counter()
             tensors = archive.decode(names)
             seconds = time.perf_counter() - start
-        save_safetensors(tensors, out, metadata)
+        safetensors.write(tensors, out, metadata)
     size = sum(array.nbytes for array in tensors.values())
     if as_json:
         print_json({"tensors": len(tensors), "bytes": size, "decode_seconds": seconds})

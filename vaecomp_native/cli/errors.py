@@ -23,6 +23,8 @@ class Problem:
 
 
 INTERRUPTED = Problem("interrupted", 130)
+BROKEN_PIPE = 141
+"""Exit code of a program whose output nobody reads any more, as after SIGPIPE."""
 
 
 class UserInterruptError(Exception):

@@ -13,7 +13,6 @@ import typer
 from vaecomp_native import progress
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive
-from vaecomp_native.cli.paths import check_output
 from vaecomp_native.cli.text import examples, print_json, print_notice
 from vaecomp_native.errors import VaecompError
 
@@ -104,7 +103,6 @@ def train(
     From the weights alone: the principal components of what members differ by from the base. A decoder trained by what members do is smaller, and
     needs the model's code: use vaecomp_native.fleet.train(..., calibration=...) in Python.
     """
-    check_output(out)
     with interruptible(f"{out} was not written"), progress.console() as bar, ExitStack() as stack:
         from vaecomp_native import fleet
         from vaecomp_native.fleet import storage

@@ -7,6 +7,7 @@ paper's count of latents alone last, marked as leaving the decoder out.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 200
 LARGE_ERROR = 0.1
 LATENTS_ONLY = "latents\nonly\n(decoder\nnot\ncounted)"
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """What reading the weights chose, changed or left out, a line each."""
+    for note in notes:
+        _console().print(note)
 
 
 def print_archive(path: str | Path, info: vc.ArchiveInfo) -> None:

@@ -23,7 +23,8 @@ from vaecomp_native.evaluation.accounting import self_contained_ratio
 from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.jobs import Quantiser
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.state_dict import array_to_tensor, read_state_dict
+from vaecomp_native.state_dict import read_state_dict
+from vaecomp_native.tensors import array_to_tensor
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path``."""
-    write_atomically(path, text.encode("utf-8"))
+    sinks.write(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:

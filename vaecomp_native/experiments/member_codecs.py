@@ -23,7 +23,7 @@ from vaecomp_native.evaluation.accuracy import accuracy
 from vaecomp_native.evaluation.differences import differences_module
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.personal_fleet import Arrays, Fleet
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.keyed import key_of
 from vaecomp_native.zoo.mnist import MnistData
@@ -177,7 +177,7 @@ def nncodec_updates(fleet: Fleet, difference: Difference, qp: int, opt_qp: bool)
 
     def encode(number: int, path: Path) -> None:
         arrays = fleet.arrays(number)
-        write_atomically(path, nncodec.encode_update(arrays, difference.arrays, qp, opt_qp=opt_qp))
+        sinks.write(path, nncodec.encode_update(arrays, difference.arrays, qp, opt_qp=opt_qp))
 
     def decode(paths: Sequence[Path]) -> list[Arrays]:
         base = difference.base.arrays
@@ -221,7 +221,7 @@ def one_bit(fleet: Fleet, difference: Difference, scales: str) -> MemberCodec:
         if scales == "distilled":
             batches = list(fleet.calibration(number))
             found = bitdelta.distilled_scales(fleet.base, arrays, difference.arrays, batches)
-        write_atomically(path, bitdelta.encode(arrays, difference.arrays, found))
+        sinks.write(path, bitdelta.encode(arrays, difference.arrays, found))
 
     def decode(paths: Sequence[Path]) -> list[Arrays]:
         return [bitdelta.decode(path.read_bytes(), difference.base.arrays) for path in paths]

@@ -17,7 +17,7 @@ from vaecomp_native.evaluation.accuracy import agreement
 from vaecomp_native.evaluation.lossless_differences import Coder, Form
 from vaecomp_native.experiments.files import write_json
 from vaecomp_native.experiments.member_codecs import CALIBRATION_DIGITS, Setting
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.keyed import key_of
 from vaecomp_native.zoo.mnist import MnistData
@@ -189,7 +189,7 @@ def of_previous(setup: Setup, coder: Coder, form: Form) -> SeriesCodec:
     def encode(number: int, out: Path) -> None:
         reference = series.arrays(number - 1) if number else None
         data = lossless_differences.encode(series.arrays(number), reference, form, coder)
-        write_atomically(out, data)
+        sinks.write(out, data)
 
     return _other(setup, coder, form, "previous", None, None, encode)
 
@@ -200,11 +200,11 @@ def of_base(setup: Setup, coder: Coder, form: Form, base: Base) -> SeriesCodec:
     setup.folder.mkdir(parents=True, exist_ok=True)
     key = _key(setup, coder.name, {"base": base}, version=coder.version)
     shared = setup.folder / f"base-{key[:12]}.bin"
-    write_atomically(shared, lossless_differences.encode(known, None, form, coder))
+    sinks.write(shared, lossless_differences.encode(known, None, form, coder))
 
     def encode(number: int, out: Path) -> None:
         data = lossless_differences.encode(series.arrays(number), known, form, coder)
-        write_atomically(out, data)
+        sinks.write(out, data)
 
     return _other(setup, coder, form, base, setup.number(base), shared, encode)
 

@@ -14,7 +14,7 @@ from vaecomp_native.calibration import Batch, diagonal_sensitivity, outputs, run
 from vaecomp_native.calibration.divergence import divergence, samples
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.state_dict import array_to_tensor
+from vaecomp_native.tensors import array_to_tensor
 
 Array = npt.NDArray[Any]
 

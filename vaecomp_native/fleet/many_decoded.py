@@ -14,7 +14,7 @@ from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.bulk import decode
 from vaecomp_native.fleet.engines.work import Item, Outcome, failed
 from vaecomp_native.fleet.many import ManyReport, collect
-from vaecomp_native.io.safetensors import save_safetensors
+from vaecomp_native.io import safetensors, sinks
 from vaecomp_native.progress import Progress, console
 
 SUFFIX = ".safetensors"
@@ -103,7 +103,8 @@ def _save(one: _Member, tensors: dict[str, Array], seconds: float) -> Outcome:
     item = one.item
     try:
         with storage.output(item.output) as path:
-            save_safetensors(tensors, path, one.info.metadata)
+            sinks.check_output(path, [item.source])
+            safetensors.write(tensors, path, one.info.metadata)
             size = path.stat().st_size
     except Exception as error:
         return failed(item, error, seconds)

@@ -21,7 +21,7 @@ from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
 from vaecomp_native.jobs import Divergence
 from vaecomp_native.progress import Progress, console
@@ -101,13 +101,17 @@ def compress(
         WeightsError: the model does not have the pack's tensors, or has NaN or infinite values, naming the tensor.
         ArchiveError: the pack is none.
         CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
+        OverwriteError: `path` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
     _check_options(evaluate, max_loss, rate_weight, lossless)
     started = time.perf_counter()
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
-    arrays = opened.arrays_of(read_state_dict(member))
+    state = read_state_dict(member)
+    inputs = [*state.files, *([pack] if isinstance(pack, (str, os.PathLike)) else [])]
+    sinks.check_output(path, inputs)
+    arrays = opened.arrays_of(state)
     with console() if progress is None else nullcontext(progress) as report:
         batches = None if calibration is None else list(calibration)
         found = None
@@ -128,7 +132,7 @@ def compress(
     file = write_member(opened, choice.parts, choice.decoded, metadata or {}, threads)
     with Archive(file.data, pack=opened.archive, threads=threads) as archive:
         archive.verify()
-    write_atomically(path, file.data)
+    sinks.write(path, file.data)
     return MemberReport(
         bytes=len(file.data),
         latent_bytes=file.latent_bytes,

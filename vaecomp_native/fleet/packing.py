@@ -42,6 +42,7 @@ def encode_base(
     chosen = {**BASE_OPTIONS, **options}
     job = make_job(
         base,
+        key=None,
         chunk_length=2048,
         vae={"decoder": "compact"},
         threads=threads,

@@ -10,13 +10,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from vaecomp_native.errors import VaecompError
-
-Location = str | os.PathLike[str]
-"""A path, or a URL that fsspec knows."""
+from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain
 
 _MAGIC = frozenset("*?[")
 _BLOCK = 1 << 22
@@ -29,11 +25,11 @@ def find_files(files: Location | Sequence[Location]) -> dict[str, str]:
     found or two files have one name, ModuleNotFoundError for a URL without fsspec.
     """
     if isinstance(files, (str, os.PathLike)):
-        found = sorted(_matching(_plain(files)))
+        found = sorted(_matching(plain(files)))
         if not found:
             raise VaecompError(f"no file matches '{os.fspath(files)}'; check the pattern")
     else:
-        found = [(PurePosixPath(place).name, place) for place in map(_plain, files)]
+        found = [(PurePosixPath(place).name, place) for place in map(plain, files)]
         if not found:
             raise VaecompError("there are no members: give at least one file")
     named: dict[str, str] = {}
@@ -50,15 +46,15 @@ def find_files(files: Location | Sequence[Location]) -> dict[str, str]:
 
 def join(directory: Location, name: str) -> str:
     """The file `name`, which may have directories, in a directory or below a URL."""
-    place = _plain(directory)
-    return f"{place.rstrip('/')}/{name}" if _is_url(place) else str(Path(place, name))
+    place = plain(directory)
+    return f"{place.rstrip('/')}/{name}" if is_url(place) else str(Path(place, name))
 
 
 def make_directory(directory: Location) -> None:
     """Make a local directory and its parents; object stores have none. Raises VaecompError if it is a file."""
-    place = _plain(directory)
-    if _is_url(place):
-        _filesystem(place)
+    place = plain(directory)
+    if is_url(place):
+        filesystem_of(place)
         return
     try:
         Path(place).mkdir(parents=True, exist_ok=True)
@@ -68,10 +64,10 @@ def make_directory(directory: Location) -> None:
 
 def read(place: Location) -> bytes:
     """All of a file. Raises OSError."""
-    place = _plain(place)
-    if not _is_url(place):
+    place = plain(place)
+    if not is_url(place):
         return Path(place).read_bytes()
-    filesystem, path = _filesystem(place)
+    filesystem, path = filesystem_of(place)
     data: bytes = filesystem.cat_file(path)
     return data
 
@@ -79,10 +75,10 @@ def read(place: Location) -> bytes:
 @contextmanager
 def local_copy(place: str) -> Iterator[Path]:
     """A file on the local disk while the block runs: the file itself, or what a URL holds. Raises OSError."""
-    if not _is_url(place):
+    if not is_url(place):
         yield Path(place)
         return
-    filesystem, path = _filesystem(place)
+    filesystem, path = filesystem_of(place)
     with tempfile.TemporaryDirectory(prefix="vaecomp-") as directory:
         copy = Path(directory, PurePosixPath(path).name)
         filesystem.get_file(path, str(copy))
@@ -95,12 +91,12 @@ def output(place: str) -> Iterator[Path]:
 
     Whoever writes a local file does so atomically; object stores show all of an object or nothing. Raises OSError.
     """
-    if not _is_url(place):
+    if not is_url(place):
         path = Path(place)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path
         return
-    filesystem, name = _filesystem(place)
+    filesystem, name = filesystem_of(place)
     with tempfile.TemporaryDirectory(prefix="vaecomp-") as directory:
         copy = Path(directory, PurePosixPath(name).name)
         yield copy
@@ -118,8 +114,8 @@ def sha256(path: Path) -> str:
 
 def _matching(pattern: str) -> Iterator[tuple[str, str]]:
     """Paths below the pattern's fixed part, with the files' places."""
-    if _is_url(pattern):
-        filesystem, path = _filesystem(pattern)
+    if is_url(pattern):
+        filesystem, path = filesystem_of(pattern)
         entries = filesystem.glob(path, detail=True)
         files = [name for name, entry in entries.items() if entry["type"] == "file"]
         for name in files:
@@ -142,23 +138,3 @@ def _fixed_part(pattern: str) -> str:
             break
         fixed.append(part)
     return str(Path(*fixed))
-
-
-def _plain(place: Location) -> str:
-    text = os.fspath(place)
-    return unquote(urlsplit(text).path) if text.startswith("file://") else text
-
-
-def _is_url(place: str) -> bool:
-    return "://" in place
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    try:
-        from fsspec.core import url_to_fs
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"'{url}' is reached through fsspec; install it: pip install \"vaecomp_native[fleet]\""
-        ) from None
-    filesystem, path = url_to_fs(url)
-    return filesystem, path

@@ -20,7 +20,7 @@ from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 from vaecomp_native.jobs import Divergence
 from vaecomp_native.progress import Progress, console
 
@@ -108,6 +108,7 @@ def train(
         WeightsError: a member does not have the base's tensors, or NaN or infinite values, naming the tensor.
         CalibrationError: the module rejects a batch.
         TrainingError: training did not converge.
+        OverwriteError: `out` is the base's file or a member's.
         ValueError: an option out of range, naming it.
         OSError: the pack cannot be written.
     """
@@ -118,8 +119,12 @@ def train(
     ]
     _check_options(members, base, calibration, lossless, plans, common_cost, rate_weight, steps)
     started = time.perf_counter()
+    sinks.check_output(
+        out, [one for one in (base, *members) if isinstance(one, (str, os.PathLike))]
+    )
     with console() if progress is None else nullcontext(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)
+        sinks.check_output(out, state.files)
         decoded = {name: np.asarray(encoded.decoded[name]) for name in state.arrays}
         layout = Layout.of(state)
         if not layout.size:
@@ -150,7 +155,7 @@ def train(
     with Archive(data, threads=threads) as archive:
         archive.verify()
         sha256 = archive.sha256
-    write_atomically(out, data)
+    sinks.write(out, data)
     return PackReport(
         bytes=len(data),
         base_bytes=len(encoded.data),

@@ -1,31 +1,67 @@
-"""Writing files so that a reader sees the old one or the new one, never a part."""
+"""Where files go: paths, URLs and file objects, so that a reader sees the old file or the new one."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
-import tempfile
-import threading
-from collections.abc import Iterator
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, cast
+
+from vaecomp_native.errors import OverwriteError
+from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain
+
+Sink = Location | BinaryIO
+"""What a file can be written to: a path, a URL that fsspec knows, or a binary file object."""
+
+NEW_FILE_MODE = 0o666
+"""Permissions of a new file; the kernel takes the process's umask off."""
+
+
+def write(out: Sink, data: bytes | memoryview) -> None:
+    """Write `data` to a path, a URL or a binary file object.
+
+    A regular file is replaced atomically. An object store shows all of an object or nothing. A device, a FIFO, a socket's
+    file object or any other stream gets the bytes as they are. Raises OSError.
+    """
+    if isinstance(out, (str, os.PathLike)):
+        if is_url(out) and is_url(plain(out)):
+            filesystem, path = filesystem_of(plain(out))
+            filesystem.pipe_file(path, bytes(data))
+            return
+        path = Path(plain(out))
+        if is_stream(path):
+            with path.open("wb", buffering=0) as file:
+                _write_fully(cast(BinaryIO, file), data)
+            return
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        return
+    _write_fully(out, data)
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes `path`'s place.
 
-    The new file is flushed to the device before the rename and the directory after it. If the block raises, also by
-    KeyboardInterrupt, the temporary file is removed and `path` stays as it was.
+    A symbolic link stays and the file that it points to is replaced. The new file has the permissions of the old one, or those
+    of any new file. It is flushed to the device before the rename and the directory after it. If the block raises, also by
+    KeyboardInterrupt, the temporary file is removed and `path` stays as it was. Raises OSError.
     """
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    target = Path(os.path.realpath(path))
+    old = _status(target)
+    if old is not None and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+    temporary = _new_file_beside(target, NEW_FILE_MODE if old is None else 0o600)
     try:
         yield temporary
-        # mkstemp made the file private; give it the permissions a new file would have.
-        temporary.chmod(0o666 & ~_umask())
-        with temporary.open("rb+") as file:
+        if old is not None:
+            _copy_permissions(old, temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
         _sync_directory(target.parent)
@@ -33,21 +69,85 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Write `data` as the file `path`, atomically. Raises OSError if the directory cannot be written."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to something that takes bytes but cannot be replaced: a device or a FIFO."""
+    status = _status(path)
+    return status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
 
 
-_UMASK_LOCK = threading.Lock()
+def check_output(out: Sink, inputs: Iterable[Location] = ()) -> None:
+    """Find out before hours of work whether `out` can be written, and that it is none of the `inputs`.
+
+    Raises OverwriteError if `out` and an input are one file, by whatever names, and OSError if no file can be written there.
+    """
+    status = _status_of_sink(out)
+    if status is not None:
+        for place in inputs:
+            other = None if is_url(plain(place)) else _status(Path(plain(place)))
+            if other is not None and os.path.samestat(status, other):
+                raise OverwriteError(
+                    f"{plain(place)}: is read and would be replaced; write to another file"
+                )
+    elif isinstance(out, (str, os.PathLike)) and is_url(plain(out)):
+        for place in inputs:
+            if plain(place) == plain(out):
+                raise OverwriteError(f"{place}: is read and would be replaced; name another")
+        filesystem_of(plain(out))
+        return
+    if isinstance(out, (str, os.PathLike)):
+        _check_path(Path(plain(out)), status)
 
 
-def _umask() -> int:
-    """The process's mask, which can only be read by setting it."""
-    with _UMASK_LOCK:
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask
+def _check_path(path: Path, status: os.stat_result | None) -> None:
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if status is not None and stat.S_ISSOCK(status.st_mode):
+        raise OSError(errno.ENXIO, "is a socket; connect to it and give a file object", str(path))
+    if status is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if is_stream(path):
+        return
+    parent = Path(os.path.realpath(path)).parent
+    os.stat(parent)  # which says why it cannot be reached
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to write there", str(parent))
+    if len(os.fsencode(path.name)) > os.pathconf(parent, "PC_NAME_MAX"):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+
+
+def _status_of_sink(out: Sink) -> os.stat_result | None:
+    """What the file system says of the file that is there now, if there is one."""
+    if isinstance(out, (str, os.PathLike)):
+        return None if is_url(plain(out)) else _status(Path(plain(out)))
+    try:
+        return os.fstat(out.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None  # memory, say
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _new_file_beside(target: Path, mode: int) -> Path:
+    """A new empty file in the target's directory; its name is short, however long the target's is."""
+    while True:
+        path = target.parent / f".vaecomp-{secrets.token_hex(8)}.tmp"
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+            return path
+
+
+def _copy_permissions(old: os.stat_result, path: Path) -> None:
+    # Only a privileged process may give files away; others keep their own.
+    with suppress(PermissionError):
+        os.chown(path, old.st_uid, old.st_gid)
+    path.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _sync_directory(directory: Path) -> None:
@@ -58,3 +158,16 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _write_fully(file: BinaryIO, data: bytes | memoryview) -> None:
+    """All of `data`: an unbuffered file may take less than it is given."""
+    rest = memoryview(data)
+    while rest:
+        written = file.write(rest)
+        if written is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(errno.EAGAIN, "takes no more bytes now; give a blocking file")
+        rest = rest[len(rest) if written is None else written :]
+    flush = getattr(file, "flush", None)
+    if flush is not None:
+        flush()

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
-from vaecomp_native.io.sinks import write_atomically
+from vaecomp_native.io import sinks
 
 State = Mapping[str, torch.Tensor]
 
@@ -33,7 +33,7 @@ def digest_of(state: State) -> str:
 
 def write_state(path: Path, state: State, key: str) -> None:
     """Write a state dict as a safetensors file, atomically."""
-    write_atomically(path, save(dict(state), {"key": key, "digest": digest_of(state)}))
+    sinks.write(path, save(dict(state), {"key": key, "digest": digest_of(state)}))
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from vaecomp_native.errors import ArchiveError, VaecompError, WeightsError
 from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.member import compress
 from vaecomp_native.fleet.pack import Pack
+from vaecomp_native.io.checkpoints.directory import INDEX_SUFFIX
 from vaecomp_native.io.sources import Source
 from vaecomp_native.progress import silent
 
@@ -92,9 +93,9 @@ class Maker:
         self, source: Path, output: str, options: Options
     ) -> tuple[Status, int, float | None]:
         """Status, bytes of the file, error."""
-        if source.suffix != ".safetensors":
-            # Of a sharded model's index, say, the digest would not tell whether the shards have changed.
-            raise WeightsError("not a .safetensors file; convert the weights first")
+        if source.name.endswith(INDEX_SUFFIX):
+            # The digest of an index would not tell whether the shards have changed.
+            raise WeightsError("is an index of shards; a member is one file: join the shards first")
         record = options.record(source)
         if not options.overwrite and (size := self._size_of_current(output, record, options)):
             return "kept", size, None

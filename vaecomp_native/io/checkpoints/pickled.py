@@ -1,0 +1,84 @@
+"""PyTorch checkpoints, loaded without running any code that they hold."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaecomp_native.errors import WeightsError, line_of
+from vaecomp_native.io.checkpoints.base import Checkpoint
+
+
+def read(path: Path) -> Checkpoint:
+    """Read what torch.save wrote; tensors lie in the mapped file where its form allows it.
+
+    Raises WeightsError if it holds more than data, or no mapping; ModuleNotFoundError without PyTorch; and OSError.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{path} is a PyTorch checkpoint, which PyTorch reads; pip install torch", name="torch"
+        ) from None
+    try:
+        with torch.serialization.safe_globals(_harmless()):
+            content = _load(path, torch)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path}: {_why_refused(error)}") from error
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged file, torch raises what its parts raise
+        raise WeightsError(f"{path}: no intact PyTorch checkpoint: {line_of(error)}") from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(
+            f"{path}: holds a {type(content).__name__}, not a state dict; save "
+            "module.state_dict() with torch.save"
+        )
+    return Checkpoint(content, files=(path,))
+
+
+def _load(path: Path, torch: Any) -> Any:
+    try:
+        name = str(path).encode().decode()
+    except UnicodeEncodeError:  # torch maps files by names in UTF-8 alone
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    mapped = zipfile.is_zipfile(path)
+    return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _harmless() -> list[Any]:
+    """What training scripts store beside tensors, and what builds plain data when it is loaded."""
+    import numpy as np
+
+    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    dtypes = [
+        type(np.dtype(code))
+        for code in (*np.typecodes["AllInteger"], *np.typecodes["Float"], "?", "U")
+    ]
+    return [
+        argparse.Namespace,
+        np.dtype,
+        np.ndarray,
+        multiarray.scalar,
+        multiarray._reconstruct,
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+        *dict.fromkeys(dtypes),
+    ]
+
+
+def _why_refused(error: pickle.UnpicklingError) -> str:
+    found = re.search(
+        r"GLOBAL (\S+)|Unsupported (?:global|class|operand)[^\n]*?(\S+\.\S+)", str(error)
+    )
+    what = f" ({found[1] or found[2]})" if found else ""
+    return (
+        f"holds Python objects besides tensors{what}, and loading them could run any code; load it where "
+        "you trust it, and save module.state_dict() alone"
+    )

@@ -1,0 +1,89 @@
+"""Models in several files, with an index that says which tensor lies in which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaecomp_native.errors import WeightsError
+from vaecomp_native.io.checkpoints.base import Checkpoint, listed
+
+COUNTED = ("total_size", "total_parameters")
+"""What an index says of the tensors' number; it follows from the tensors."""
+
+
+def read_shards(index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
+    """Read the tensors that an index names, each from the shard that it names; `read` reads one shard.
+
+    The metadata are those of the index and of all shards. Raises WeightsError if the index is malformed, or a shard or a
+    tensor is not where it says, and OSError.
+    """
+    weight_map, metadata = _read_index(index)
+    shards: dict[str, Checkpoint] = {}
+    for name, shard in weight_map.items():
+        if shard not in shards:
+            if not (index.parent / shard).is_file():
+                raise WeightsError(f"{index}: shard '{shard}' is not beside it; download it, too")
+            shards[shard] = read(index.parent / shard)
+        if name not in shards[shard].tensors:
+            raise WeightsError(f"{index}: shard '{shard}' does not hold tensor '{name}'")
+    merged = dict(metadata)
+    for shard, content in shards.items():
+        _merge(merged, content.metadata, shard)
+    tensors = {name: shards[shard].tensors[name] for name, shard in weight_map.items()}
+    files = (index, *(file for content in shards.values() for file in content.files))
+    notes = [note for content in shards.values() for note in content.notes]
+    return Checkpoint(tensors, merged, files, (*notes, *_left_out(weight_map, shards)))
+
+
+def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Shards by tensors' names, and metadata."""
+    try:
+        content = json.loads(index.read_bytes(), object_pairs_hook=_without_repetition)
+        weight_map = content["weight_map"]
+        if not isinstance(weight_map, dict):
+            raise TypeError("weight_map is no object")
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{index}: no index of shards with a weight_map: {error}") from error
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise WeightsError(
+                f"{index}: the shard of tensor '{name}' is {shard!r}, not a file's name"
+            )
+        if Path(shard).name != shard or shard in (".", ".."):
+            raise WeightsError(f"{index}: shard '{shard}' must lie beside the index")
+    metadata = content.get("metadata")
+    known = metadata if isinstance(metadata, dict) else {}
+    return weight_map, {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in known.items()
+        if key not in COUNTED
+    }
+
+
+def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{repeated}' occurs twice")
+    return result
+
+
+def _merge(metadata: dict[str, str], more: Mapping[str, str], shard: str) -> None:
+    """Add a shard's metadata; where shards differ, a key with the shard's name keeps its value."""
+    for key, value in more.items():
+        if metadata.setdefault(key, value) != value:
+            metadata[f"{shard}:{key}"] = value
+
+
+def _left_out(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> list[str]:
+    left = [
+        f"{shard}: {name}"
+        for shard, content in shards.items()
+        for name in content.tensors
+        if weight_map.get(name) != shard
+    ]
+    return [f"left out what the index does not name there: {listed(left)}"] if left else []

@@ -1,0 +1,62 @@
+"""Places that are paths or URLs, and what fsspec makes of URLs."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from vaecomp_native.errors import VaecompError, line_of
+
+Location = str | os.PathLike[str]
+"""A path, or a URL that fsspec knows."""
+
+
+def is_url(place: Location) -> bool:
+    """Whether a place is a URL; ``file://`` counts as one until `plain` has seen it."""
+    return isinstance(place, str) and "://" in place
+
+
+def plain(place: Location) -> str:
+    """The place as text; a ``file://`` URL becomes its path."""
+    text = os.fspath(place)
+    return unquote(urlsplit(text).path) if text.startswith("file://") else text
+
+
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path there.
+
+    Raises ModuleNotFoundError without fsspec or what the protocol needs, and OSError for an unknown protocol.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"'{url}' is reached through fsspec; install it: pip install 'vaecomp_native[remote]'"
+        ) from None
+    with reaching(url):
+        filesystem, path = url_to_fs(url)
+    return filesystem, path
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Turn what file systems raise of their own (failed logins, broken connections) into OSError with the URL."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        cause = f" ({line_of(error.__cause__)})" if error.__cause__ is not None else ""
+        raise FileNotFoundError(
+            errno.ENOENT, f"is not there or cannot be reached{cause}", url
+        ) from error
+    except (OSError, VaecompError):
+        raise
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"'{url}' needs another package; pip install it: {error}"
+        ) from error
+    except Exception as error:
+        raise OSError(f"{url}: {line_of(error)}") from error

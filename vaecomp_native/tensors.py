@@ -1,0 +1,114 @@
+"""Torch tensors as arrays and arrays as tensors, in one memory and of every dtype that both have."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native import _core
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[Any]
+PREFIX = "torch."
+BITS = {1: "uint8", 2: "int16", 4: "int32"}
+"""Integers that carry the bits of a dtype that NumPy does not know, by bytes an element."""
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor; torch is not imported for it."""
+    module = sys.modules.get("torch")
+    return module is not None and isinstance(value, module.Tensor)
+
+
+def tensor_to_array(tensor: torch.Tensor) -> Array:
+    """A torch tensor's values as an array, without a copy where they lie in host memory as they are.
+
+    Raises TypeError, saying what to do, for tensors that are no plain values: sparse, quantized, nested, without data, or of a
+    dtype that archives cannot hold.
+    """
+    problem = why_not_plain(tensor)
+    if problem is not None:
+        raise TypeError(problem)
+    name = _dtype_name(tensor)
+    plain = tensor.detach().cpu()
+    dtype = _numpy_dtype(name)
+    if dtype.names is None and dtype.isbuiltin == 1:
+        return plain.resolve_conj().resolve_neg().numpy()
+    import torch
+
+    # NumPy has no such dtype of its own: pass the bits and name them.
+    if plain.is_conj() or plain.is_neg():
+        plain = _resolved(plain)
+    bits: Array = plain.view(getattr(torch, BITS[dtype.itemsize])).numpy()
+    return bits.view(dtype)
+
+
+def array_to_tensor(array: Array) -> torch.Tensor:
+    """An array of any archive dtype as a torch tensor that shares its memory; of a read-only array, a copy.
+
+    Raises TypeError for a dtype that this PyTorch does not have.
+    """
+    import torch
+
+    if not array.flags.writeable:
+        array = array.copy()
+    name = _core.dtype_name(array.dtype)
+    if array.dtype.names is None and array.dtype.isbuiltin == 1:
+        return torch.from_numpy(array)
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        raise TypeError(f"PyTorch {torch.__version__} has no dtype {name}; update it")
+    bits = getattr(torch, BITS[array.dtype.itemsize])
+    tensor: torch.Tensor = torch.from_numpy(array.view(BITS[array.dtype.itemsize]))
+    assert tensor.dtype == bits
+    return tensor.view(dtype)
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix(PREFIX)
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    try:
+        return _core.numpy_dtype(name)
+    except ValueError:
+        raise TypeError(
+            f"has dtype {name}, which archives cannot hold; convert it, or leave it out"
+        ) from None
+
+
+def _resolved(tensor: torch.Tensor) -> torch.Tensor:
+    """Values of a conjugated or negated view of half-precision complex numbers, which torch computes little with."""
+    import torch
+
+    if not tensor.is_complex():
+        return tensor.resolve_neg()
+    parts = torch.view_as_real(tensor.conj() if tensor.is_conj() else tensor).clone()
+    if tensor.is_conj():
+        parts[..., 1].neg_()
+    return torch.view_as_complex(parts)
+
+
+def why_not_plain(tensor: torch.Tensor) -> str | None:
+    """Why a tensor's values are not simply in its memory, and what to do; None if they are."""
+    import torch
+
+    if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+        return "is not initialised; run the module once on a sample input"
+    if tensor.is_quantized:
+        return "is quantized; convert it with .dequantize() or .int_repr()"
+    if tensor.is_nested:
+        return "is nested; convert it with .to_padded_tensor(0), or store its parts"
+    if tensor.layout != torch.strided:
+        return f"has the layout {tensor.layout}; convert it with .to_dense()"
+    if tensor.is_meta:
+        return "is on the meta device and has no values; load the weights first"
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        kind = type(tensor).__name__
+        return f"is a {kind}, whose values are not in its memory; convert it to a plain tensor"
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,9 @@ def read(path: Path) -> Checkpoint:
             f"{path} is a PyTorch checkpoint, which PyTorch reads; pip install torch", name="torch"
         ) from None
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        # Torch tells what it checks and what is experimental, which is nothing to do with the file.
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             content = _load(path, torch)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: {_why_refused(error)}") from error

@@ -28,8 +28,6 @@ Array = npt.NDArray[Any]
 INDEX_SUFFIX = ".safetensors.index.json"
 LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Dtypes that lossy codecs take on; everything else must come back as it is."""
-STORABLE_DTYPES = frozenset(_core.dtype_names())
-"""NumPy's names of the dtypes that an archive can hold."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def read_state_dict(weights: Weights) -> StateDict:
 def check_finite(state: StateDict) -> None:
     """Raise WeightsError, naming the tensor, if a float tensor holds a NaN or an infinity."""
     for name, array in state.arrays.items():
-        if array.dtype.name in LATENT_DTYPES and not np.isfinite(array).all():
+        if _core.dtype_name(array.dtype) in LATENT_DTYPES and not np.isfinite(array).all():
             raise WeightsError(
                 f"tensor '{name}' holds NaN or infinite values; repair it, or leave it out"
             )
@@ -133,11 +131,13 @@ def _as_array(name: str, value: Any) -> Array:
         array: Array = tensor_to_array(value) if _is_tensor(value) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise WeightsError(f"tensor '{name}' cannot be read as an array: {error}") from error
-    if array.dtype.name not in STORABLE_DTYPES:
+    try:
+        _core.dtype_name(array.dtype)
+    except ValueError:
         raise WeightsError(
             f"tensor '{name}' is a {type(value).__name__} of dtype {array.dtype}, which archives "
             "cannot hold; convert it, or leave it out"
-        )
+        ) from None
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -20,8 +20,9 @@ from vaecomp_native.reference import (
     encode_symbols,
     frequency_table,
 )
-from vaecomp_native.reference.archive import DTYPES, MAGIC, RAW, checked_bytes
+from vaecomp_native.reference.archive import MAGIC, RAW, checked_bytes
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.dtypes import DTYPES, dtype_name
 from vaecomp_native.reference.lossless import SMALL
 from vaecomp_native.reference.rans import encode_blocks, encode_stream, varint, write_table
 
@@ -182,7 +183,7 @@ def row(name: str | bytes, content: bytes, shared: int | None = None) -> Row:
 
 def tensor(name: str | bytes, codec: int, array: npt.NDArray[Any], section: int) -> Row:
     """The table's entry of a tensor with data of its own."""
-    head = bytes([codec, DTYPES.index(array.dtype.name), array.ndim])
+    head = bytes([codec, DTYPES.index(dtype_name(array.dtype)), array.ndim])
     shape = b"".join(map(varint, array.shape))
     return row(name, head + shape + varint(section) + struct.pack("<Q", digest(array)))
 

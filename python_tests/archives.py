@@ -14,12 +14,9 @@ from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder
 from vaecomp_native.kernels import digest, unchunk
 from vaecomp_native.quantisation.matrix import Codebook, QuantisedMatrix, to_bfloat16
 
+from .samples import DTYPES, any_bits
+
 LATENT, CHUNK_LENGTH, CHUNKS = 6, 40, 70
-EXACT_DTYPES = [
-    *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
-    *("float16", "float32", "float64", "complex64", "complex128"),
-    *(ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2),
-]
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def make_sample(seed: int = 0) -> Sample:
         "head": ((flat - 1801,), np.float16),
     }
     float_specs = {"float.weight": ((3, CHUNK_LENGTH), np.dtype(np.float32))}
-    exact = {f"exact.{np.dtype(dtype).name}": _exact(generator, dtype) for dtype in EXACT_DTYPES}
+    exact = {f"exact.{_core.dtype_name(dtype)}": _exact(generator, dtype) for dtype in DTYPES}
     exact |= {
         "scalar": np.array(7, np.int64),
         "empty": np.zeros((0, 3), np.float32),
@@ -168,7 +165,7 @@ def make_sample(seed: int = 0) -> Sample:
         "sum.bias": random_residual(generator, (40,), np.float16, "b"),
     }
     x = generator.integers(-30, 31, (4, LATENT)).astype(np.int8)
-    planes = {f"planes.{np.dtype(dtype).name}": _exact(generator, dtype) for dtype in EXACT_DTYPES}
+    planes = {f"planes.{_core.dtype_name(dtype)}": _exact(generator, dtype) for dtype in DTYPES}
     planes |= {
         "planes": generator.standard_normal((30, 40)).astype(ml_dtypes.bfloat16),
         "planes.few": generator.integers(-3, 4, 500),
@@ -280,12 +277,9 @@ def _encode(decoder: IntegerDecoder) -> bytes:
     return _core.encode_integer_decoder(layers, [[la.weight.size] for la in decoder.layers])
 
 
-def _exact(generator: np.random.Generator, dtype: Any) -> npt.NDArray[Any]:
-    dtype = np.dtype(dtype)
-    if dtype == np.bool_:
-        return generator.integers(0, 2, (2, 5)).astype(np.bool_)
-    if dtype.kind in "iu":
-        return np.frombuffer(generator.bytes(10 * dtype.itemsize), dtype).reshape(2, 5).copy()
+def _exact(generator: np.random.Generator, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if dtype.kind in "biu" or dtype.names:
+        return any_bits(generator, dtype, (2, 5))
     if dtype.kind == "c":
         return (generator.standard_normal((2, 5)) + 1j).astype(dtype)
     return generator.standard_normal((2, 5)).astype(dtype)

@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from vaecomp_native import _core
+
 Array = npt.NDArray[Any]
+
+DTYPES: tuple[np.dtype[Any], ...] = tuple(map(_core.numpy_dtype, _core.dtype_names()))
+"""All that archives hold."""
 
 FLOAT_DTYPES: tuple[np.dtype[Any], ...] = tuple(
     np.dtype(scalar)
@@ -88,6 +93,14 @@ def float_values(rng: np.random.Generator, dtype: np.dtype[Any], size: int) -> A
         rng.choice(special_values(dtype).view(unsigned), size),
     )
     return np.asarray(np.choose(rng.integers(0, 3, size), kinds).view(dtype))
+
+
+def any_bits(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """Any bit patterns that an archive keeps of a dtype."""
+    if dtype == np.bool_:
+        return rng.integers(0, 2, shape).astype(dtype)
+    size = int(np.prod(shape))
+    return np.frombuffer(rng.bytes(size * dtype.itemsize), dtype).reshape(shape).copy()
 
 
 def with_layout(array: Array, layout: str) -> Array:

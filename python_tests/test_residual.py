@@ -17,8 +17,8 @@ from vaecomp_native import _core, kernels, reference
 from vaecomp_native.reference.rans import Tables, automatic_lanes, code_length
 
 from .archive_writer import coded_symbols, frequency_tables
-from .archives import EXACT_DTYPES, random_residual, residual_section
-from .samples import FLOAT_DTYPES, float_values, generators
+from .archives import random_residual, residual_section
+from .samples import DTYPES, FLOAT_DTYPES, float_values, generators
 
 SHAPES = st.lists(st.integers(0, 12), max_size=3).map(tuple)
 
@@ -175,7 +175,7 @@ def test_lossless_float_tensors(
     assert_decodes_to(archive_of("lossless", section, {"x": array}), {"x": array})
 
 
-@pytest.mark.parametrize("dtype", EXACT_DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize("dtype", DTYPES, ids=_core.dtype_name)
 def test_lossless_tensors_of_every_dtype(isa: str, dtype: Any) -> None:
     array = np.random.default_rng(7).integers(0, 2, (40, 50)).astype(dtype)
     section = _core.encode_lossless([array, array[:0]])

@@ -242,7 +242,7 @@ class Archive(Mapping[str, Array]):
     def _tensor_info(self, index: int) -> TensorInfo:
         name, shape, dtype, codec, target, _ = self._rows[index]
         alias_of = None if target is None else self._rows[target][0]
-        return TensorInfo(name, shape, dtype.name, codec, alias_of)
+        return TensorInfo(name, shape, _core.dtype_name(dtype), codec, alias_of)
 
 
 def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:

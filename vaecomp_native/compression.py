@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native import _core
 from vaecomp_native.allocation.fit import call_evaluate
 from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import Archive, ArchiveInfo
@@ -317,7 +318,9 @@ def _broken_promise(candidate: Candidate, target: Target) -> str | None:
 
 def _relative_error(originals: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
     """Squared error of decoded float tensors over their squares; 0 if a codec changed nothing."""
-    floats = {name: one for name, one in originals.items() if one.dtype.name in LATENT_DTYPES}
+    floats = {
+        name: one for name, one in originals.items() if _core.dtype_name(one.dtype) in LATENT_DTYPES
+    }
     largest = max(
         (float(max(one.max(), -one.min())) for one in floats.values() if one.size), default=0.0
     )

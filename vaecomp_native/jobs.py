@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Calibration
 from vaecomp_native.allocation.operators import QUANTISERS
 from vaecomp_native.arguments import check_threads
@@ -186,8 +187,9 @@ def _calibration(
 
 def _why_exact(array: Array) -> str | None:
     """Why no lossy codec can take a tensor on, if none can."""
-    if array.dtype.name not in LATENT_DTYPES:
-        return KINDS.get(array.dtype.kind) or str(array.dtype.name)
+    name = _core.dtype_name(array.dtype)
+    if name not in LATENT_DTYPES:
+        return KINDS.get(array.dtype.kind) or name
     if array.size == 0:
         return "empty"
     values = array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from vaecomp_native import _core
 from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.codecs.vae import DecoderKind
 from vaecomp_native.compression import AUTO, EXACT, obstacles_to
@@ -172,7 +173,7 @@ def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
                 "reason": _why_exact(job, codec, name),
             }
             fields = {"bytes": array.nbytes, **fields}
-        planned[name] = PlannedTensor(name, array.shape, array.dtype.name, **fields)
+        planned[name] = PlannedTensor(name, array.shape, _core.dtype_name(array.dtype), **fields)
     return list(planned.values())
 
 

@@ -95,7 +95,7 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
 def check_finite(state: StateDict) -> None:
     """Raise WeightsError, naming the tensor, if a float tensor holds a NaN or an infinity."""
     for name, array in state.arrays.items():
-        if array.dtype.name in LATENT_DTYPES and not np.isfinite(array).all():
+        if _core.dtype_name(array.dtype) in LATENT_DTYPES and not np.isfinite(array).all():
             raise WeightsError(
                 f"tensor '{name}' holds NaN or infinite values; repair it, or leave it out"
             )

@@ -23,7 +23,8 @@ static_assert(VAECOMP_INVALID_ARGUMENT == static_cast<int>(ErrorCode::invalid_ar
               VAECOMP_IO == static_cast<int>(ErrorCode::io) &&
               VAECOMP_MEMORY_LIMIT == static_cast<int>(ErrorCode::memory_limit) &&
               VAECOMP_INTERNAL == static_cast<int>(ErrorCode::internal));
-static_assert(VAECOMP_COMPLEX128 == static_cast<int>(DType::c128) && VAECOMP_BFLOAT16 == static_cast<int>(DType::bf16));
+static_assert(VAECOMP_BFLOAT16 == static_cast<int>(DType::bf16) && VAECOMP_COMPLEX32 == static_cast<int>(DType::c32) &&
+              VAECOMP_UINT7 == static_cast<int>(DType::u7) && VAECOMP_UINT7 + 1 == dtype_table.size());
 static_assert(VAECOMP_SHARED == static_cast<int>(Codec::shared) && VAECOMP_EXACT == static_cast<int>(Codec::exact) &&
               VAECOMP_LOSSLESS == static_cast<int>(Codec::lossless) && VAECOMP_ALIAS == static_cast<int>(Codec::alias));
 static_assert(VAECOMP_HEADER_BYTES == header_bytes && VAECOMP_HASH_BYTES == sha256_bytes);

@@ -45,6 +45,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     module.attr("__version__") = VAECOMP_VERSION;
     module.attr("format_version") = static_cast<int>(format_version);
     py::register_exception_translator(&translate);
+    bindings::register_dtypes(module);
     bindings::register_kernels(module);
     bindings::register_entropy(module);
     bindings::register_archive(module);

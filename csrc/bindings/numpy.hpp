@@ -29,40 +29,12 @@ inline void require(bool condition, const std::string& message) {
     if (!condition) throw Error(ErrorCode::invalid_argument, message);
 }
 
-// NumPy's built-in dtypes by their type numbers, which are part of its ABI. A lookup by name costs a microsecond, which
-// would be most of the time that a small tensor takes.
-inline std::optional<DType> builtin_dtype(const py::dtype& dtype) {
-    switch (dtype.num()) {
-        case 11: return DType::f32;
-        case 12: return DType::f64;
-        case 23: return DType::f16;
-        default: return std::nullopt;
-    }
-}
+// What stands for the archive's dtypes in NumPy, in any byte order (dtypes.cpp). Throws invalid_argument for others.
+DType dtype_of(const py::dtype& dtype);
+// In the host's byte order.
+py::dtype numpy_dtype(DType dtype);
 
-inline DType dtype_of(const py::dtype& dtype) {
-    if (const std::optional<DType> builtin = builtin_dtype(dtype)) return *builtin;
-    const auto name = dtype.attr("name").cast<std::string>();
-    for (std::size_t code = 0; code < dtype_table.size(); ++code) {
-        if (dtype_table[code].name == name) return static_cast<DType>(code);
-    }
-    throw Error(ErrorCode::invalid_argument,
-                "dtype " + name + " is not supported; see docs/format.md for those that are");
-}
-
-inline bool is_native(const py::dtype& dtype) {
-    const char order = dtype.byteorder();
-    return order == '=' || order == '|' || order == (host_is_little_endian ? '<' : '>');
-}
-
-// A NumPy dtype in the host's byte order. bfloat16 and float8 come from ml_dtypes, imported only when they occur.
-inline py::dtype numpy_dtype(DType dtype) {
-    const std::string name(info(dtype).name);
-    if (dtype == DType::bf16 || dtype == DType::f8_e4m3fn || dtype == DType::f8_e5m2) {
-        return py::dtype::from_args(py::module_::import("ml_dtypes").attr(name.c_str()));
-    }
-    return py::dtype(name);
-}
+inline bool is_native(const py::dtype& dtype) { return dtype.attr("isnative").cast<bool>(); }
 
 inline Vector<std::size_t> shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 

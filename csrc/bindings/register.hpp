@@ -4,6 +4,7 @@
 
 namespace vaecomp::core::bindings {
 
+void register_dtypes(pybind11::module_& module);
 void register_kernels(pybind11::module_& module);
 void register_entropy(pybind11::module_& module);
 void register_archive(pybind11::module_& module);

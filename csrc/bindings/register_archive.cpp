@@ -187,11 +187,6 @@ std::uint64_t archive_bytes(const py::buffer& header) {
 }  // namespace
 
 void register_archive(py::module_& module) {
-    module.def("dtype_names", [] {
-        std::vector<std::string> names;
-        for (std::int32_t dtype = 0; const char* name = vaecomp_dtype_name(dtype); ++dtype) names.emplace_back(name);
-        return names;
-    });
     module.def("archive_bytes", &archive_bytes, "header"_a);
     using Pack = const ArchiveReader*;
     py::class_<ArchiveReader>(module, "ArchiveReader")

@@ -24,7 +24,7 @@ enum class PlaneForm : std::uint8_t { stored = 0, coded = 1 };
 
 // Whether items are turned by a bit, so that the exponent's bits share a byte.
 inline bool is_rotated(const PlanesShape& shape) {
-    return shape.item_bytes() > 1 && (is_real_float(shape.dtype) || shape.dtype >= DType::c64);
+    return shape.item_bytes() > 1 && (is_real_float(shape.dtype) || is_complex(shape.dtype));
 }
 
 // Calls the function with an unsigned integer as wide as an item.

@@ -56,7 +56,27 @@ enum vaecomp_dtype {
     VAECOMP_FLOAT8_E4M3FN = 13,
     VAECOMP_FLOAT8_E5M2 = 14,
     VAECOMP_COMPLEX64 = 15,
-    VAECOMP_COMPLEX128 = 16
+    VAECOMP_COMPLEX128 = 16,
+    VAECOMP_FLOAT8_E4M3FNUZ = 17,
+    VAECOMP_FLOAT8_E5M2FNUZ = 18,
+    VAECOMP_FLOAT8_E8M0FNU = 19,
+    VAECOMP_FLOAT4_E2M1FN_X2 = 20, /* two values a byte */
+    VAECOMP_COMPLEX32 = 21,        /* two float16 */
+    /* A byte an element, whatever its bits. */
+    VAECOMP_INT1 = 22,
+    VAECOMP_INT2 = 23,
+    VAECOMP_INT3 = 24,
+    VAECOMP_INT4 = 25,
+    VAECOMP_INT5 = 26,
+    VAECOMP_INT6 = 27,
+    VAECOMP_INT7 = 28,
+    VAECOMP_UINT1 = 29,
+    VAECOMP_UINT2 = 30,
+    VAECOMP_UINT3 = 31,
+    VAECOMP_UINT4 = 32,
+    VAECOMP_UINT5 = 33,
+    VAECOMP_UINT6 = 34,
+    VAECOMP_UINT7 = 35
 };
 
 enum vaecomp_codec {
@@ -222,8 +242,8 @@ VAECOMP_API int vaecomp_verify(vaecomp_archive* archive, vaecomp_error* error);
 VAECOMP_API const char* vaecomp_version(void);
 VAECOMP_API uint32_t vaecomp_abi_version(void);
 VAECOMP_API uint32_t vaecomp_format_version(void);
-/* NumPy's names ("bfloat16"), bytes an element, and names such as "checksum"; null or 0 for a number that is unknown.
- */
+/* Names as NumPy, ml_dtypes or torch have them ("bfloat16"), bytes an element, and names such as "checksum"; null or 0
+ * for a number that is unknown. */
 VAECOMP_API const char* vaecomp_dtype_name(int32_t dtype);
 VAECOMP_API size_t vaecomp_dtype_bytes(int32_t dtype);
 VAECOMP_API const char* vaecomp_code_name(int32_t code);

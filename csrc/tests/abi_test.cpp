@@ -126,10 +126,16 @@ TEST(Abi, NamesItsNumbers) {
     EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_BFLOAT16), "bfloat16");
     EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_COMPLEX128), "complex128");
     EXPECT_EQ(vaecomp_dtype_bytes(VAECOMP_COMPLEX128), 16u);
+    EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_FLOAT4_E2M1FN_X2), "float4_e2m1fn_x2");
+    EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_COMPLEX32), "complex32");
+    EXPECT_EQ(vaecomp_dtype_bytes(VAECOMP_COMPLEX32), 4u);
+    EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_INT1), "int1");
+    EXPECT_STREQ(vaecomp_dtype_name(VAECOMP_UINT7), "uint7");
+    EXPECT_EQ(vaecomp_dtype_bytes(VAECOMP_UINT7), 1u);
     EXPECT_STREQ(vaecomp_code_name(VAECOMP_OK), "ok");
     EXPECT_STREQ(vaecomp_code_name(VAECOMP_OUT_OF_MEMORY), "out of memory");
     EXPECT_STREQ(vaecomp_code_name(VAECOMP_INTERNAL), "internal");
-    for (const std::int32_t unknown : {-1, 17, 1 << 30}) {
+    for (const std::int32_t unknown : {-1, VAECOMP_UINT7 + 1, 1 << 30}) {
         EXPECT_EQ(vaecomp_dtype_name(unknown), nullptr);
         EXPECT_EQ(vaecomp_dtype_bytes(unknown), 0u);
         EXPECT_EQ(vaecomp_code_name(unknown), nullptr);

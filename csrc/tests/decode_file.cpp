@@ -58,7 +58,7 @@ Bytes decode_by_rows(const Archive& archive, std::size_t tensor) {
 
 void make_little_endian(Bytes& values, vaecomp_dtype dtype) {
     if (std::endian::native == std::endian::little) return;
-    const bool complex = dtype == VAECOMP_COMPLEX64 || dtype == VAECOMP_COMPLEX128;
+    const bool complex = dtype == VAECOMP_COMPLEX32 || dtype == VAECOMP_COMPLEX64 || dtype == VAECOMP_COMPLEX128;
     const std::size_t size = vaecomp_dtype_bytes(dtype) / (complex ? 2 : 1);
     for (char* number = values.data(); number != values.data() + values.size(); number += size) {
         std::reverse(number, number + size);

@@ -25,6 +25,13 @@ DTYPES = {  # by number, with the bytes of an element
     "float8_e5m2": 1,
     "complex64": 8,
     "complex128": 16,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+    "float4_e2m1fn_x2": 1,
+    "complex32": 4,
+    **{f"int{bits}": 1 for bits in range(1, 8)},
+    **{f"uint{bits}": 1 for bits in range(1, 8)},
 }
 
 

@@ -393,8 +393,9 @@ def read_residual(
 
 # The lossless codec.
 
-ITEM_BYTES = {"complex64": 4, "complex128": 8}  # of the dtypes whose items are not their elements
-ROTATED = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+# Of the dtypes whose items are not their elements.
+ITEM_BYTES = {"complex32": 2, "complex64": 4, "complex128": 8}
+ROTATED = ("float16", "bfloat16", "float32", "float64", *ITEM_BYTES)
 
 
 def read_plane(head: Reader, blocks: Reader, items: int) -> Callable[[], bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import vaecomp_native
 from python_tests.archives import make_block_sample, make_sample
 from python_tests.fleets import Arrays, make_exact_member, make_member, make_pack
+from vaecomp_native import _core
 
 HERE = Path(__file__).parent
 
@@ -23,7 +24,7 @@ def write(part: str, data: bytes, arrays: Arrays) -> None:
         return
     expected = {
         key: {
-            "dtype": array.dtype.name,
+            "dtype": _core.dtype_name(array.dtype),
             "shape": list(array.shape),
             "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
         }

@@ -64,12 +64,12 @@ class _Fit:
 
 def has_differences(dtype: np.dtype[Any]) -> bool:
     """Whether the format codes differences of a dtype."""
-    return dtype.name in _FIELDS
+    return _core.dtype_name(dtype) in _FIELDS
 
 
 def units_in_last_place(array: Array) -> Float64Array:
     """How far a float's neighbours are from it, of a dtype that has differences."""
-    mantissa, _ = _FIELDS[array.dtype.name]
+    mantissa, _ = _FIELDS[_core.dtype_name(array.dtype)]
     exponents = np.maximum(_exponents(array), 1) - _bias(array.dtype) - mantissa
     units: Float64Array = np.ldexp(1.0, exponents)
     return units
@@ -175,11 +175,11 @@ def _along(levels: Levels | None, length: int) -> npt.NDArray[np.int64]:
 
 def _exponents(array: Array) -> npt.NDArray[np.int64]:
     """The fields of the exponents."""
-    mantissa, exponent = _FIELDS[array.dtype.name]
+    mantissa, exponent = _FIELDS[_core.dtype_name(array.dtype)]
     bits = array.view(f"u{array.dtype.itemsize}").astype(np.uint64) >> np.uint64(mantissa)
     fields: npt.NDArray[np.int64] = bits.astype(np.int64) & ((1 << exponent) - 1)
     return fields
 
 
 def _bias(dtype: np.dtype[Any]) -> int:
-    return (1 << (_FIELDS[dtype.name][1] - 1)) - 1
+    return (1 << (_FIELDS[_core.dtype_name(dtype)][1] - 1)) - 1

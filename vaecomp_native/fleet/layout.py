@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native import _core
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite
 
@@ -74,7 +75,7 @@ def is_adjustable(array: Array) -> bool:
     Gains and variances of normalisation layers (vectors of one sign) must not change theirs, and what is no real float tensor
     has no small changes.
     """
-    if array.dtype.name not in LATENT_DTYPES or array.size == 0:
+    if _core.dtype_name(array.dtype) not in LATENT_DTYPES or array.size == 0:
         return False
     return array.ndim > 1 or bool(array.min() <= 0 <= array.max())
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from vaecomp_native.errors import ArchiveError, MissingPackError, UnsupportedVersionError
 from vaecomp_native.reference.checks import crc32c, digest
-from vaecomp_native.reference.chunk import ml_dtype, unchunk
+from vaecomp_native.reference.chunk import unchunk
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.dtypes import DTYPES, REAL_FLOATS, dtype_name, numpy_dtype
 from vaecomp_native.reference.exact import MANTISSA_BITS, read_exact
 from vaecomp_native.reference.fleet import (
     MAX_OUTPUTS,
@@ -59,14 +60,6 @@ HOMES = {
 MEMBER_FLAG = 1
 ABSENT, ONE, EACH = 0, 1, 2
 MAX_WIDTH = 1 << 20
-
-DTYPES = (
-    *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
-    *("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"),
-    *("complex64", "complex128"),
-)
-ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-FIRST_FLOAT, LAST_FLOAT = DTYPES.index("float16"), DTYPES.index("float8_e5m2")
 
 
 @dataclass(frozen=True)
@@ -194,16 +187,15 @@ def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
     number = cursor.unpack("B", "dtype")
     if number >= len(DTYPES):
         cursor.fail("dtype", f"dtype {number} is not known in version {VERSION}")
-    lossy = codec in (LATENT_CODEC, RESIDUAL_CODEC)
-    if lossy and not FIRST_FLOAT <= number <= LAST_FLOAT:
-        cursor.fail("dtype", f"a tensor of dtype {DTYPES[number]} cannot be made from floats")
     name = DTYPES[number]
-    return ml_dtype(name) if name in ML_DTYPES else np.dtype(name)
+    if codec in (LATENT_CODEC, RESIDUAL_CODEC) and name not in REAL_FLOATS:
+        cursor.fail("dtype", f"a tensor of dtype {name} cannot be made from floats")
+    return numpy_dtype(name)
 
 
 def is_real_float(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype is one of those that are made from floats."""
-    return dtype.name in DTYPES[FIRST_FLOAT : LAST_FLOAT + 1]
+    return dtype_name(dtype) in REAL_FLOATS
 
 
 class TensorTable:
@@ -298,9 +290,11 @@ class TensorTable:
                 self.cursor.fail("codec", f"{codec} is none of a member's")
             floats = codec in (LATENT_CODEC, RESIDUAL_CODEC, MEMBER_CODEC)
             if floats and not is_real_float(tensor.dtype):
-                self.cursor.fail("codec", f"a {tensor.dtype.name} cannot be made from floats")
-            if codec == EXACT_CODEC and tensor.dtype.name not in MANTISSA_BITS:
-                self.cursor.fail("codec", f"a {tensor.dtype.name} has no differences")
+                self.cursor.fail(
+                    "codec", f"a {dtype_name(tensor.dtype)} cannot be made from floats"
+                )
+            if codec == EXACT_CODEC and dtype_name(tensor.dtype) not in MANTISSA_BITS:
+                self.cursor.fail("codec", f"a {dtype_name(tensor.dtype)} has no differences")
             self.take_room(tensor.dtype, tensor.shape)
             self.read_home(name, codec, tensor.dtype, tensor.shape)
         return self.index()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.reference.chunk import raw_bits
+from vaecomp_native.reference.dtypes import halves
 
 Words = npt.NDArray[np.uint64]
 
@@ -143,10 +144,8 @@ def xxh64(data: bytes | bytearray | memoryview) -> int:
 
 def little_endian_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """The array's elements, little-endian and in C order: uint8 [array.nbytes]."""
-    if array.dtype.kind == "c":
-        parts = np.stack([array.real, array.imag], axis=-1)
-        return little_endian_bytes(parts)
-    bits = raw_bits(array)
+    parts = halves(array)
+    bits = raw_bits(array if parts is None else parts)
     return bits.astype(bits.dtype.newbyteorder("<")).view(np.uint8)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,12 +58,6 @@ NARROW_FORMATS = {
     "float8_e5m2": NarrowFormat(5, 2, True),
     "float8_e4m3fn": NarrowFormat(4, 3, False),
 }
-
-
-def ml_dtype(name: str) -> np.dtype[Any]:
-    """The NumPy dtype of a format that NumPy itself lacks: bfloat16, float8_e4m3fn, float8_e5m2."""
-    dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
-    return dtype
 
 
 def raw_bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

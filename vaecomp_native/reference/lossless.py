@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.dtypes import ROTATED, dtype_name
 from vaecomp_native.reference.rans import block_parts, read_stream, take_block
 
 STORED, CODED = 0, 1
 # Planes of so few items stand in the head.
 SMALL = 4_096
-ROTATED = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
 
 def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
@@ -43,12 +43,13 @@ def read_tensor(
     head: Cursor, payload: Cursor, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """One tensor that is not empty."""
+    name = dtype_name(dtype)
     # A complex number is two items.
-    items = math.prod(shape) * (2 if dtype.kind == "c" else 1)
+    items = math.prod(shape) * (2 if name.startswith("complex") else 1)
     size = dtype.itemsize * math.prod(shape) // items
     planes = np.stack([read_plane(head, payload, items) for _ in range(size)], axis=1)
     words = planes.reshape(-1).view(f"<u{size}").astype(f"=u{size}")
-    if dtype.name in ROTATED:
+    if name in ROTATED:
         one, rest = words.dtype.type(1), words.dtype.type(8 * size - 1)
         words = words >> one | words << rest
     if dtype == np.bool_ and (words > 1).any():

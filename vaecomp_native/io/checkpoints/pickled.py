@@ -14,6 +14,9 @@ from typing import Any
 from vaecomp_native.errors import WeightsError, line_of
 from vaecomp_native.io.checkpoints.base import Checkpoint
 
+SAFE_TORCH = (2, 6)
+"""Before, `weights_only` could be got round (CVE-2025-32434)."""
+
 
 def read(path: Path) -> Checkpoint:
     """Read what torch.save wrote; tensors lie in the mapped file where its form allows it.
@@ -26,6 +29,11 @@ def read(path: Path) -> Checkpoint:
         raise ModuleNotFoundError(
             f"{path} is a PyTorch checkpoint, which PyTorch reads; pip install torch", name="torch"
         ) from None
+    if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_TORCH:
+        raise WeightsError(
+            f"{path}: PyTorch {torch.__version__} can run code that such a file holds; update it to "
+            f"{'.'.join(map(str, SAFE_TORCH))}"
+        )
     try:
         # Torch tells what it checks and what is experimental, which is nothing to do with the file.
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():

@@ -88,7 +88,7 @@ _ADVICE = {
 def _explain_os_error(error: OSError) -> str:
     what = error.strerror or _one_line(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename is not None else ""
-    advice = _ADVICE.get(error.errno or 0)
+    advice = None if ";" in what else _ADVICE.get(error.errno or 0)
     return f"{where}{what}" + (f"; {advice}" if advice else "")
 
 

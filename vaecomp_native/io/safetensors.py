@@ -47,6 +47,13 @@ PAIRS = "float4_e2m1fn_x2"
 """Two numbers an element here; a safetensors header counts the numbers."""
 SIZE_BYTES = 8
 """The file's first field: the size of the header that follows it."""
+LARGEST_HEADER = 1 << 32
+
+
+def is_start(start: bytes) -> bool:
+    """Whether a file that begins so is a safetensors file: the size of a header, and a JSON object."""
+    size = int.from_bytes(start[:SIZE_BYTES], "little")
+    return 0 < size < LARGEST_HEADER and start[SIZE_BYTES : SIZE_BYTES + 1] == b"{"
 
 
 def read(path: Path) -> Checkpoint:
@@ -63,6 +70,7 @@ def read(path: Path) -> Checkpoint:
             with safe_open(path, framework="np") as file:
                 slices = [(name, file.get_slice(name)) for name in file.offset_keys()]
                 layout = [(name, one.get_dtype(), one.get_shape()) for name, one in slices]
+                names = file.keys()
                 metadata = file.metadata() or {}
         except SafetensorError as error:
             raise WeightsError(f"{path}: no intact safetensors file: {error}") from error
@@ -75,7 +83,7 @@ def read(path: Path) -> Checkpoint:
         array = np.frombuffer(mapped, dtype, count, offset) if count else np.empty(0, dtype)
         arrays[name] = _aligned(array).reshape(lengths)
         offset += array.nbytes
-    return Checkpoint(arrays, metadata, files=(path,))
+    return Checkpoint({name: arrays[name] for name in names}, metadata, files=(path,))
 
 
 def write(tensors: Mapping[str, Array], out: sinks.Sink, metadata: Mapping[str, str]) -> None:

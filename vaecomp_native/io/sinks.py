@@ -100,7 +100,7 @@ def check_output(out: Sink, inputs: Iterable[Location] = ()) -> None:
 
 def _check_path(path: Path, status: os.stat_result | None) -> None:
     if status is not None and stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise IsADirectoryError(errno.EISDIR, "is a directory; name a file in it", str(path))
     if status is not None and stat.S_ISSOCK(status.st_mode):
         raise OSError(errno.ENXIO, "is a socket; connect to it and give a file object", str(path))
     if status is not None and not os.access(path, os.W_OK):
@@ -108,11 +108,16 @@ def _check_path(path: Path, status: os.stat_result | None) -> None:
     if is_stream(path):
         return
     parent = Path(os.path.realpath(path)).parent
-    os.stat(parent)  # which says why it cannot be reached
+    if _status(parent) is None:
+        raise FileNotFoundError(
+            errno.ENOENT, "the directory does not exist; create it first", str(parent)
+        )
     if not parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "no permission to write there", str(parent))
+        raise PermissionError(
+            errno.EACCES, "no permission to write there; write elsewhere", str(parent)
+        )
     if len(os.fsencode(path.name)) > os.pathconf(parent, "PC_NAME_MAX"):
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
 

@@ -54,10 +54,11 @@ def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:
         return gguf.read
     if start.startswith(_ZIP):
         return _reader_of_zip(path)
+    # Before pickles, whose first byte a header's size may have.
+    if safetensors.is_start(start):
+        return safetensors.read
     if start.startswith(_PICKLE):
         return pickled.read
-    if start[safetensors.SIZE_BYTES : safetensors.SIZE_BYTES + 1] == b"{":
-        return safetensors.read
     what = next((what for begin, what in _UNREADABLE.items() if start.startswith(begin)), None)
     if not start:
         what = "empty"

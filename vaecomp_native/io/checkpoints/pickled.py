@@ -54,13 +54,20 @@ def read(path: Path) -> Checkpoint:
 
 
 def _load(path: Path, torch: Any) -> Any:
+    options = {"map_location": "cpu", "weights_only": True}
+    # Torch maps files by names in UTF-8 alone, and goes by some suffixes.
+    if zipfile.is_zipfile(path) and _is_utf8(path) and path.suffix != ".safetensors":
+        return torch.load(str(path), mmap=True, **options)
+    with path.open("rb") as file:
+        return torch.load(file, **options)
+
+
+def _is_utf8(path: Path) -> bool:
     try:
-        name = str(path).encode().decode()
-    except UnicodeEncodeError:  # torch maps files by names in UTF-8 alone
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    mapped = zipfile.is_zipfile(path)
-    return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _harmless() -> list[Any]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import decode
 from vaecomp_native.codecs.exact import encode_exact, encode_lossless
 from vaecomp_native.codecs.residual import encode_matrices, encode_residual
@@ -23,7 +24,7 @@ from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
 from vaecomp_native.scratch import Scratch
-from vaecomp_native.state_dict import StateDict, is_delicate
+from vaecomp_native.state_dict import StateDict
 
 Array = npt.NDArray[Any]
 COARSE_DISTORTION = 0.25
@@ -64,7 +65,7 @@ def encode_lossless_archive(job: Job) -> Candidate:
 
 def encode_vae_archive(job: Job) -> Candidate:
     """The latent codec."""
-    lossy = {name: array for name, array in job.floats.items() if not is_delicate(array)}
+    lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
     parts = [_encode_vae(job, lossy, **job.vae)] if lossy else []
     return _candidate(job, "vae", [*parts, *_exact(job.others(lossy))])
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,15 @@ from vaecomp_native.files import write_atomically
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
-from vaecomp_native.state_dict import LATENT_DTYPES
+from vaecomp_native.suitability import (
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    OUTLIERS,
+    SPECIAL_VALUES,
+    batches,
+    delicacies,
+    extents,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +51,16 @@ Array = npt.NDArray[Any]
 EXACT: tuple[Codec, ...] = ("lossless", "raw")
 AUTO: tuple[Codec, ...] = ("lossless", "residual", "vae+residual")
 """What `codec="auto"` chooses from."""
+TOO_FAR = "values too far apart for the target's steps"
+WHY_EXACT = {
+    NOT_FINITE: "it holds NaN or infinite values",
+    OUTLIERS: "its values are too far apart for the steps of a lossy codec",
+    OUT_OF_RANGE: "its values are too large or too small for the steps of a lossy codec",
+    TOO_FAR: "its values are too far apart for the steps of a lossy codec at this target",
+}
+"""What a tensor's owner is told."""
+MOST_WARNINGS = 10
+"""Of one kind."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +78,17 @@ class CompressionReport:
     """What `compress` made.
 
     `codec` made the archive, and `compared` lists what it was compared with, smallest first. `info` tells contents and bytes of
-    the archive, `history` the training curve of a decoder, `relative_error` the squared error of the decoded float tensors over their
-    own squares (0 without loss), `rate_weight` the residual codec's operating point, `score_original` and `score` what `evaluate` gave before
-    and on the decoded archive, `seconds` the time it took.
+    the archive, `history` the training curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit for bit
+    because of their values. `relative_error` is the squared error of the decoded float tensors over their own squares (0 without loss), where
+    tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the residual codec's operating point,
+    `score_original` and `score` what `evaluate` gave before and on the decoded archive, `seconds` the time it took.
     """
 
     codec: Codec
     compared: Sequence[RunnerUp]
     info: ArchiveInfo
     history: Sequence[Mapping[str, float]]
+    kept_exact: Mapping[str, Sequence[str]]
     relative_error: float
     rate_weight: float | None
     score_original: float | None
@@ -108,7 +128,7 @@ def compress(
     The residual codec quantises float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
     and lets later weights make up for earlier ones' errors; without, errors count relative to each tensor's size. How small the
     file gets is set by one of `bits_per_weight`, `target_bytes`, `rate_weight` and `max_loss`. Integer, boolean, float8 and complex tensors,
-    scalars, and gains and variances of normalisation layers come back bit for bit; tied weights are stored once. The file is decoded and checked
+    scalars, gains and variances of normalisation layers, and tensors that hold NaN, infinities or outliers come back bit for bit; tied weights are stored once. The file is decoded and checked
     before it takes its place, atomically; a run that fails leaves no file, and the module as it was.
 
     Args:
@@ -142,14 +162,14 @@ def compress(
         progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
 
     Warns:
-        UserWarning: a tensor that calibration never uses, or that cannot be quantised; or weights of more chunks than the
-            latent codec's decoder has hidden units, so that much of them is lost.
+        UserWarning: a tensor that calibration never uses, or that a lossy codec keeps exact because of special values; or weights of
+            more chunks than the latent codec's decoder has hidden units, so that much of them is lost.
 
     Returns:
         The archive's info with its bytes by part, what it was compared with, and the time taken.
 
     Raises:
-        WeightsError: weights of an unsupported kind, or NaN or infinite values, naming the tensor.
+        WeightsError: weights of an unsupported kind, naming the tensor.
         CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
         UnreachableError: the size or the score asked for cannot be reached; says what can.
         TrainingError: a decoder's training did not converge to finite values.
@@ -187,20 +207,17 @@ def compress(
     with Archive(made.data, threads=threads) as archive:
         archive.verify()
         info = archive.info
-    if made.codec not in EXACT:
-        for name in sorted(job.outliers | made.kept_exact):
-            warnings.warn(
-                f"tensor '{name}' is stored without loss: its values are too far apart for the "
-                "steps of a lossy codec",
-                stacklevel=2,
-            )
+    kept_exact = _kept_exact(job, made, info)
+    for warning in _warnings(kept_exact):
+        warnings.warn(warning, stacklevel=2)
     write_atomically(path, made.data)
     return CompressionReport(
         made.codec,
         compared,
         info,
         made.history,
-        _relative_error(job.state.arrays, made.decoded),
+        kept_exact,
+        0.0 if made.codec in EXACT else _relative_error(job.floats, made.decoded),
         made.rate_weight,
         made.score_original,
         made.score,
@@ -306,20 +323,54 @@ def _broken_promise(candidate: Candidate, target: Target) -> str | None:
     )
 
 
-def _relative_error(originals: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
-    """Squared error of decoded float tensors over their squares; 0 if a codec changed nothing."""
-    floats = {name: one for name, one in originals.items() if one.dtype.name in LATENT_DTYPES}
-    largest = max(
-        (float(max(one.max(), -one.min())) for one in floats.values() if one.size), default=0.0
+def _kept_exact(job: Job, made: Candidate, info: ArchiveInfo) -> dict[str, list[str]]:
+    """Float tensors that the archive holds bit for bit because of their values, by reason."""
+    if made.codec in EXACT:
+        return {}
+    exact = {one.name for one in info.tensors if one.codec in EXACT}
+    reasons = (
+        delicacies(job.floats)
+        | {name: why for name, why in job.unsuitable.items() if why in SPECIAL_VALUES}
+        | dict.fromkeys(made.kept_exact, TOO_FAR)
     )
+    found: dict[str, list[str]] = {}
+    for name in job.state.names:
+        if name in exact and name in reasons:
+            found.setdefault(reasons[name], []).append(name)
+    return found
+
+
+def _warnings(kept_exact: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each tensor whose owner may not expect it to be exact, up to `MOST_WARNINGS`."""
+    for reason, why in WHY_EXACT.items():
+        names = kept_exact.get(reason, ())
+        for name in names[:MOST_WARNINGS]:
+            yield f"tensor '{name}' is stored without loss: {why}"
+        if len(names) > MOST_WARNINGS:
+            more = len(names) - MOST_WARNINGS
+            yield f"{more:,} more tensors are stored without loss: {why}; kept_exact of the report names them"
+
+
+def _relative_error(originals: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
+    """Squared error of decoded tensors over their squares."""
+    largest = max((one.largest for one in extents(originals).values()), default=0.0) or 1.0
     energy = error = 0.0
-    for name, array in floats.items():
-        before, after = array.ravel(), decoded[name].ravel()
-        for start in range(0, before.size, SLAB_ELEMENTS):
-            part = slice(start, start + SLAB_ELEMENTS)
+    for names in batches({name: array.size for name, array in originals.items()}):
+        before = [originals[name].ravel() for name in names]
+        after = [decoded[name].ravel() for name in names]
+        for first, second in _slabs(before, after):
             # Squares of the largest numbers would overflow.
-            original = before[part].astype(np.float64) / (largest or 1.0)
-            change = after[part].astype(np.float64) / (largest or 1.0) - original
+            original = first / largest
+            change = second / largest - original
             energy += float(np.square(original).sum())
             error += float(np.square(change).sum())
     return error / energy if energy else 0.0
+
+
+def _slabs(*tensors: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
+    """Flat tensors one behind another, or parts of a large one, as float64."""
+    for start in range(0, max(one.size for one in tensors[0]), SLAB_ELEMENTS):
+        yield tuple(
+            np.concatenate([one[start : start + SLAB_ELEMENTS] for one in group], dtype=np.float64)
+            for group in tensors
+        )

@@ -12,7 +12,7 @@ from vaecomp_native.codecs.vae import DecoderKind
 from vaecomp_native.compression import AUTO, EXACT, obstacles_to
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import silent
-from vaecomp_native.state_dict import delicacy, is_delicate
+from vaecomp_native.suitability import delicacies
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +155,8 @@ def plan(
 
 def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
     lossy = _lossy(job, codec)
+    exact = {} if codec in EXACT else delicacies(job.floats) | job.unsuitable
+    otherwise = f"codec {codec}" if codec in EXACT else "not quantised"
     planned: dict[str, PlannedTensor] = {}
     for name in job.state.names:
         if name in job.state.aliases:
@@ -163,10 +165,8 @@ def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
             fields: Mapping[str, Any] = {"treatment": "alias", "reason": owner, "bytes": 0}
         else:
             array = job.state.arrays[name]
-            fields = lossy.get(name) or {
-                "treatment": "exact",
-                "reason": _why_exact(job, codec, name),
-            }
+            reason = exact.get(name, otherwise)
+            fields = lossy.get(name) or {"treatment": "exact", "reason": reason}
             fields = {"bytes": array.nbytes, **fields}
         planned[name] = PlannedTensor(name, array.shape, array.dtype.name, **fields)
     return list(planned.values())
@@ -177,11 +177,7 @@ def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
     if codec in EXACT:
         return {}
     if codec == "vae":
-        return {
-            name: {"treatment": "latent"}
-            for name, array in job.floats.items()
-            if not is_delicate(array)
-        }
+        return {name: {"treatment": "latent"} for name in by_themselves(job.floats)}
     operators, calibrated = _operators(job)
     return {
         name: {
@@ -207,9 +203,3 @@ def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
     return operators | {name: name for name in alone}, frozenset(operators) | {
         name for name in alone if name in parameters
     }
-
-
-def _why_exact(job: Job, codec: str, name: str) -> str:
-    if codec in EXACT:
-        return f"codec {codec}"
-    return job.unsuitable.get(name) or delicacy(job.state.arrays[name]) or "not quantised"

@@ -76,27 +76,6 @@ def check_finite(state: StateDict) -> None:
             )
 
 
-def is_delicate(array: Array) -> bool:
-    """Whether a tensor is too small to gain from a lossy codec, or would suffer from any error."""
-    return delicacy(array) is not None
-
-
-def delicacy(array: Array) -> str | None:
-    """What makes a tensor delicate, if something does.
-
-    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of normalisation layers, which must
-    not change their sign, and zeros.
-    """
-    if array.size <= 1:
-        return "empty" if array.size == 0 else "one value"
-    if array.ndim != 1:
-        return None
-    low, high = array.min(), array.max()
-    if low == high:
-        return "one value"
-    return "one sign" if low > 0 or high < 0 else None
-
-
 def _from_mapping(mapping: Mapping[str, Any]) -> StateDict:
     arrays: dict[str, Array] = {}
     aliases: dict[str, str] = {}

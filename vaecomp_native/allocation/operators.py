@@ -22,7 +22,7 @@ from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
 from vaecomp_native.quantisation.matrix import QuantisedMatrix, matrix_shape, slabs
 from vaecomp_native.quantisation.uniform import uniform
 from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
-from vaecomp_native.state_dict import is_delicate
+from vaecomp_native.suitability import delicacies
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -132,7 +132,8 @@ class Operator:
 
 def by_themselves(arrays: Mapping[str, Array], mapped: Container[str] = ()) -> list[str]:
     """Names of the tensors that make operators of their own: not among `mapped`, and not delicate."""
-    return [name for name, array in arrays.items() if name not in mapped and not is_delicate(array)]
+    delicate = delicacies(arrays)
+    return [name for name in arrays if name not in mapped and name not in delicate]
 
 
 def data_free_operator(name: str, array: Array) -> Operator:

@@ -71,6 +71,9 @@ def print_compression(report: vc.CompressionReport) -> None:
     if report.relative_error > LARGE_ERROR:
         error += f"; too much for most networks: {_remedy(report.codec)}"
     console.print(f"codec {report.codec}; {error}")
+    for reason, names in report.kept_exact.items():
+        count = f"{len(names):,} tensor{'s' if len(names) > 1 else ''}"
+        console.print(f"kept exact ({reason}): {count}")
 
 
 def _remedy(codec: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.dtypes import dtype_name
 from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.sources import Source, open_reader
 
@@ -212,7 +213,7 @@ class Archive(Mapping[str, Array]):
         own = [row for row in self._rows if row[4] is None]
         return ArchiveInfo(
             format_version=self.reader.version,
-            parameters=sum(int(np.prod(row[1], dtype=np.int64)) for row in own),
+            parameters=sum(math.prod(row[1]) for row in own),
             raw_bytes=sum(row[5] for row in own),
             bytes=parts | {"total": sum(parts.values())},
             chunks=sum(group[0] for group in groups),
@@ -239,7 +240,7 @@ class Archive(Mapping[str, Array]):
     def _tensor_info(self, index: int) -> TensorInfo:
         name, shape, dtype, codec, target, _ = self._rows[index]
         alias_of = None if target is None else self._rows[target][0]
-        return TensorInfo(name, shape, dtype.name, codec, alias_of)
+        return TensorInfo(name, shape, dtype_name(dtype), codec, alias_of)
 
 
 def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vaecomp_native.allocation.fit import call_evaluate
 from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import Archive, ArchiveInfo
+from vaecomp_native.batches import batches
 from vaecomp_native.candidates import (
     Candidate,
     encode_lossless_archive,
@@ -37,7 +38,6 @@ from vaecomp_native.suitability import (
     OUT_OF_RANGE,
     OUTLIERS,
     SPECIAL_VALUES,
-    batches,
     delicacies,
     extents,
 )

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.dtypes import dtype_name
 from vaecomp_native.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _as_array(name: str, value: Any) -> Array:
         array: Array = tensor_to_array(value) if _is_tensor(value) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise WeightsError(f"tensor '{name}' cannot be read as an array: {error}") from error
-    if array.dtype.name not in STORABLE_DTYPES:
+    if dtype_name(array.dtype) not in STORABLE_DTYPES:
         raise WeightsError(
             f"tensor '{name}' is a {type(value).__name__} of dtype {array.dtype}, which archives "
             "cannot hold; convert it, or leave it out"

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.batches import batches
+from vaecomp_native.dtypes import dtype_name
 from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES
 
@@ -25,8 +27,6 @@ OUT_OF_RANGE = "values out of range"
 SPECIAL_VALUES = (NOT_FINITE, OUTLIERS, OUT_OF_RANGE)
 """Reasons that lie in a float tensor's values; its owner will want to know."""
 KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
-BATCH_ELEMENTS = 1 << 18
-"""Small tensors are looked at together, up to so many elements at a time."""
 
 
 class Extent(NamedTuple):
@@ -87,20 +87,6 @@ def extents(arrays: Mapping[str, Array]) -> dict[str, Extent]:
     return found
 
 
-def batches(sizes: Mapping[str, int], most: int = BATCH_ELEMENTS) -> Iterator[list[str]]:
-    """Cuts names, in their order, into runs of at most `most` in all, or of one larger tensor."""
-    run: list[str] = []
-    total = 0
-    for name, size in sizes.items():
-        if run and total + size > most:
-            yield run
-            run, total = [], 0
-        run.append(name)
-        total += size
-    if run:
-        yield run
-
-
 def _extents(arrays: Sequence[Array]) -> Iterator[Extent]:
     if len(arrays) == 1:
         yield _extent(arrays[0])
@@ -122,8 +108,9 @@ def _extent(array: Array) -> Extent:
 
 
 def _why_not_float(array: Array) -> str | None:
-    if array.dtype.name not in LATENT_DTYPES:
-        return KINDS.get(array.dtype.kind) or str(array.dtype.name)
+    name = dtype_name(array.dtype)
+    if name not in LATENT_DTYPES:
+        return KINDS.get(array.dtype.kind) or name
     return "empty" if array.size == 0 else None
 
 

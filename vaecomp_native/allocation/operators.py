@@ -71,6 +71,19 @@ class Operator:
         """Weights in its matrix, without the bias."""
         return len(self.curvature.order) * len(self.row_weights)
 
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Its `elements`, for each entry of `costs`."""
+        return np.array([self.elements])
+
+    def costs(self, arrays: Mapping[str, Array]) -> Float64Array:
+        """What it would cost to lose its weights: `cost_of_all`."""
+        return np.array([cost_of_all(self, arrays)])
+
+    def within(self, names: Container[str]) -> Operator | None:
+        """Itself if its tensors are among `names`."""
+        return self if self.weights[0] in names else None
+
     def matrix(self, arrays: Mapping[str, Array]) -> Float32Array:
         """Its matrix from arrays of these names."""
         rows = len(self.row_weights)

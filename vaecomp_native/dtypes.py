@@ -11,4 +11,4 @@ import numpy as np
 @lru_cache(maxsize=256)
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """`dtype.name`, which NumPy puts together anew each time."""
-    return dtype.name
+    return str(dtype.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -106,7 +106,8 @@ class BunchedOperator:
     tensors: tuple[str, ...]
     bunch: Bunch
     row_weights: Float64Array
-    calibrated = False
+    multiplier: float = 1.0
+    calibrated: bool = False
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> BunchedOperator:
@@ -151,17 +152,18 @@ class BunchedOperator:
         squares = np.square(self.matrix(arrays), dtype=np.float64)
         lost = self.row_weights * np.add.reduceat(squares, self.bunch.row_starts)
         costs = np.add.reduceat(lost, self.bunch.first_rows) / self.sizes
-        return np.asarray(np.maximum(costs, NO_COST))
+        return np.asarray(np.maximum(self.multiplier * costs, NO_COST))
 
     def quantise(
         self, values: Float32Array, rate_weight: float, quantiser: str, threads: int
     ) -> QuantisedBunch:
         """Quantise all elements [N]; tensors some of whose values no step can hold are left out."""
+        weight = rate_weight / self.multiplier
         bunch, of_row = self.bunch, self.bunch.matrix_of_row
         mean = np.exp(_means(np.log(self.row_weights), bunch))
         rows = np.maximum(self.row_weights, LEAST_ROW_WEIGHT * mean[of_row])
         exponents = half_octaves(rows / mean[of_row])
-        steps = steps_for(rate_weight, mean)
+        steps = steps_for(weight, mean)
         row_scales = scales(steps[of_row], exponents.astype(np.int32))
         with np.errstate(over="ignore"):
             reach = np.maximum.reduceat(np.abs(values) / row_scales[bunch.row], bunch.starts)
@@ -183,7 +185,7 @@ class BunchedOperator:
                 rows.astype(np.float32)[bunch.row],
                 row_scales[bunch.row],
                 np.ones(1, np.float32),
-                DECISION * rate_weight,
+                DECISION * weight,
                 bits,
                 -limit,
                 prices.tables.astype(np.uint8)[np.repeat(np.arange(len(steps)), bunch.sizes)],
@@ -202,9 +204,8 @@ class BunchedOperator:
         if not names:
             return None
         shapes = np.column_stack([self.bunch.rows, self.bunch.columns])[chosen].tolist()
-        return BunchedOperator(
-            names, Bunch(shapes), self.row_weights[chosen[self.bunch.matrix_of_row]]
-        )
+        row_weights = self.row_weights[chosen[self.bunch.matrix_of_row]]
+        return replace(self, tensors=names, bunch=Bunch(shapes), row_weights=row_weights)
 
 
 class _Prices:

@@ -214,8 +214,7 @@ def _calibrated_encoder(
     from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
 
     if not calibration.batches:
-        operators = _data_free(arrays, quantiser)
-        return Encoder(operators, arrays, quantiser, threads, bench)
+        return Encoder(_data_free(arrays, quantiser), arrays, quantiser, threads, bench)
     fitted, _ = _split(calibration.batches)
     maps = usable_maps(calibration.module, fitted[0], arrays)
     operators = calibrated_operators(

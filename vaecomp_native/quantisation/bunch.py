@@ -45,8 +45,8 @@ class Bunch:
     @cached_property
     def column(self) -> IntArray:
         """The column of each element, counted through all matrices."""
-        first = _starts(self.columns)[self.matrix_of_row] - self.row_starts
-        return np.arange(int(self.sizes.sum())) + np.repeat(first, self.row_lengths)
+        first = self.first_columns[self.matrix_of_row] - self.row_starts
+        return np.asarray(np.arange(int(self.sizes.sum())) + np.repeat(first, self.row_lengths))
 
     @cached_property
     def row_lengths(self) -> IntArray:

@@ -27,6 +27,8 @@ ROUNDS = 5
 LEAST_ACTIVITY = 0.02
 """Mean magnitude of the symbols of the quietest table to start from."""
 SMOOTHING = 0.02
+TINY = 1 << 10
+"""Most elements of a matrix that has one level for all."""
 MOST_TOGETHER = 1 << 16
 """Elements of small matrices that are looked at together: a table of their costs fits a cache."""
 
@@ -64,16 +66,17 @@ def fit_contexts(matrices: Sequence[Symbols], tables: int) -> list[ContextLevels
 
 def _fits(matrices: Sequence[Symbols]) -> list[_OneMatrix | _SmallMatrices]:
     """Large matrices one by one, and small ones together."""
-    small = {n: one.size for n, one in enumerate(matrices) if 0 < one.size <= SMALL}
-    if len(small) == 1:
-        small = {}
-    fits: list[_OneMatrix | _SmallMatrices] = [
-        _OneMatrix(number, symbols)
-        for number, symbols in enumerate(matrices)
-        if number not in small
-    ]
-    for numbers in batches(small, MOST_TOGETHER):
-        fits.append(_SmallMatrices(numbers, [matrices[number] for number in numbers]))
+    kinds: dict[type[_SmallMatrices], dict[int, int]] = {_TinyMatrices: {}, _SmallMatrices: {}}
+    fits: list[_OneMatrix | _SmallMatrices] = []
+    for number, symbols in enumerate(matrices):
+        if 0 < symbols.size <= SMALL:
+            kind = _TinyMatrices if symbols.size <= TINY else _SmallMatrices
+            kinds[kind][number] = symbols.size
+        else:
+            fits.append(_OneMatrix(number, symbols))
+    for kind, sizes in kinds.items():
+        for numbers in batches(sizes, MOST_TOGETHER):
+            fits.append(kind(numbers, [matrices[number] for number in numbers]))
     return fits
 
 
@@ -213,6 +216,18 @@ class _SmallMatrices:
         low_columns, columns = _lowered(self._columns, bunch.first_columns, bunch.columns)
         levels = (low_rows + low_columns).tolist()
         return list(map(ContextLevels, levels, rows, columns))
+
+
+class _TinyMatrices(_SmallMatrices):
+    """Matrices so small that levels of rows and columns would cost more than they save."""
+
+    def __init__(self, numbers: Sequence[int], matrices: Sequence[Symbols]) -> None:
+        super().__init__(numbers, [one.reshape(1, -1) for one in matrices])
+
+    def choose_levels(self, axis: int, bits: Float64Array, first: int, *, priced: bool) -> None:
+        """Give each matrix a level, which is there in any case."""
+        if axis == 0:
+            super().choose_levels(axis, bits, first, priced=False)
 
 
 def _lowered(

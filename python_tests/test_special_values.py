@@ -162,7 +162,7 @@ def batches() -> list[torch.Tensor]:
 def test_a_module_with_a_causal_mask_compresses(
     codec: str, calibrated: bool, masked: Masked, batches: list[torch.Tensor], tmp_path: Path
 ) -> None:
-    options = {"bits_per_weight": 12, **({"calibration": batches} if calibrated else {})}
+    options = {"rate_weight": 1e-4, **({"calibration": batches} if calibrated else {})}
     plan = {one.name: one for one in vc.plan(masked, codec=codec, **options).tensors}
     assert plan["mask"].description == "exact (NaN or infinite values)"
     assert plan["query.weight"].treatment == "residual"

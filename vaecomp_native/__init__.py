@@ -35,7 +35,8 @@ from vaecomp_native.errors import (
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet
-    from vaecomp_native.compression import CompressionReport, RunnerUp, compress
+    from vaecomp_native.choosing import RunnerUp
+    from vaecomp_native.compression import CompressionReport, compress
     from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
     from vaecomp_native.loading import load_into
     from vaecomp_native.planning import Plan, plan
@@ -72,7 +73,7 @@ __all__ = [
 # Services load archives and never write one: for them importing takes a third of the time.
 _HOMES = {
     "CompressionReport": "compression",
-    "RunnerUp": "compression",
+    "RunnerUp": "choosing",
     "compress": "compression",
     "RatePoint": "evaluation.rate_distortion",
     "rate_distortion": "evaluation.rate_distortion",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,22 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import call_evaluate
-from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import Archive, ArchiveInfo
 from vaecomp_native.batches import batches
-from vaecomp_native.candidates import (
-    Candidate,
-    encode_lossless_archive,
-    encode_raw_archive,
-    encode_residual_archives,
-    encode_vae_archive,
-    scored,
-)
-from vaecomp_native.codecs.vae import HIDDEN, DecoderKind
-from vaecomp_native.errors import UnreachableError, WeightsError
+from vaecomp_native.candidates import Candidate
+from vaecomp_native.choosing import EXACT, RunnerUp, encode_best
+from vaecomp_native.codecs.vae import DecoderKind
 from vaecomp_native.files import write_atomically
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
+from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, make_job
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
 from vaecomp_native.suitability import (
@@ -48,9 +37,6 @@ if TYPE_CHECKING:
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-EXACT: tuple[Codec, ...] = ("lossless", "raw")
-AUTO: tuple[Codec, ...] = ("lossless", "residual", "vae+residual")
-"""What `codec="auto"` chooses from."""
 TOO_FAR = "values too far apart for the target's steps"
 WHY_EXACT = {
     NOT_FINITE: "it holds NaN or infinite values",
@@ -61,16 +47,6 @@ WHY_EXACT = {
 """What a tensor's owner is told."""
 MOST_WARNINGS = 10
 """Of one kind."""
-
-
-@dataclass(frozen=True)
-class RunnerUp:
-    """A codec that `codec="auto"` looked at: the bytes of its archive, or why it made none."""
-
-    codec: str
-    bytes: int | None
-    score: float | None
-    note: str
 
 
 @dataclass(frozen=True)
@@ -135,8 +111,9 @@ def compress(
         weights: a mapping of names to NumPy arrays or torch tensors, a torch module, or the path of a safetensors
             file, a sharded safetensors index, or a directory that holds one.
         path: the archive to write.
-        codec: "residual"; "vae+residual", a small decoder and what it leaves; "lossless"; "vae", the latent codec; "raw"; or "auto",
-            the smallest of the first three.
+        codec: "residual"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small decoder and what it leaves; or "auto",
+            the smaller of the first two. It makes the other one only where an estimate says that it may be smaller, or where the
+            first does not keep what was asked for.
         quantiser: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
             published ones that it is compared with: "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq".
         bits_per_weight: size of the file in bits for each element of the weights. If none of the four is given, weights that are
@@ -222,104 +199,6 @@ def compress(
         made.score_original,
         made.score,
         time.perf_counter() - started,
-    )
-
-
-def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
-    """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
-
-    Raises UnreachableError if none keeps what the target promises.
-    """
-    obstacles = obstacles_to(job, codec)
-    original = None
-    if job.calibration is not None and job.calibration.evaluate is not None:
-        original = call_evaluate(job.calibration)
-    if codec == "auto":
-        made, skipped = _encode_all(job, original, obstacles)
-    else:
-        if codec in obstacles:
-            raise WeightsError(f"codec {codec!r} {obstacles[codec]}; use codec='residual'")
-        made, skipped = [_encode_with(job, codec, original)], {}
-    made = scored(job, made, original)
-    broken = {one.codec: _broken_promise(one, job.target) for one in made}
-    kept = [one for one in made if not broken[one.codec]]
-    if not kept:
-        raise UnreachableError(skipped.get("residual") or "; ".join(filter(None, broken.values())))
-    best = min(kept, key=lambda one: len(one.data))
-    others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
-    return best, [
-        *(
-            RunnerUp(one.codec, len(one.data), one.score, broken[one.codec] or "larger")
-            for one in others
-        ),
-        *(RunnerUp(codec, None, None, why) for codec, why in skipped.items()),
-    ]
-
-
-def _encode_all(
-    job: Job, original: float | None, obstacles: Mapping[str, str]
-) -> tuple[list[Candidate], dict[str, str]]:
-    """What the codecs of `AUTO` make, and why some make nothing."""
-    made = [encode_lossless_archive(job)]
-    skipped = dict(obstacles)
-    lossy: list[Codec] = [one for one in AUTO[1:] if one not in obstacles]
-    try:
-        archives, failed = encode_residual_archives(job, lossy, original)
-    except UnreachableError as error:
-        return made, {"residual": str(error)} | skipped
-    return made + archives, skipped | {str(name): why for name, why in failed.items()}
-
-
-def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:
-    if codec in AUTO[1:]:
-        (made,), _ = encode_residual_archives(job, [codec], original)
-        return made
-    encoders = {
-        "lossless": encode_lossless_archive,
-        "vae": encode_vae_archive,
-        "raw": encode_raw_archive,
-    }
-    return encoders[codec](job)
-
-
-def obstacles_to(job: Job, codec: str) -> dict[str, str]:
-    """Codecs of `AUTO`, or the one asked for, that are of no use here, and why."""
-    if codec not in ("auto", "vae+residual"):
-        return {}
-    why = None
-    if any(job.floats[name].dtype != np.float32 for name in by_themselves(job.floats)):
-        why = "takes float32 weights only"
-    elif codec == "auto":
-        why = _obstacle_to_decoder(job)
-    return {"vae+residual": why} if why else {}
-
-
-def _obstacle_to_decoder(job: Job) -> str | None:
-    """Why a decoder with a residual is not worth trying, if it is not."""
-    if sys.modules.get("torch", ...) is None or importlib.util.find_spec("torch") is None:
-        return "needs PyTorch"
-    chunks = sum(array.size for array in job.floats.values()) / job.chunk_length
-    if chunks < 1:
-        return f"has fewer than {job.chunk_length:,} weights to learn from"
-    if chunks > HIDDEN:
-        return (
-            f"a decoder of this model's own pays for {HIDDEN} chunks at most; it has {chunks:,.0f}"
-        )
-    return None
-
-
-def _broken_promise(candidate: Candidate, target: Target) -> str | None:
-    """What a candidate falls short of, if it does."""
-    size = len(candidate.data)
-    if target.file_bytes is not None and size > target.file_bytes:
-        return f"codec '{candidate.codec}' takes {size:,} bytes, more than {target.file_bytes:,}"
-    if target.max_loss is None or candidate.score is None or candidate.score_original is None:
-        return None
-    if candidate.score >= candidate.score_original - target.max_loss:
-        return None
-    return (
-        f"codec '{candidate.codec}' scores {candidate.score:.6g}, less than "
-        f"{candidate.score_original:.6g} - {target.max_loss:g}"
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecomp_native.allocation.operators import by_themselves
+from vaecomp_native.choosing import AUTO, EXACT, obstacles_to
 from vaecomp_native.codecs.vae import DecoderKind
-from vaecomp_native.compression import AUTO, EXACT, obstacles_to
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import silent
 from vaecomp_native.suitability import delicacies
@@ -57,10 +57,11 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class PlannedCodec:
-    """A codec that would be tried; `obstacle` says why it would not."""
+    """A codec that would be tried; `obstacle` says why it would not, `estimated_bytes` about what it would take then."""
 
     codec: Codec
     obstacle: str | None = None
+    estimated_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ def plan(
     return Plan(
         tensors=_tensors(job, codec),
         codecs=[
-            PlannedCodec(one, obstacles.get(one)) for one in (AUTO if codec == "auto" else [codec])
+            PlannedCodec(one, obstacles[one].why, obstacles[one].estimated_bytes)
+            if one in obstacles
+            else PlannedCodec(one)
+            for one in (AUTO if codec == "auto" else [codec])
         ],
         quantiser=quantiser,
         parameters=job.state.parameters,

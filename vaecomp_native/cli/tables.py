@@ -65,6 +65,8 @@ def print_compression(report: vc.CompressionReport) -> None:
         )
         for other in report.compared:
             size = "-" if other.bytes is None else f"{other.bytes:,}"
+            if other.estimated_bytes is not None:
+                size = f"~{other.estimated_bytes:,}"
             table.add_row(other.codec, size, _number(other.score), other.note)
         console.print(table)
     error = f"squared error of the weights: {100 * report.relative_error:.2g} %"

@@ -51,7 +51,8 @@ class Bunch:
     @cached_property
     def row_lengths(self) -> IntArray:
         """How many elements each row has."""
-        return self.columns[self.matrix_of_row]
+        lengths: IntArray = self.columns[self.matrix_of_row]
+        return lengths
 
     @cached_property
     def row_starts(self) -> IntArray:

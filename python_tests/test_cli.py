@@ -286,11 +286,16 @@ def test_an_unknown_tensor_is_named_with_the_closest_one(folder: Path, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
-def test_nan_weights_are_refused_naming_the_tensor(tmp_path: Path) -> None:
-    source = tmp_path / "nan.safetensors"
-    save_file({"ok": np.zeros(3, np.float32), "bad": np.array([1, np.nan], np.float32)}, source)
-    fails(vaecomp("compress", source, tmp_path / "out.vaec", "--json"), "'bad'", "NaN")
-    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+def test_nan_weights_are_kept_naming_the_tensor(tmp_path: Path) -> None:
+    source, out = tmp_path / "nan.safetensors", tmp_path / "out.vaec"
+    bad = np.array([1, np.nan], np.float32)
+    save_file({"ok": np.zeros(3, np.float32), "bad": bad}, source)
+    run = vaecomp("compress", source, out, "--codec", "residual", "--json")
+    assert run.returncode == 0
+    assert run.stderr.startswith("vaecomp: tensor 'bad' is stored without loss: it holds NaN")
+    kept = json.loads(run.stdout)["kept_exact"]
+    assert kept == {"NaN or infinite values": ["bad"], "one value": ["ok"]}
+    assert vc.decode(out)["bad"].tobytes() == bad.tobytes()
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_training(

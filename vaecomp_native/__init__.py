@@ -36,7 +36,8 @@ from vaecomp_native.errors import (
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet, torch
-    from vaecomp_native.compression import CompressionReport, RunnerUp, compress
+    from vaecomp_native.choosing import RunnerUp
+    from vaecomp_native.compression import CompressionReport, compress
     from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
     from vaecomp_native.planning import Plan, plan
     from vaecomp_native.torch import LoadReport, load_into
@@ -76,7 +77,7 @@ __all__ = [
 # Services load archives and never write one: for them importing takes a third of the time.
 _HOMES = {
     "CompressionReport": "compression",
-    "RunnerUp": "compression",
+    "RunnerUp": "choosing",
     "compress": "compression",
     "RatePoint": "evaluation.rate_distortion",
     "rate_distortion": "evaluation.rate_distortion",

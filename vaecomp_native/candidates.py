@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import decode
 from vaecomp_native.codecs.exact import encode_exact, encode_lossless
 from vaecomp_native.codecs.residual import encode_matrices, encode_residual
@@ -23,7 +24,7 @@ from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
-from vaecomp_native.state_dict import StateDict, is_delicate
+from vaecomp_native.state_dict import StateDict
 
 Array = npt.NDArray[Any]
 COARSE_DISTORTION = 0.25
@@ -64,34 +65,20 @@ def encode_lossless_archive(job: Job) -> Candidate:
 
 def encode_vae_archive(job: Job) -> Candidate:
     """The latent codec."""
-    lossy = {name: array for name, array in job.floats.items() if not is_delicate(array)}
+    lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
     parts = [_encode_vae(job, lossy, **job.vae)] if lossy else []
     return _candidate(job, "vae", [*parts, *_exact(job.others(lossy))])
 
 
-def encode_residual_archives(
-    job: Job, codecs: Sequence[Codec], original: float | None
-) -> tuple[list[Candidate], dict[Codec, str]]:
-    """Archives of "residual" or "vae+residual", or both, the first of `codecs` at the job's target.
+def encode_residual_archive(job: Job, codec: Codec, original: float | None) -> Candidate:
+    """The archive of "residual" or "vae+residual" at the job's target; `original` is the score before.
 
-    The others share its rate weight; why one of them made none is the second result. `original` is the score before. Raises
-    UnreachableError, naming what can be reached, and what the first codec raises.
+    Raises UnreachableError, naming what can be reached, and TrainingError.
     """
-    skipped: dict[Codec, str] = {}
     with fitting(job.floats, job.quantiser, job.calibration, job.threads, job.progress) as fitter:
-        makers: dict[Codec, Maker] = {
-            "residual": functools.partial(_assemble_residual, job),
-            "vae+residual": _DecoderAndResidual(job, fitter),
-        }
-        first, *others = codecs
-        candidate, fit = _fitted(job, fitter, original, makers[first])
-        made = [candidate]
-        for codec in others:
-            try:
-                made.append(makers[codec](fit))
-            except TrainingError as error:
-                skipped[codec] = str(error)
-    return made, skipped
+        if codec == "residual":
+            return _fitted(job, fitter, original, functools.partial(_assemble_residual, job))
+        return _fitted(job, fitter, original, _DecoderAndResidual(job, fitter))
 
 
 def scored(job: Job, candidates: Sequence[Candidate], original: float | None) -> list[Candidate]:
@@ -110,7 +97,7 @@ def scored(job: Job, candidates: Sequence[Candidate], original: float | None) ->
     return result
 
 
-def _fitted(job: Job, fitter: Fitter, original: float | None, make: Maker) -> tuple[Candidate, Fit]:
+def _fitted(job: Job, fitter: Fitter, original: float | None, make: Maker) -> Candidate:
     target = job.target
     if target.file_bytes is not None:
         return _of_size(target.file_bytes, fitter, make)
@@ -122,21 +109,21 @@ def _fitted(job: Job, fitter: Fitter, original: float | None, make: Maker) -> tu
     else:
         assert target.weight_bits is not None
         fit = fitter.at_bits(target.weight_bits * fitter.encoder.parameters)
-    return make(fit), fit
+    return make(fit)
 
 
-def _of_size(goal: int, fitter: Fitter, make: Maker) -> tuple[Candidate, Fit]:
+def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
     """The largest archive found that is no larger than `goal` bytes."""
     asked = 8.0 * goal
-    best: tuple[Candidate, Fit] | None = None
+    best: Candidate | None = None
     sizes: list[int] = []
     for _ in range(SIZE_ATTEMPTS):
         fit = fitter.at_bits(asked)
         candidate = make(fit)
         size, ideal = len(candidate.data), fit.encoding.ideal_bits
         sizes.append(size)
-        if size <= goal and (best is None or size > len(best[0].data)):
-            best = candidate, fit
+        if size <= goal and (best is None or size > len(best.data)):
+            best = candidate
         del candidate, fit  # of a large model one is enough
         if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
             break

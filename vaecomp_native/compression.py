@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,25 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native import _core
-from vaecomp_native.allocation.fit import call_evaluate
-from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import Archive, ArchiveInfo
-from vaecomp_native.candidates import (
-    Candidate,
-    encode_lossless_archive,
-    encode_raw_archive,
-    encode_residual_archives,
-    encode_vae_archive,
-    scored,
-)
-from vaecomp_native.codecs.vae import HIDDEN, DecoderKind
-from vaecomp_native.errors import UnreachableError, WeightsError
+from vaecomp_native.batches import batches
+from vaecomp_native.candidates import Candidate
+from vaecomp_native.choosing import EXACT, RunnerUp, encode_best
+from vaecomp_native.codecs.vae import DecoderKind
 from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
+from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, make_job
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
-from vaecomp_native.state_dict import LATENT_DTYPES
+from vaecomp_native.suitability import (
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    OUTLIERS,
+    SPECIAL_VALUES,
+    delicacies,
+    extents,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -40,19 +36,16 @@ if TYPE_CHECKING:
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-EXACT: tuple[Codec, ...] = ("lossless", "raw")
-AUTO: tuple[Codec, ...] = ("lossless", "residual", "vae+residual")
-"""What `codec="auto"` chooses from."""
-
-
-@dataclass(frozen=True)
-class RunnerUp:
-    """A codec that `codec="auto"` looked at: the bytes of its archive, or why it made none."""
-
-    codec: str
-    bytes: int | None
-    score: float | None
-    note: str
+TOO_FAR = "values too far apart for the target's steps"
+WHY_EXACT = {
+    NOT_FINITE: "it holds NaN or infinite values",
+    OUTLIERS: "its values are too far apart for the steps of a lossy codec",
+    OUT_OF_RANGE: "its values are too large or too small for the steps of a lossy codec",
+    TOO_FAR: "its values are too far apart for the steps of a lossy codec at this target",
+}
+"""What a tensor's owner is told."""
+MOST_WARNINGS = 10
+"""Of one kind."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +53,18 @@ class CompressionReport:
     """What `compress` made.
 
     `codec` made the archive, and `compared` lists what it was compared with, smallest first. `info` tells contents and bytes of
-    the archive, `history` the training curve of a decoder, `relative_error` the squared error of the decoded float tensors over their
-    own squares (0 without loss), `rate_weight` the residual codec's operating point, `score_original` and `score` what `evaluate` gave before
-    and on the decoded archive, `seconds` the time it took. `notes` say what reading the weights chose, changed or left out.
+    the archive, `history` the training curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit for bit
+    because of their values. `relative_error` is the squared error of the decoded float tensors over their own squares (0 without loss), where
+    tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the residual codec's operating point,
+    `score_original` and `score` what `evaluate` gave before and on the decoded archive, `seconds` the time it took. `notes` say what reading the
+    weights chose, changed or left out.
     """
 
     codec: Codec
     compared: Sequence[RunnerUp]
     info: ArchiveInfo
     history: Sequence[Mapping[str, float]]
+    kept_exact: Mapping[str, Sequence[str]]
     relative_error: float
     rate_weight: float | None
     score_original: float | None
@@ -110,7 +106,7 @@ def compress(
     The residual codec quantises float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
     and lets later weights make up for earlier ones' errors; without, errors count relative to each tensor's size. How small the
     file gets is set by one of `bits_per_weight`, `target_bytes`, `rate_weight` and `max_loss`. Integer, boolean, float8 and complex tensors,
-    scalars, and gains and variances of normalisation layers come back bit for bit; tied weights are stored once. The file is decoded and checked
+    scalars, gains and variances of normalisation layers, and tensors that hold NaN, infinities or outliers come back bit for bit; tied weights are stored once. The file is decoded and checked
     before it takes its place, atomically; a run that fails leaves no file, and the module as it was.
 
     Args:
@@ -120,8 +116,9 @@ def compress(
         out: where the archive goes: a path, a URL that fsspec knows, or a binary file object. It is none of the files that are
             read.
         key: of a checkpoint that wraps several state dicts, the one to take: "model", "ema", ..., with dots between levels.
-        codec: "residual"; "vae+residual", a small decoder and what it leaves; "lossless"; "vae", the latent codec; "raw"; or "auto",
-            the smallest of the first three.
+        codec: "residual"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small decoder and what it leaves; or "auto",
+            the smaller of the first two. It makes the other one only where an estimate says that it may be smaller, or where the
+            first does not keep what was asked for.
         quantiser: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
             published ones that it is compared with: "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq".
         bits_per_weight: size of the file in bits for each element of the weights. If none of the four is given, weights that are
@@ -147,14 +144,14 @@ def compress(
         progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
 
     Warns:
-        UserWarning: a tensor that calibration never uses, or that cannot be quantised; or weights of more chunks than the
-            latent codec's decoder has hidden units, so that much of them is lost.
+        UserWarning: a tensor that calibration never uses, or that a lossy codec keeps exact because of special values; or weights of
+            more chunks than the latent codec's decoder has hidden units, so that much of them is lost.
 
     Returns:
         The archive's info with its bytes by part, what it was compared with, and the time taken.
 
     Raises:
-        WeightsError: weights of an unsupported kind, or NaN or infinite values, naming the tensor.
+        WeightsError: weights of an unsupported kind, naming the tensor.
         OverwriteError: `out` is one of the files that are read.
         CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
         UnreachableError: the size or the score asked for cannot be reached; says what can.
@@ -196,20 +193,17 @@ def compress(
     with Archive(made.data, threads=threads) as archive:
         archive.verify()
         info = archive.info
-    if made.codec not in EXACT:
-        for name in sorted(job.outliers | made.kept_exact):
-            warnings.warn(
-                f"tensor '{name}' is stored without loss: its values are too far apart for the "
-                "steps of a lossy codec",
-                stacklevel=2,
-            )
+    kept_exact = _kept_exact(job, made, info)
+    for warning in _warnings(kept_exact):
+        warnings.warn(warning, stacklevel=2)
     sinks.write(out, made.data)
     return CompressionReport(
         made.codec,
         compared,
         info,
         made.history,
-        _relative_error(job.state.arrays, made.decoded),
+        kept_exact,
+        0.0 if made.codec in EXACT else _relative_error(job.floats, made.decoded),
         made.rate_weight,
         made.score_original,
         made.score,
@@ -218,120 +212,54 @@ def compress(
     )
 
 
-def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
-    """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
-
-    Raises UnreachableError if none keeps what the target promises.
-    """
-    obstacles = obstacles_to(job, codec)
-    original = None
-    if job.calibration is not None and job.calibration.evaluate is not None:
-        original = call_evaluate(job.calibration)
-    if codec == "auto":
-        made, skipped = _encode_all(job, original, obstacles)
-    else:
-        if codec in obstacles:
-            raise WeightsError(f"codec {codec!r} {obstacles[codec]}; use codec='residual'")
-        made, skipped = [_encode_with(job, codec, original)], {}
-    made = scored(job, made, original)
-    broken = {one.codec: _broken_promise(one, job.target) for one in made}
-    kept = [one for one in made if not broken[one.codec]]
-    if not kept:
-        raise UnreachableError(skipped.get("residual") or "; ".join(filter(None, broken.values())))
-    best = min(kept, key=lambda one: len(one.data))
-    others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
-    return best, [
-        *(
-            RunnerUp(one.codec, len(one.data), one.score, broken[one.codec] or "larger")
-            for one in others
-        ),
-        *(RunnerUp(codec, None, None, why) for codec, why in skipped.items()),
-    ]
-
-
-def _encode_all(
-    job: Job, original: float | None, obstacles: Mapping[str, str]
-) -> tuple[list[Candidate], dict[str, str]]:
-    """What the codecs of `AUTO` make, and why some make nothing."""
-    made = [encode_lossless_archive(job)]
-    skipped = dict(obstacles)
-    lossy: list[Codec] = [one for one in AUTO[1:] if one not in obstacles]
-    try:
-        archives, failed = encode_residual_archives(job, lossy, original)
-    except UnreachableError as error:
-        return made, {"residual": str(error)} | skipped
-    return made + archives, skipped | {str(name): why for name, why in failed.items()}
-
-
-def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:
-    if codec in AUTO[1:]:
-        (made,), _ = encode_residual_archives(job, [codec], original)
-        return made
-    encoders = {
-        "lossless": encode_lossless_archive,
-        "vae": encode_vae_archive,
-        "raw": encode_raw_archive,
-    }
-    return encoders[codec](job)
-
-
-def obstacles_to(job: Job, codec: str) -> dict[str, str]:
-    """Codecs of `AUTO`, or the one asked for, that are of no use here, and why."""
-    if codec not in ("auto", "vae+residual"):
+def _kept_exact(job: Job, made: Candidate, info: ArchiveInfo) -> dict[str, list[str]]:
+    """Float tensors that the archive holds bit for bit because of their values, by reason."""
+    if made.codec in EXACT:
         return {}
-    why = None
-    if any(job.floats[name].dtype != np.float32 for name in by_themselves(job.floats)):
-        why = "takes float32 weights only"
-    elif codec == "auto":
-        why = _obstacle_to_decoder(job)
-    return {"vae+residual": why} if why else {}
-
-
-def _obstacle_to_decoder(job: Job) -> str | None:
-    """Why a decoder with a residual is not worth trying, if it is not."""
-    if sys.modules.get("torch", ...) is None or importlib.util.find_spec("torch") is None:
-        return "needs PyTorch"
-    chunks = sum(array.size for array in job.floats.values()) / job.chunk_length
-    if chunks < 1:
-        return f"has fewer than {job.chunk_length:,} weights to learn from"
-    if chunks > HIDDEN:
-        return (
-            f"a decoder of this model's own pays for {HIDDEN} chunks at most; it has {chunks:,.0f}"
-        )
-    return None
-
-
-def _broken_promise(candidate: Candidate, target: Target) -> str | None:
-    """What a candidate falls short of, if it does."""
-    size = len(candidate.data)
-    if target.file_bytes is not None and size > target.file_bytes:
-        return f"codec '{candidate.codec}' takes {size:,} bytes, more than {target.file_bytes:,}"
-    if target.max_loss is None or candidate.score is None or candidate.score_original is None:
-        return None
-    if candidate.score >= candidate.score_original - target.max_loss:
-        return None
-    return (
-        f"codec '{candidate.codec}' scores {candidate.score:.6g}, less than "
-        f"{candidate.score_original:.6g} - {target.max_loss:g}"
+    exact = {one.name for one in info.tensors if one.codec in EXACT}
+    reasons = (
+        delicacies(job.floats)
+        | {name: why for name, why in job.unsuitable.items() if why in SPECIAL_VALUES}
+        | dict.fromkeys(made.kept_exact, TOO_FAR)
     )
+    found: dict[str, list[str]] = {}
+    for name in job.state.names:
+        if name in exact and name in reasons:
+            found.setdefault(reasons[name], []).append(name)
+    return found
+
+
+def _warnings(kept_exact: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each tensor whose owner may not expect it to be exact, up to `MOST_WARNINGS`."""
+    for reason, why in WHY_EXACT.items():
+        names = kept_exact.get(reason, ())
+        for name in names[:MOST_WARNINGS]:
+            yield f"tensor '{name}' is stored without loss: {why}"
+        if len(names) > MOST_WARNINGS:
+            more = len(names) - MOST_WARNINGS
+            yield f"{more:,} more tensors are stored without loss: {why}; kept_exact of the report names them"
 
 
 def _relative_error(originals: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
-    """Squared error of decoded float tensors over their squares; 0 if a codec changed nothing."""
-    floats = {
-        name: one for name, one in originals.items() if _core.dtype_name(one.dtype) in LATENT_DTYPES
-    }
-    largest = max(
-        (float(max(one.max(), -one.min())) for one in floats.values() if one.size), default=0.0
-    )
+    """Squared error of decoded tensors over their squares."""
+    largest = max((one.largest for one in extents(originals).values()), default=0.0) or 1.0
     energy = error = 0.0
-    for name, array in floats.items():
-        before, after = array.ravel(), decoded[name].ravel()
-        for start in range(0, before.size, SLAB_ELEMENTS):
-            part = slice(start, start + SLAB_ELEMENTS)
+    for names in batches({name: array.size for name, array in originals.items()}):
+        before = [originals[name].ravel() for name in names]
+        after = [decoded[name].ravel() for name in names]
+        for first, second in _slabs(before, after):
             # Squares of the largest numbers would overflow.
-            original = before[part].astype(np.float64) / (largest or 1.0)
-            change = after[part].astype(np.float64) / (largest or 1.0) - original
+            original = first / largest
+            change = second / largest - original
             energy += float(np.square(original).sum())
             error += float(np.square(change).sum())
     return error / energy if energy else 0.0
+
+
+def _slabs(*tensors: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
+    """Flat tensors one behind another, or parts of a large one, as float64."""
+    for start in range(0, max(one.size for one in tensors[0]), SLAB_ELEMENTS):
+        yield tuple(
+            np.concatenate([one[start : start + SLAB_ELEMENTS] for one in group], dtype=np.float64)
+            for group in tensors
+        )

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Calibration
 from vaecomp_native.allocation.operators import QUANTISERS
 from vaecomp_native.arguments import check_threads
 from vaecomp_native.codecs.vae import DECODERS
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.progress import Progress
-from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
-from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite, read_state_dict
+from vaecomp_native.state_dict import StateDict, read_state_dict
+from vaecomp_native.suitability import why_exact
 
 if TYPE_CHECKING:
     import torch
@@ -34,15 +32,6 @@ Quantiser = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"
 Divergence = Literal["kl", "mse"]
 DEFAULT_BITS_PER_WEIGHT = 5.0
 """Without calibration most networks lose nothing that one can measure."""
-LARGEST_VALUE = 1e15
-"""Of a tensor that lossy codecs take on: squares of weights and of their reciprocals must fit in float32."""
-FLOAT16_LIMIT = 32_752.0
-"""Decoded values may be larger than the original ones, and must be finite."""
-COMMON_SHARE = 0.99
-"""The share of a tensor's values that its outliers are measured by."""
-OUTLIERS = ("outliers", "values out of range")
-"""What makes a float tensor unsuitable, and its owner will want to know."""
-KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
 
 
 @dataclass(frozen=True)
@@ -75,13 +64,7 @@ class Job:
     @cached_property
     def unsuitable(self) -> dict[str, str]:
         """Tensors that no lossy codec may change, and why."""
-        reasons = {name: _why_exact(array) for name, array in self.state.arrays.items()}
-        return {name: reason for name, reason in reasons.items() if reason is not None}
-
-    @property
-    def outliers(self) -> frozenset[str]:
-        """Float tensors that no lossy codec may change because of their values."""
-        return frozenset(name for name, why in self.unsuitable.items() if why in OUTLIERS)
+        return why_exact(self.state.arrays)
 
     @cached_property
     def floats(self) -> dict[str, Array]:
@@ -120,7 +103,6 @@ def make_job(
     if chunk_length < 1:
         raise ValueError(f"chunk_length is {chunk_length}; it must be at least 1")
     state = read_state_dict(weights, key)
-    check_finite(state)
     return Job(
         state,
         _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
@@ -183,36 +165,6 @@ def _calibration(
     if batches is not None and not listed:
         raise CalibrationError("there are no calibration batches: give at least one")
     return Calibration(weights, listed, evaluate, divergence)
-
-
-def _why_exact(array: Array) -> str | None:
-    """Why no lossy codec can take a tensor on, if none can."""
-    name = _core.dtype_name(array.dtype)
-    if name not in LATENT_DTYPES:
-        return KINDS.get(array.dtype.kind) or name
-    if array.size == 0:
-        return "empty"
-    values = array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
-    largest = float(max(values.max(), -values.min()))
-    limit = FLOAT16_LIMIT if array.dtype == np.float16 else LARGEST_VALUE
-    if largest > limit or 0 < largest < 1 / LARGEST_VALUE:
-        return OUTLIERS[1]
-    return OUTLIERS[0] if _has_outliers(values.ravel(), largest) else None
-
-
-def _has_outliers(values: Array, largest: float) -> bool:
-    """Whether steps that reach the largest value would make the others zeros.
-
-    The others are all but the largest hundredth, at least one; where they are zeros anyway, nothing is lost.
-    """
-    count = min(math.ceil(COMMON_SHARE * values.size), values.size - 1)
-    mean = float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
-    # Nearly always this bound is enough, and nothing need be sorted.
-    at_least = mean - (1 - count / values.size) * largest**2
-    if count == 0 or (at_least > 0 and largest <= LARGEST_SYMBOL * math.sqrt(at_least)):
-        return False
-    others = np.partition(np.abs(values), count - 1)[:count].astype(np.float64)
-    return largest > LARGEST_SYMBOL * math.sqrt(float(np.square(others).mean())) > 0
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

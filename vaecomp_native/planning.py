@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vaecomp_native import _core
 from vaecomp_native.allocation.operators import by_themselves
+from vaecomp_native.choosing import AUTO, EXACT, obstacles_to
 from vaecomp_native.codecs.vae import DecoderKind
-from vaecomp_native.compression import AUTO, EXACT, obstacles_to
 from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
 from vaecomp_native.progress import silent
-from vaecomp_native.state_dict import delicacy, is_delicate
+from vaecomp_native.suitability import delicacies
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +58,11 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class PlannedCodec:
-    """A codec that would be tried; `obstacle` says why it would not."""
+    """A codec that would be tried; `obstacle` says why it would not, `estimated_bytes` about what it would take then."""
 
     codec: Codec
     obstacle: str | None = None
+    estimated_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,10 @@ def plan(
     return Plan(
         tensors=_tensors(job, codec),
         codecs=[
-            PlannedCodec(one, obstacles.get(one)) for one in (AUTO if codec == "auto" else [codec])
+            PlannedCodec(one, obstacles[one].why, obstacles[one].estimated_bytes)
+            if one in obstacles
+            else PlannedCodec(one)
+            for one in (AUTO if codec == "auto" else [codec])
         ],
         quantiser=quantiser,
         parameters=job.state.parameters,
@@ -160,6 +164,8 @@ def plan(
 
 def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
     lossy = _lossy(job, codec)
+    exact = {} if codec in EXACT else delicacies(job.floats) | job.unsuitable
+    otherwise = f"codec {codec}" if codec in EXACT else "not quantised"
     planned: dict[str, PlannedTensor] = {}
     for name in job.state.names:
         if name in job.state.aliases:
@@ -168,10 +174,8 @@ def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
             fields: Mapping[str, Any] = {"treatment": "alias", "reason": owner, "bytes": 0}
         else:
             array = job.state.arrays[name]
-            fields = lossy.get(name) or {
-                "treatment": "exact",
-                "reason": _why_exact(job, codec, name),
-            }
+            reason = exact.get(name, otherwise)
+            fields = lossy.get(name) or {"treatment": "exact", "reason": reason}
             fields = {"bytes": array.nbytes, **fields}
         planned[name] = PlannedTensor(name, array.shape, _core.dtype_name(array.dtype), **fields)
     return list(planned.values())
@@ -182,11 +186,7 @@ def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
     if codec in EXACT:
         return {}
     if codec == "vae":
-        return {
-            name: {"treatment": "latent"}
-            for name, array in job.floats.items()
-            if not is_delicate(array)
-        }
+        return {name: {"treatment": "latent"} for name in by_themselves(job.floats)}
     operators, calibrated = _operators(job)
     return {
         name: {
@@ -212,9 +212,3 @@ def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
     return operators | {name: name for name in alone}, frozenset(operators) | {
         name for name in alone if name in parameters
     }
-
-
-def _why_exact(job: Job, codec: str, name: str) -> str:
-    if codec in EXACT:
-        return f"codec {codec}"
-    return job.unsuitable.get(name) or delicacy(job.state.arrays[name]) or "not quantised"

@@ -92,36 +92,6 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
     )
 
 
-def check_finite(state: StateDict) -> None:
-    """Raise WeightsError, naming the tensor, if a float tensor holds a NaN or an infinity."""
-    for name, array in state.arrays.items():
-        if _core.dtype_name(array.dtype) in LATENT_DTYPES and not np.isfinite(array).all():
-            raise WeightsError(
-                f"tensor '{name}' holds NaN or infinite values; repair it, or leave it out"
-            )
-
-
-def is_delicate(array: Array) -> bool:
-    """Whether a tensor is too small to gain from a lossy codec, or would suffer from any error."""
-    return delicacy(array) is not None
-
-
-def delicacy(array: Array) -> str | None:
-    """What makes a tensor delicate, if something does.
-
-    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of normalisation layers, which must
-    not change their sign, and zeros.
-    """
-    if array.size <= 1:
-        return "empty" if array.size == 0 else "one value"
-    if array.ndim != 1:
-        return None
-    low, high = array.min(), array.max()
-    if low == high:
-        return "one value"
-    return "one sign" if low > 0 or high < 0 else None
-
-
 def _from_archive(archive: Archive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:
     info = archive.info
     # Decoded together, tied tensors share one array.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.allocation.bunched import BunchedOperator, QuantisedBunch
 from vaecomp_native.allocation.operators import Operator
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
+from vaecomp_native.quantisation.bunch import decoded_values
 from vaecomp_native.quantisation.entropy import total_bits
 from vaecomp_native.quantisation.feedback import DAMPING, Curvature, OutOfRangeError
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
+AnyOperator = Operator | BunchedOperator
 
 RIDGE = 0.01
 """Keeps corrections near the original weights, relative to the mean energy of the inputs."""
@@ -32,16 +36,29 @@ RECURRENT_STRENGTH = 0.5
 
 @dataclass(frozen=True)
 class Encoding:
-    """Quantised tensors by name, and the names of those whose values no step can hold, with their bits."""
+    """Quantised tensors by name, and the names of those whose values no step can hold, with their bits.
 
-    matrices: Mapping[str, QuantisedMatrix]
+    `bunches` are small tensors that were quantised together, the others are `apart`.
+    """
+
+    apart: Mapping[str, QuantisedMatrix]
     unquantisable: frozenset[str]
     exact_bits: int = 0
+    bunches: Sequence[QuantisedBunch] = ()
+
+    @cached_property
+    def matrices(self) -> Mapping[str, QuantisedMatrix]:
+        """All quantised tensors."""
+        found = dict(self.apart)
+        for bunch in self.bunches:
+            found.update(bunch)
+        return found
 
     @property
     def ideal_bits(self) -> float:
-        """Entropy of the symbols and what decodes them, tensor by tensor: close to what the file takes."""
-        return sum(map(total_bits, self.matrices.values()), float(self.exact_bits))
+        """Entropy of the symbols and what decodes them: close to what the file takes."""
+        bits = self.exact_bits + sum(bunch.bits for bunch in self.bunches)
+        return sum(map(total_bits, self.apart.values()), float(bits))
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class Encoder:
     what is left. `scratch` holds the symbols.
     """
 
-    operators: Sequence[Operator]
+    operators: Sequence[AnyOperator]
     arrays: Mapping[str, Array]
     quantiser: str
     threads: int
@@ -74,29 +91,34 @@ class Encoder:
         self, rate_weight: float, *, correct: bool = False, progress: Progress = silent
     ) -> Encoding:
         """One pass over all operators."""
-        matrices: dict[str, QuantisedMatrix] = {}
+        apart: dict[str, QuantisedMatrix] = {}
+        bunches: list[QuantisedBunch] = []
         unquantisable: set[str] = set()
         if self.bench is not None:
             self.bench.replace(self.arrays)
         for number, operator in enumerate(self.operators):
+            found: Mapping[str, QuantisedMatrix]
             try:
                 found = self.quantise(operator, rate_weight, correct=correct)
             except OutOfRangeError:
-                unquantisable |= set(operator.tensors)
                 found = {}
-            matrices |= {name: one.kept_in(self.scratch) for name, one in found.items()}
+            unquantisable |= set(operator.tensors) - found.keys()
+            if isinstance(found, QuantisedBunch):
+                bunches.append(found.kept_in(self.scratch))
+            else:
+                apart |= {name: one.kept_in(self.scratch) for name, one in found.items()}
             if self.bench is not None:
                 self.bench.replace(self.decoded(found))
             progress("quantising", number + 1, len(self.operators), {})
         exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantisable)
-        return Encoding(matrices, frozenset(unquantisable), exact_bits)
+        return Encoding(apart, frozenset(unquantisable), exact_bits, bunches)
 
     def quantise(
-        self, operator: Operator, rate_weight: float, *, correct: bool = False
-    ) -> dict[str, QuantisedMatrix]:
+        self, operator: AnyOperator, rate_weight: float, *, correct: bool = False
+    ) -> Mapping[str, QuantisedMatrix]:
         """Quantised matrices of one operator's tensors. Raises OutOfRangeError."""
         matrix = operator.matrix(self.arrays)
-        if correct:
+        if correct and isinstance(operator, Operator):
             operator, matrix = self._corrected(operator, matrix)
         if self.predicted:
             matrix = matrix - operator.matrix(self.predicted)
@@ -105,8 +127,8 @@ class Encoder:
     def decoded(self, matrices: Mapping[str, QuantisedMatrix]) -> dict[str, Array]:
         """What the archive gives back for quantised tensors, in the shapes and dtypes of `arrays`."""
         result = {}
-        for name, matrix in matrices.items():
-            array, values = self.arrays[name], matrix.values().reshape(self.arrays[name].shape)
+        for name, decoded in decoded_values(matrices):
+            array, values = self.arrays[name], decoded.reshape(self.arrays[name].shape)
             if name in self.predicted:
                 values = self.predicted[name] + values
             result[name] = values.astype(array.dtype)
@@ -121,14 +143,18 @@ class Encoder:
         """
         matrices: dict[str, QuantisedMatrix] = {}
         out_of_range: list[str] = []
-        for operator in self.operators:
-            if operator.weights[0] not in arrays:
+        for whole in self.operators:
+            operator = whole.within(arrays)
+            if operator is None:
                 continue
             matrix = operator.matrix(arrays)
             try:
-                matrices |= operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+                found = operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
             except OutOfRangeError:
                 out_of_range.append(operator.name)
+                continue
+            matrices.update(found)
+            out_of_range += [name for name in operator.tensors if name not in found]
         return matrices, out_of_range
 
     def _corrected(self, operator: Operator, matrix: Float32Array) -> tuple[Operator, Float32Array]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from vaecomp_native.allocation.encoder import Encoder, Encoding
-from vaecomp_native.allocation.operators import Operator, by_themselves, data_free_operator
+from vaecomp_native.allocation.bunched import BunchedOperator
+from vaecomp_native.allocation.encoder import AnyOperator, Encoder, Encoding
+from vaecomp_native.allocation.operators import by_themselves, data_free_operator
 from vaecomp_native.allocation.search import (
     FINEST_BITS,
     best_encoding,
@@ -20,9 +21,11 @@ from vaecomp_native.allocation.search import (
     rate_weight_for_bits,
     typical_cost,
 )
+from vaecomp_native.batches import batches
 from vaecomp_native.errors import CalibrationError, UnreachableError
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
+from vaecomp_native.quantisation.bunch import SMALL
 
 if TYPE_CHECKING:
     import torch
@@ -160,7 +163,9 @@ def fitting(
     """
     known = predicted or {}
     if calibration is None:
-        encoder = Encoder(_data_free(arrays), arrays, quantiser, threads, predicted=known)
+        encoder = Encoder(
+            _data_free(arrays, quantiser), arrays, quantiser, threads, predicted=known
+        )
         yield Fitter(encoder, None, progress)
         return
     scratch = Scratch()
@@ -180,8 +185,15 @@ def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbenc
     return Workbench(calibration.module, arrays, fitted, held_out, calibration.divergence)
 
 
-def _data_free(arrays: Mapping[str, Array]) -> list[Operator]:
-    return [data_free_operator(name, arrays[name]) for name in by_themselves(arrays)]
+def _data_free(arrays: Mapping[str, Array], quantiser: str) -> list[AnyOperator]:
+    """Operators without calibration: of large tensors by themselves, of small ones together."""
+    names = by_themselves(arrays)
+    # The published quantisers, for comparison, know one matrix at a time.
+    most = SMALL if quantiser == "feedback" else 0
+    small = {name: arrays[name].size for name in names if arrays[name].size <= most}
+    apart = [data_free_operator(name, arrays[name]) for name in names if name not in small]
+    together = [BunchedOperator.of({n: arrays[n] for n in run}) for run in batches(small)]
+    return [*apart, *together]
 
 
 def _split(batches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -202,8 +214,7 @@ def _calibrated_encoder(
     from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
 
     if not calibration.batches:
-        operators = _data_free(arrays)
-        return Encoder(operators, arrays, quantiser, threads, bench)
+        return Encoder(_data_free(arrays, quantiser), arrays, quantiser, threads, bench)
     fitted, _ = _split(calibration.batches)
     maps = usable_maps(calibration.module, fitted[0], arrays)
     operators = calibrated_operators(

@@ -22,7 +22,7 @@ from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
 from vaecomp_native.quantisation.matrix import QuantisedMatrix, matrix_shape, slabs
 from vaecomp_native.quantisation.uniform import uniform
 from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
-from vaecomp_native.state_dict import is_delicate
+from vaecomp_native.suitability import delicacies
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -70,6 +70,19 @@ class Operator:
     def elements(self) -> int:
         """Weights in its matrix, without the bias."""
         return len(self.curvature.order) * len(self.row_weights)
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Its `elements`, for each entry of `costs`."""
+        return np.array([self.elements])
+
+    def costs(self, arrays: Mapping[str, Array]) -> Float64Array:
+        """What it would cost to lose its weights: `cost_of_all`."""
+        return np.array([cost_of_all(self, arrays)])
+
+    def within(self, names: Container[str]) -> Operator | None:
+        """Itself if its tensors are among `names`."""
+        return self if self.weights[0] in names else None
 
     def matrix(self, arrays: Mapping[str, Array]) -> Float32Array:
         """Its matrix from arrays of these names."""
@@ -132,7 +145,8 @@ class Operator:
 
 def by_themselves(arrays: Mapping[str, Array], mapped: Container[str] = ()) -> list[str]:
     """Names of the tensors that make operators of their own: not among `mapped`, and not delicate."""
-    return [name for name, array in arrays.items() if name not in mapped and not is_delicate(array)]
+    delicate = delicacies(arrays)
+    return [name for name in arrays if name not in mapped and name not in delicate]
 
 
 def data_free_operator(name: str, array: Array) -> Operator:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vaecomp_native.allocation.encoder import Encoder, Encoding
-from vaecomp_native.allocation.operators import NO_COST, cost_of_all
+from vaecomp_native.allocation.operators import NO_COST
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantisation.entropy import total_bits
 from vaecomp_native.quantisation.feedback import OutOfRangeError
@@ -36,8 +36,10 @@ EXPECTED_POINTS = 10
 
 def typical_cost(encoder: Encoder) -> float:
     """What it costs, on (geometric) average, to lose a weight: the unit of rate weights."""
-    costs = np.array([cost_of_all(operator, encoder.arrays) for operator in encoder.operators])
-    sizes = np.array([operator.elements for operator in encoder.operators])
+    if not encoder.operators:
+        return 1.0
+    costs = np.concatenate([operator.costs(encoder.arrays) for operator in encoder.operators])
+    sizes = np.concatenate([operator.sizes for operator in encoder.operators])
     # Zeros, and what calibration never used, say nothing about the others.
     known = costs > NO_COST
     if not known.any():

@@ -80,9 +80,9 @@ def command(
     codec: Annotated[
         Codec,
         typer.Option(
-            help="residual: quantised and entropy-coded; vae+residual: on top of a small decoder; "
-            "lossless: bit for bit; auto: the smallest of these; vae: latents and a decoder; raw: "
-            "as they are."
+            help="residual: quantised and entropy-coded; lossless: bit for bit; auto: the smaller of "
+            "these; raw: as they are; vae: latents and a decoder; vae+residual: quantised on top "
+            "of a small decoder."
         ),
     ] = Codec.AUTO,
     quantiser: Annotated[

@@ -72,12 +72,17 @@ def print_compression(report: vc.CompressionReport) -> None:
         )
         for other in report.compared:
             size = "-" if other.bytes is None else f"{other.bytes:,}"
+            if other.estimated_bytes is not None:
+                size = f"~{other.estimated_bytes:,}"
             table.add_row(other.codec, size, _number(other.score), other.note)
         console.print(table)
     error = f"squared error of the weights: {100 * report.relative_error:.2g} %"
     if report.relative_error > LARGE_ERROR:
         error += f"; too much for most networks: {_remedy(report.codec)}"
     console.print(f"codec {report.codec}; {error}")
+    for reason, names in report.kept_exact.items():
+        count = f"{len(names):,} tensor{'s' if len(names) > 1 else ''}"
+        console.print(f"kept exact ({reason}): {count}")
 
 
 def _remedy(codec: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.batches import batches
 from vaecomp_native.codecs.sections import EncodedTensors
+from vaecomp_native.quantisation.bunch import values_of
 from vaecomp_native.quantisation.contexts import ContextLevels, fit_contexts
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
 
@@ -17,6 +19,8 @@ TABLES = (10, 6, 3, 1)
 """Numbers of frequency tables to try: tables cost bytes, and symbols cost more without them."""
 FEW_SYMBOLS = 1 << 21
 """With more symbols the most tables win: nothing else is tried."""
+FEW_MATRICES = 1 << 10
+"""With more of them their own heads take more than any tables."""
 
 
 def encode_residual(
@@ -31,17 +35,29 @@ def encode_residual(
 
 
 class _Decoded(Mapping[str, Array]):
-    """What the archive gives back, each tensor computed when asked for: together they may be large."""
+    """What the archive gives back, computed when asked for: together the tensors may be large.
+
+    Those that follow one another come fast: small ones are computed together.
+    """
 
     def __init__(
         self, arrays: Mapping[str, Array], matrices: Mapping[str, QuantisedMatrix]
     ) -> None:
         self._forms = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         self._matrices = matrices
+        runs = list(batches({name: array.size for name, array in arrays.items()}))
+        self._runs = {name: run for run in runs for name in run}
+        self._latest: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
-        shape, dtype = self._forms[name]
-        return self._matrices[name].values().reshape(shape).astype(dtype, copy=False)
+        run = self._runs[name]
+        # One tensor by itself may be large, and is not kept.
+        if len(run) == 1:
+            return self._decoded(run)[name]
+        latest = self._latest
+        if name not in latest:
+            self._latest = latest = self._decoded(run)
+        return latest[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._forms)
@@ -49,13 +65,22 @@ class _Decoded(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._forms)
 
+    def _decoded(self, run: Sequence[str]) -> dict[str, Array]:
+        values = values_of([self._matrices[name] for name in run])
+        result = {}
+        for name, value in zip(run, values, strict=True):
+            shape, dtype = self._forms[name]
+            result[name] = value.reshape(shape).astype(dtype, copy=False)
+        return result
+
 
 def encode_matrices(matrices: Sequence[QuantisedMatrix], base: int = 0) -> bytes:
     """A residual section's bytes: the smallest that any number of tables in `TABLES` gives.
 
     `base` is 0, or 1 and the index of the latents section to whose output the values are added.
     """
-    many = sum(matrix.symbols.size for matrix in matrices) > FEW_SYMBOLS
+    symbols = sum(matrix.symbols.size for matrix in matrices)
+    many = symbols > FEW_SYMBOLS or len(matrices) > FEW_MATRICES
     tried = TABLES[:1] if many else TABLES
     return min((_encode(matrices, tables, base) for tables in tried), key=len)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.errors import WeightsError
-from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite
+from vaecomp_native.state_dict import LATENT_DTYPES, StateDict
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -103,4 +103,13 @@ def _check_like(member: StateDict, base: Mapping[str, Array], who: str) -> None:
             raise WeightsError(
                 f"tensor '{name}' of {who} is {array.dtype} {list(array.shape)}, the base's is "
                 f"{base[name].dtype} {list(base[name].shape)}"
+            )
+
+
+def check_finite(state: StateDict) -> None:
+    """Raise WeightsError, naming the tensor, if a float tensor holds a NaN or an infinity."""
+    for name, array in state.arrays.items():
+        if _core.dtype_name(array.dtype) in LATENT_DTYPES and not np.isfinite(array).all():
+            raise WeightsError(
+                f"tensor '{name}' holds NaN or infinite values; repair it, or leave it out"
             )

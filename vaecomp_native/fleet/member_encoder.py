@@ -15,7 +15,7 @@ from vaecomp_native.errors import UnreachableError
 from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
-from vaecomp_native.state_dict import is_delicate
+from vaecomp_native.suitability import is_delicate
 
 Array = npt.NDArray[Any]
 Int8Array = npt.NDArray[np.int8]

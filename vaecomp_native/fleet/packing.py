@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vaecomp_native import _core
 from vaecomp_native.candidates import Candidate, assemble
+from vaecomp_native.choosing import encode_best
 from vaecomp_native.codecs.sections import SectionKind
-from vaecomp_native.compression import encode_best
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.prior import LatentPrior
 from vaecomp_native.jobs import make_job

@@ -157,12 +157,12 @@ class _Grid:
         mean_row = _geometric_mean(rows[row_weights > 0])
         mean_column = _geometric_mean(diagonal)
         columns = np.empty(len(diagonal), np.int8)
-        columns[curvature.order] = _exponents(diagonal / mean_column)
+        columns[curvature.order] = half_octaves(diagonal / mean_column)
         return cls(
-            _step(rate_weight, mean_row * mean_column),
-            _step(rate_weight, mean_row),
+            float(steps_for(rate_weight, mean_row * mean_column)),
+            float(steps_for(rate_weight, mean_row)),
             rows.astype(np.float32),
-            _exponents(rows / mean_row),
+            half_octaves(rows / mean_row),
             columns,
         )
 
@@ -223,20 +223,28 @@ def guessed_bits(limit: int) -> Float32Array:
 
 def counted_bits(symbols: npt.NDArray[np.int16], limit: int) -> Float32Array:
     """Ideal bits of symbols -limit .. limit from their counts; symbols not seen yet cost what a small count would."""
-    distance = np.abs(np.arange(-limit, limit + 1))
     counts = np.zeros(2 * limit + 1)
     for rows in slabs(symbols.shape):
         counts += np.bincount(symbols[rows].ravel() + limit, minlength=len(counts))
+    return smoothed_bits(counts)
+
+
+def smoothed_bits(counts: Float64Array) -> Float32Array:
+    """Ideal bits of symbols -limit .. limit from their counts."""
+    limit = len(counts) // 2
+    distance = np.abs(np.arange(-limit, limit + 1))
     smooth = counts + 0.3 * np.exp(-np.minimum(distance, 50) / 2)
     bits: Float32Array = -np.log2(smooth / smooth.sum()).astype(np.float32)
     return bits
 
 
-def _step(rate_weight: float, weight: float) -> float:
-    return float(to_bfloat16(np.clip(STEP * math.sqrt(rate_weight / weight), *STEP_RANGE)))
+def steps_for(rate_weight: float, weights: Float64Array | float) -> Float32Array:
+    """The steps where an error counts `weights` times its square."""
+    return to_bfloat16(np.clip(STEP * np.sqrt(rate_weight / np.asarray(weights)), *STEP_RANGE))
 
 
-def _exponents(relative: Float64Array) -> npt.NDArray[np.int8]:
+def half_octaves(relative: Float64Array) -> npt.NDArray[np.int8]:
+    """Scales in half octaves where errors count so much, relative to the mean."""
     halves = np.rint(-2 * SCALE_POWER * np.log2(relative))
     return np.clip(halves, -LARGEST_EXPONENT, LARGEST_EXPONENT).astype(np.int8)
 

@@ -84,6 +84,8 @@ class QuantisedMatrix:
 
 def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
     """Symbols as int8 or int16, C-contiguous: beside a large model they count."""
+    if symbols.dtype == np.int8 and symbols.flags.c_contiguous:
+        return symbols
     largest = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0)))
     if largest > np.iinfo(np.int16).max:
         raise ValueError(f"a symbol is {largest}; symbols must fit 16 bits")
@@ -109,9 +111,10 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def scales(step: float, exponents: npt.NDArray[Any]) -> Float32Array:
+def scales(step: float | Float32Array, exponents: npt.NDArray[Any]) -> Float32Array:
     """`step` * 2^(exponents / 2) in float32: one rounding for the odd ones, the power of two exact."""
-    odd = np.where(exponents % 2 == 1, np.float32(step) * ROOT_TWO, np.float32(step))
+    even = np.asarray(step, np.float32)
+    odd = np.where(exponents % 2 == 1, even * ROOT_TWO, even)
     scaled: Float32Array = np.ldexp(odd, exponents // 2)
     return scaled
 

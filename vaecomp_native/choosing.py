@@ -1,0 +1,189 @@
+"""Which codec makes the archive: the one asked for, or the one that makes the smaller file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vaecomp_native.allocation.fit import call_evaluate
+from vaecomp_native.allocation.operators import by_themselves
+from vaecomp_native.allocation.search import FINEST_BITS
+from vaecomp_native.candidates import (
+    Candidate,
+    encode_lossless_archive,
+    encode_raw_archive,
+    encode_residual_archive,
+    encode_vae_archive,
+    scored,
+)
+from vaecomp_native.errors import UnreachableError, WeightsError
+from vaecomp_native.estimates import index_bytes, lossless_bytes, quantised_bytes
+from vaecomp_native.jobs import Codec, Job, Target
+
+EXACT: tuple[Codec, ...] = ("lossless", "raw")
+AUTO: tuple[Codec, ...] = ("residual", "lossless")
+"""What `codec="auto"` chooses from."""
+MARGIN, MARGIN_BYTES = 1.25, 1024
+"""What a file may take beyond its estimate."""
+
+
+@dataclass(frozen=True)
+class RunnerUp:
+    """A codec that `codec="auto"` looked at: the bytes of its archive, or why it made none.
+
+    `estimated_bytes` are about what it would take, where that is why it was not made.
+    """
+
+    codec: str
+    bytes: int | None
+    score: float | None
+    note: str
+    estimated_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class NotTried:
+    """Why a codec is not tried, and about what it would take if that is why."""
+
+    why: str
+    estimated_bytes: int | None = None
+
+
+def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
+    """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
+
+    Raises UnreachableError if none keeps what the target promises.
+    """
+    obstacles = obstacles_to(job, codec)
+    original = None
+    if job.calibration is not None and job.calibration.evaluate is not None:
+        original = call_evaluate(job.calibration)
+    if codec == "auto":
+        made, obstacles = _encode_auto(job, original, obstacles)
+    else:
+        if codec in obstacles:
+            raise WeightsError(f"codec {codec!r} {obstacles[codec].why}; use codec='residual'")
+        made = scored(job, [_encode_with(job, codec, original)], original)
+    broken = {one.codec: _broken_promise(one, job.target) for one in made}
+    kept = [one for one in made if not broken[one.codec]]
+    if not kept:
+        reasons = [one.why for name, one in obstacles.items() if name == "residual"]
+        raise UnreachableError("; ".join([*reasons, *filter(None, broken.values())]))
+    best = min(kept, key=lambda one: len(one.data))
+    others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
+    return best, [
+        *(
+            RunnerUp(one.codec, len(one.data), one.score, broken[one.codec] or "larger")
+            for one in others
+        ),
+        *(
+            RunnerUp(name, None, None, one.why, one.estimated_bytes)
+            for name, one in obstacles.items()
+        ),
+    ]
+
+
+def obstacles_to(job: Job, codec: Codec | Literal["auto"]) -> dict[Codec, NotTried]:
+    """Codecs of `AUTO` that are not worth trying, or why the one asked for cannot do it."""
+    if codec == "auto":
+        return _not_worth_trying(job)
+    floats = by_themselves(job.floats) if codec == "vae+residual" else []
+    if any(job.floats[name].dtype != np.float32 for name in floats):
+        return {codec: NotTried("takes float32 weights only")}
+    return {}
+
+
+def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
+    """What estimates say cannot be the smaller one."""
+    lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
+    if not lossy:
+        return {"residual": NotTried("would quantise nothing: every tensor is kept exact")}
+    exact = lossless_bytes(job.others(lossy))
+    index = index_bytes(job.state.names)
+    lossless = exact + lossless_bytes(lossy) + index
+    fewest, most = (
+        exact + quantised_bytes(lossy, bits) + index for bits in _bits_range(job.target)
+    )
+    if job.target.file_bytes is not None:
+        # The residual codec fills the size that it is given, as far as weights have bits.
+        fewest, most = (min(size, job.target.file_bytes) for size in (fewest, most))
+    if lossless <= fewest:
+        why = f"would take about {fewest:,} bytes, the lossless codec about {lossless:,}"
+        return {"residual": NotTried(why, fewest)}
+    if lossless > MARGIN * most + MARGIN_BYTES:
+        why = f"would take about {lossless:,} bytes, the residual codec about {most:,}"
+        return {"lossless": NotTried(why, lossless)}
+    return {}
+
+
+def _bits_range(target: Target) -> tuple[float, float]:
+    """The fewest and the most bits that a quantised weight may take."""
+    if target.weight_bits is not None:
+        return target.weight_bits, target.weight_bits
+    if target.rate_weight is not None:
+        # What a rate weight makes of Gaussian weights.
+        bits = min(max(math.log2(2 * math.log(2) / target.rate_weight) / 2, 0.0), FINEST_BITS)
+        return bits, bits
+    return (0.0 if target.file_bytes is None else FINEST_BITS), FINEST_BITS
+
+
+def _encode_auto(
+    job: Job, original: float | None, obstacles: Mapping[Codec, NotTried]
+) -> tuple[list[Candidate], dict[Codec, NotTried]]:
+    """What the codecs of `AUTO` make that are worth trying, with scores, and why the others do not."""
+    made: list[Candidate] = []
+    skipped = dict(obstacles)
+
+    def attempt(codec: Codec) -> None:
+        skipped.pop(codec, None)
+        try:
+            made.extend(scored(job, [_encode_with(job, codec, original)], original))
+        except UnreachableError as error:
+            skipped[codec] = NotTried(str(error))
+
+    for codec in AUTO:
+        if codec not in obstacles:
+            attempt(codec)
+    for codec, obstacle in obstacles.items():
+        if _may_be_better(obstacle.estimated_bytes, made, job.target):
+            attempt(codec)
+    return made, skipped
+
+
+def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) -> bool:
+    """Whether a codec was left out in error: what was made is larger than it, or is not enough."""
+    most = math.inf if target.file_bytes is None else MARGIN * target.file_bytes + MARGIN_BYTES
+    if estimate is None or estimate > most:
+        return False
+    kept = [len(one.data) for one in made if not _broken_promise(one, target)]
+    return not kept or min(kept) > MARGIN * estimate + MARGIN_BYTES
+
+
+def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:
+    if codec in ("residual", "vae+residual"):
+        return encode_residual_archive(job, codec, original)
+    encoders = {
+        "lossless": encode_lossless_archive,
+        "vae": encode_vae_archive,
+        "raw": encode_raw_archive,
+    }
+    return encoders[codec](job)
+
+
+def _broken_promise(candidate: Candidate, target: Target) -> str | None:
+    """What a candidate falls short of, if it does."""
+    size = len(candidate.data)
+    if target.file_bytes is not None and size > target.file_bytes:
+        return f"codec '{candidate.codec}' takes {size:,} bytes, more than {target.file_bytes:,}"
+    if target.max_loss is None or candidate.score is None or candidate.score_original is None:
+        return None
+    if candidate.score >= candidate.score_original - target.max_loss:
+        return None
+    return (
+        f"codec '{candidate.codec}' scores {candidate.score:.6g}, less than "
+        f"{candidate.score_original:.6g} - {target.max_loss:g}"
+    )

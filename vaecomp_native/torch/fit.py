@@ -194,11 +194,9 @@ def _tied(
 def _is_ignored(module: torch.nn.Module, name: str) -> bool:
     """Whether the module has no use for a name and knows it: a buffer that it does not store, or one that it says to ignore."""
     path, _, own = name.rpartition(".")
-    try:
-        part = module.get_submodule(path)
-    except AttributeError:
-        return _matches(module, "unexpected", name)
-    return own in part._non_persistent_buffers_set or _matches(module, "unexpected", name)
+    part = dict(module.named_modules()).get(path)
+    not_stored: Iterable[str] = getattr(part, "_non_persistent_buffers_set", ())
+    return own in not_stored or _matches(module, "unexpected", name)
 
 
 def _matches(module: torch.nn.Module, kind: str, name: str) -> bool:

@@ -73,7 +73,7 @@ def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, li
     if not kept:
         reasons = [one.why for name, one in obstacles.items() if name == "residual"]
         raise UnreachableError("; ".join([*reasons, *filter(None, broken.values())]))
-    best = min(kept, key=lambda one: len(one.data))
+    best = min(kept, key=lambda one: (len(one.data), one.codec not in EXACT))
     others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
     return best, [
         *(
@@ -106,11 +106,9 @@ def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
     index = index_bytes(job.state.names)
     lossless = exact + lossless_bytes(lossy) + index
     fewest, most = (
-        exact + quantised_bytes(lossy, bits) + index for bits in _bits_range(job.target)
+        _at_most(exact + index + quantised_bytes(lossy, bits), job.target.file_bytes)
+        for bits in _bits_range(job.target)
     )
-    if job.target.file_bytes is not None:
-        # The residual codec fills the size that it is given, as far as weights have bits.
-        fewest, most = (min(size, job.target.file_bytes) for size in (fewest, most))
     if lossless <= fewest:
         why = f"would take about {fewest:,} bytes, the lossless codec about {lossless:,}"
         return {"residual": NotTried(why, fewest)}
@@ -128,7 +126,14 @@ def _bits_range(target: Target) -> tuple[float, float]:
         # What a rate weight makes of Gaussian weights.
         bits = min(max(math.log2(2 * math.log(2) / target.rate_weight) / 2, 0.0), FINEST_BITS)
         return bits, bits
-    return (0.0 if target.file_bytes is None else FINEST_BITS), FINEST_BITS
+    if target.file_bytes is not None:
+        return math.inf, math.inf
+    return 0.0, FINEST_BITS
+
+
+def _at_most(size: float, file_bytes: int | None) -> int:
+    """The residual codec fills the size that it is given, as far as weights have bits."""
+    return round(size) if file_bytes is None else min(file_bytes, math.ceil(min(size, 1 << 62)))
 
 
 def _encode_auto(
@@ -155,12 +160,17 @@ def _encode_auto(
 
 
 def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) -> bool:
-    """Whether a codec was left out in error: what was made is larger than it, or is not enough."""
+    """Whether a codec was left out in error.
+
+    What was made is larger than it, or is not enough, or keeps tensors exact at this target.
+    """
     most = math.inf if target.file_bytes is None else MARGIN * target.file_bytes + MARGIN_BYTES
     if estimate is None or estimate > most:
         return False
-    kept = [len(one.data) for one in made if not _broken_promise(one, target)]
-    return not kept or min(kept) > MARGIN * estimate + MARGIN_BYTES
+    kept = [one for one in made if not _broken_promise(one, target)]
+    if not kept or any(one.kept_exact for one in kept):
+        return True
+    return min(len(one.data) for one in kept) > estimate
 
 
 def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:

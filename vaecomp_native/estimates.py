@@ -5,6 +5,7 @@ Entropies are those of samples: pieces of large tensors, and some of many that a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,8 @@ def lossless_bytes(arrays: Mapping[str, Array]) -> int:
     return round(total)
 
 
-def quantised_bytes(arrays: Mapping[str, Array], bits: float) -> int:
-    """About what float arrays take that are quantised at `bits` a weight.
+def quantised_bytes(arrays: Mapping[str, Array], bits: float) -> float:
+    """About what float arrays take that are quantised at `bits` a weight, which may be infinite.
 
     That is less where they hold few different values.
     """
@@ -59,8 +60,10 @@ def quantised_bytes(arrays: Mapping[str, Array], bits: float) -> int:
         words = np.sort(_words([one.elements for one in samples]))
         last = np.flatnonzero(np.append(words[1:] != words[:-1], True))
         entropy = entropy_bits(np.diff(last, prepend=-1)) / len(words)
-        total += min(bits, entropy) / 8 * sum(one.size * one.tensors for one in samples)
-    return round(total)
+        # A sample of values that are nearly all different says nothing of how many there are.
+        needed = bits if entropy > math.log2(len(words)) - 1 else min(bits, entropy)
+        total += needed / 8 * sum(one.size * one.tensors for one in samples)
+    return total
 
 
 def index_bytes(names: Sequence[str]) -> int:
@@ -140,7 +143,8 @@ def _code(keys: IntArray, lengths: IntArray) -> tuple[Float64Array, Float64Array
     first = np.searchsorted(tensor, np.arange(len(lengths)))
     last = np.append(first[1:], len(tensor)) - 1
     wide = np.bincount(tensor, counts * 32 >= lengths[tensor], len(lengths))
-    return lengths * np.log2(lengths) - known, there[last] - there[first] + 1 + wide
+    spans = there[last] - there[first] + 1
+    return np.asarray(lengths * np.log2(lengths) - known), np.asarray(spans + wide)
 
 
 def _items(dtype: np.dtype[Any]) -> int:

@@ -359,11 +359,13 @@ def _row(codec: str, size: int) -> rate.ChosenFile:
 
 def test_the_comparison_says_how_much_smaller_the_file_is() -> None:
     ours, theirs = _row("residual", 6000), _row("nncodec", 8000)
-    (both,) = comparisons([ours, theirs, _row("residual-vbq", 100)])
+    (both,) = comparisons([ours, theirs, _row("residual-vbq", 100)], ["cnn"], [0.5])
     assert (both.ours, both.theirs) == (ours, theirs)
     assert both.smaller == 25.0
-    (alone,) = comparisons([ours])
+    (alone,) = comparisons([ours], ["cnn"], [0.5])
     assert alone.smaller is None
+    (neither,) = comparisons([], ["cnn"], [0.5])
+    assert (neither.ours, neither.theirs, neither.smaller) == (None, None, None)
 
 
 @pytest.mark.usefixtures("without_nncodec")

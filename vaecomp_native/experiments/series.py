@@ -242,7 +242,9 @@ def _choose(family: Family, setup: Setup, cache: Path, trials: list[Trial]) -> S
     promised = []
     for codec in codecs:
         numbers = [number for number in range(stride // 2, count, stride) if number != codec.base]
-        mean = fmean(_encode(codec, number, cache).bytes for number in numbers)
+        sizes = [_encode(codec, number, cache).bytes for number in numbers]
+        # A series of one checkpoint has none beside its base.
+        mean = fmean(sizes) if sizes else 0.0
         # The base's own file says nothing about the others.
         base = 0 if codec.base is None else _encode(codec, codec.base, cache).bytes - mean
         promised.append(codec.shared_bytes + base + count * mean)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaecomp_native.bits import identical
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.evaluation.accounting import amortised_ratio
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
@@ -329,7 +330,7 @@ def _decoded(codec: SeriesCodec, files: Sequence[_File]) -> Iterator[tuple[Array
 
 def _check_bits(codec: SeriesCodec, number: int, decoded: Arrays, original: Arrays) -> None:
     for name, array in original.items():
-        if decoded[name].tobytes() != array.tobytes():
+        if not identical(decoded[name], array):
             raise VaecompError(
                 f"{codec.codec}: checkpoint {number}'s '{name}' did not come back bit for bit"
             )

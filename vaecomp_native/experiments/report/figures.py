@@ -127,7 +127,7 @@ def weights_before_after(
             axes.set_title(label, loc="left")
             axes.set_axis_off()
         figure.colorbar(picture, ax=list(grid), shrink=0.8, pad=0.02).outline.set_visible(False)
-        missing = [_left_out(label, np.count_nonzero(~np.isfinite(i))) for label, i in images]
+        missing = [_left_out(label, int((~np.isfinite(i)).sum())) for label, i in images]
         return _svg(figure, text, missing)
 
 
@@ -215,7 +215,8 @@ def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
 
     def draw(axes: Axes, title: str, series: Sequence[RateSeries]) -> None:
         for one in series:
-            axes.scatter(*zip(*one.points, strict=True), color=one.colour, s=36, zorder=3)
+            x, y = zip(*one.points, strict=True)
+            axes.scatter(x, y, color=one.colour, s=36, zorder=3)
             _annotate(axes, one.label, one.points[0])
         axes.margins(0.15)
         axes.set_xlim(left=0)
@@ -281,7 +282,8 @@ def accuracy_against_bytes(series: Sequence[RateSeries], levels: Mapping[str, fl
         for one in series:
             best = frontier((size, -percent) for size, percent in one.points)
             _draw_series(axes, one, [], [(size, -percent) for size, percent in best])
-            axes.scatter(*zip(*one.points, strict=True), color=one.colour, s=22, zorder=4)
+            sizes, percents = zip(*one.points, strict=True)
+            axes.scatter(sizes, percents, color=one.colour, s=22, zorder=4)
         for label, percent in levels.items():
             if math.isfinite(percent):
                 _draw_level(axes, f"{label} {percent:.1f} %", percent)

@@ -19,6 +19,7 @@ import zstandard
 from zipnn import ZipNN
 
 import vaecomp_native as vc
+from vaecomp_native.bits import all_identical
 from vaecomp_native.progress import silent
 from vaecomp_native.state_dict import read_state_dict
 
@@ -42,7 +43,7 @@ def ours(arrays: Arrays) -> int:
         path = Path(directory) / "model.vaec"
         vc.compress(arrays, path, codec="lossless", progress=silent)
         decoded = vc.decode(path)
-        assert all(decoded[name].tobytes() == array.tobytes() for name, array in arrays.items())
+        assert all_identical(decoded, arrays)
         return path.stat().st_size
 
 

@@ -469,7 +469,7 @@ class TestMoments:
         x = torch.cat([part.reshape(-1, 3) for part in data]).double()
         x = torch.cat([x, torch.ones(len(x), 1)], 1)
         assert moment.dtype == np.float64
-        np.testing.assert_allclose(moment, x.T @ x / 16, rtol=1e-6)
+        np.testing.assert_allclose(moment, x.T @ x / 16, rtol=1e-6, atol=1e-6)
         assert moment[3, 3] == 1 and np.array_equal(moment, moment.T)
 
     def test_of_a_convolution_by_an_explicit_loop(self) -> None:

@@ -36,6 +36,9 @@ from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
 from vaecomp_native.zoo.networks import build
 from vaecomp_native.zoo.personal import FineTuning, Geometry, Users
 
+# Whether a trained tensor's values are too far apart for its steps hangs on the training.
+pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")
+
 with_nncodec = pytest.mark.skipif(not nncodec.installed(), reason="nncodec is not installed")
 
 QUICK = FineTuning(epochs=1)
@@ -234,8 +237,14 @@ def test_distilled_scales_bring_the_outputs_closer() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = nn.Sequential(nn.Linear(20, 40), nn.ReLU(), nn.Linear(40, 10))
-        batches = list(torch.randn(8, 64, 20))
-        tuned = {name: t + 0.1 * torch.randn_like(t) for name, t in module.state_dict().items()}
+        # Only half of the inputs are ever used, and only their weights differ much: what the mean
+        # over all weights says is too little for them.
+        used = torch.arange(20) < 10
+        batches = list(torch.randn(8, 64, 20) * used)
+        tuned = {name: t.clone() for name, t in module.state_dict().items()}
+        signs = torch.randn(40, 20).sign()
+        tuned["0.weight"] += signs * torch.where(used, 0.1, 0.01)
+        tuned["2.weight"] += 0.01 * torch.randn(10, 40).sign()
     base = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in tuned.items()}
 
@@ -251,7 +260,7 @@ def test_distilled_scales_bring_the_outputs_closer() -> None:
     mean = bitdelta.mean_scales(arrays, base)
     distilled = bitdelta.distilled_scales(module, arrays, base, batches, learning_rate=1e-3)
     assert distilled.keys() == mean.keys()
-    assert error(distilled) < 0.97 * error(mean)
+    assert error(distilled) < 0.5 * error(mean)
     assert all(np.array_equal(module.state_dict()[name], array) for name, array in base.items())
 
 

@@ -87,7 +87,7 @@ def test_compress_does_what_was_planned(
 def test_codecs_compared_are_those_that_were_planned(module: Model, tmp_path: Path) -> None:
     half = {"w": np.ones((30, 40), np.float16) / 3, "b": np.linspace(-1, 1, 9).astype(np.float16)}
     for weights, chunk_length in ((module, 64), (module, 100_000), (module, 1), (half, 64)):
-        options = {"chunk_length": chunk_length, "bits_per_weight": 12.5}
+        options = {"chunk_length": chunk_length, "bits_per_weight": 20}
         plan = vc.plan(weights, **options)
         report = vc.compress(weights, tmp_path / "m.vaec", **options, **QUICK)
         made = {report.codec} | {one.codec for one in report.compared if one.bytes is not None}

@@ -27,6 +27,9 @@ from vaecomp_native.experiments.report.rate import comparisons
 from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
 from vaecomp_native.zoo.networks import build
 
+# Whether a trained tensor's values are too far apart for its steps hangs on the training.
+pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")
+
 with_nncodec = pytest.mark.skipif(not nncodec.installed(), reason="nncodec is not installed")
 
 
@@ -255,8 +258,9 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Run:
         out,
         models=("fnn", "cnn"),
         codecs=CURVE_CODECS,
-        fine_weights=(0.004, 0.1),
-        coarse_weights=(0.004,),
+        # The finest points lose nothing, so that there is something to compare.
+        fine_weights=(1e-6, 0.1),
+        coarse_weights=(1e-6,),
         qps=(-36, -24),
         classifier_epochs=8,
         progress=lambda stage, done, total, metrics: stages.add(stage),
@@ -318,7 +322,6 @@ def test_each_row_is_the_codecs_smallest_file_within_the_loss(experiment: Run) -
                     if (row["model"], row["codec"], row["allowed_loss"]) == (name, codec, allowed)
                 ]
                 assert chosen == ([min(sizes)] if sizes else [])
-    # The finest points lose nothing, so that there is something to compare.
     assert {row["codec"] for row in rows} >= {"residual", "residual-uniform"}
 
 
@@ -359,11 +362,13 @@ def _row(codec: str, size: int) -> rate.ChosenFile:
 
 def test_the_comparison_says_how_much_smaller_the_file_is() -> None:
     ours, theirs = _row("residual", 6000), _row("nncodec", 8000)
-    (both,) = comparisons([ours, theirs, _row("residual-vbq", 100)])
+    (both,) = comparisons([ours, theirs, _row("residual-vbq", 100)], ["cnn"], [0.5])
     assert (both.ours, both.theirs) == (ours, theirs)
     assert both.smaller == 25.0
-    (alone,) = comparisons([ours])
+    (alone,) = comparisons([ours], ["cnn"], [0.5])
     assert alone.smaller is None
+    (neither,) = comparisons([], ["cnn"], [0.5])
+    assert (neither.ours, neither.theirs, neither.smaller) == (None, None, None)
 
 
 @pytest.mark.usefixtures("without_nncodec")

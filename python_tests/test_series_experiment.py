@@ -30,6 +30,9 @@ from vaecomp_native.zoo.personal import build_with
 from vaecomp_native.zoo.series import make_series
 from vaecomp_native.zoo.training import train_classifier
 
+# Whether a trained tensor's values are too far apart for its steps hangs on the training.
+pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")
+
 PLAIN = Coder("plain", "numpy", bytes, bytes)
 INSTALLED = [coder for coder in CODERS if coder.installed]
 COUNT = 2

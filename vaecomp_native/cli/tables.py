@@ -6,6 +6,7 @@ paper's count of latents alone last, marked as leaving the decoder out.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,17 +194,19 @@ def print_rate(result: RateResult, report: Path) -> None:
         "decode,\nms",
     )
     for name in result.models:
-        for row in result.results:
-            if row.model == name:
-                table.add_row(
-                    f"{name}, {row.codec}",
-                    f"{row.allowed_loss:g}",
-                    f"{row.ratio_self_contained:.3g}x",
-                    f"{row.bytes:,}",
-                    f"{row.accuracy_decoded:.2f}",
-                    f"{row.accuracy_original:.2f}",
-                    _milliseconds(row.decode_seconds),
-                )
+        rows = [row for row in result.results if row.model == name]
+        for row in rows:
+            table.add_row(
+                f"{name}, {row.codec}",
+                f"{row.allowed_loss:g}",
+                f"{row.ratio_self_contained:.3g}x",
+                f"{row.bytes:,}",
+                f"{row.accuracy_decoded:.2f}",
+                f"{row.accuracy_original:.2f}",
+                _milliseconds(row.decode_seconds),
+            )
+        if not rows:
+            table.add_row(f"{name}, no file that loses so little")
         table.add_section()
     _print_with_report(table, report)
 
@@ -216,15 +219,11 @@ def print_quantisers(result: QuantiserResult, report: Path) -> None:
         for saving in data_set.savings
         if (saving.error, saving.rate) == ("distortion", "bits")
     ]
-    table = _table(
-        "data set, quantiser", *(f"at\n{bits} bits" for bits in rows[0][1].percent_fewer)
-    )
+    columns = list(dict.fromkeys(bits for _, saving in rows for bits in saving.percent_fewer))
+    table = _table("data set, quantiser", *(f"at\n{bits} bits" for bits in columns))
     for name, saving in rows:
-        cells = saving.percent_fewer.values()
-        table.add_row(
-            f"{name}, {saving.quantiser}",
-            *("-" if percent is None else f"{round(percent):+d} %" for percent in cells),
-        )
+        cells = (_percent_fewer(saving.percent_fewer.get(bits)) for bits in columns)
+        table.add_row(f"{name}, {saving.quantiser}", *cells)
     _print_with_report(table, report)
 
 
@@ -293,7 +292,7 @@ def _table(first: str, *columns: str) -> Table:
 
 def _print_with_report(table: Table, report: Path) -> None:
     console = _console()
-    console.print(table)
+    console.print(table if table.row_count else "there is nothing to show in a table")
     console.print(f"report with pictures: {report}")
 
 
@@ -312,6 +311,10 @@ def _number(value: float | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}x"
+
+
+def _percent_fewer(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{round(value):+d} %"
 
 
 def _milliseconds(seconds: float) -> str:

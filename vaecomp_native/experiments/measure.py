@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from torch import nn
 
 import vaecomp_native as vc
 from vaecomp_native import reference
+from vaecomp_native.bits import all_identical
 from vaecomp_native.evaluation.accounting import amortised_ratio, break_even_models
 from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
@@ -107,16 +107,8 @@ def measure(
         weights=weights,
         model=decoded.eval(),
         history=[dict(epoch) for epoch in report.history],
-        bit_exact=_identical(weights, expected),
+        bit_exact=all_identical(weights, expected),
         compress_seconds=report.seconds,
         decode_seconds=seconds,
         reference_decode_seconds=reference_seconds,
-    )
-
-
-def _identical(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> bool:
-    """Whether both hold the same tensors in the same order, equal in every byte."""
-    return list(ours) == list(theirs) and all(
-        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-        for a, b in zip(ours.values(), theirs.values(), strict=True)
     )

@@ -9,7 +9,7 @@ before the test digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,11 @@ class ModelCurves:
 class RateResult:
     """The networks that are finished: chosen files in ``results``, curves in ``models``.
 
-    ``settings`` and ``machine`` say how and on what it was measured.
+    ``allowed_losses`` are those, in points, that files were chosen for. ``settings`` and ``machine``
+    say how and on what it was measured.
     """
 
+    allowed_losses: tuple[float, ...]
     results: tuple[ChosenFile, ...]
     models: Mapping[str, ModelCurves]
     settings: Mapping[str, Any]
@@ -157,7 +159,7 @@ def run(
     ]
     rows: list[ChosenFile] = []
     curves: dict[str, ModelCurves] = {}
-    result = RateResult((), {}, _settings(data, models, seed), machine.describe())
+    result = RateResult(ALLOWED_LOSSES, (), {}, _settings(data, models, seed), machine.describe())
     for name in models:
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ def run(
         curves[name] = _draw(name, model, plan, folder, data, progress)
         chosen = _choose(curves[name].points)
         rows += _test(name, model, chosen, folder, data.test)
-        result = RateResult(tuple(rows), dict(curves), result.settings, result.machine)
+        result = replace(result, results=tuple(rows), models=dict(curves))
         write_text(out / "report.html", render_rate(result))
         write_json(out / "rate.json", result.to_dict())
         notice(_summary(name, codecs, chosen))

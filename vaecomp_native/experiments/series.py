@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaecomp_native.bits import identical
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.evaluation.accounting import amortised_ratio
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
@@ -242,7 +243,9 @@ def _choose(family: Family, setup: Setup, cache: Path, trials: list[Trial]) -> S
     promised = []
     for codec in codecs:
         numbers = [number for number in range(stride // 2, count, stride) if number != codec.base]
-        mean = fmean(_encode(codec, number, cache).bytes for number in numbers)
+        sizes = [_encode(codec, number, cache).bytes for number in numbers]
+        # A series of one checkpoint has none beside its base.
+        mean = fmean(sizes) if sizes else 0.0
         # The base's own file says nothing about the others.
         base = 0 if codec.base is None else _encode(codec, codec.base, cache).bytes - mean
         promised.append(codec.shared_bytes + base + count * mean)
@@ -327,7 +330,7 @@ def _decoded(codec: SeriesCodec, files: Sequence[_File]) -> Iterator[tuple[Array
 
 def _check_bits(codec: SeriesCodec, number: int, decoded: Arrays, original: Arrays) -> None:
     for name, array in original.items():
-        if decoded[name].tobytes() != array.tobytes():
+        if not identical(decoded[name], array):
             raise VaecompError(
                 f"{codec.codec}: checkpoint {number}'s '{name}' did not come back bit for bit"
             )

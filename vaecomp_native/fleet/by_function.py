@@ -74,7 +74,7 @@ class FunctionTraining:
         self._deltas = np.empty((len(members.weights), len(self._base)), np.float32)
         self._behaviours: list[Behaviour] = []
         for number, (arrays, batches) in enumerate(zip(members, calibration, strict=True)):
-            self._deltas[number] = members.layout.flatten(arrays) - self._base
+            self._deltas[number] = members.layout.deltas(arrays, self._base)
             self._behaviours.append(Behaviour(self._student, arrays, batches, f"member {number}"))
             progress("reading members", number + 1, len(self._deltas), {})
         self._importance = self._mean_importance()

@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.bits import identical
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.state_dict import LATENT_DTYPES, StateDict
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
+FARTHEST = 2.0**40
+"""No decoder follows values beyond it: sums of their squares might not be finite."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,17 @@ class Layout:
     def flatten(self, arrays: Mapping[str, Array]) -> Float32Array:
         """The vector of a model's tensors."""
         vector = np.empty(self.size, np.float32)
-        for name, place in self.places.items():
-            vector[place] = arrays[name].reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, place in self.places.items():
+                vector[place] = arrays[name].reshape(-1)
         return vector
+
+    def deltas(self, arrays: Mapping[str, Array], base: Float32Array) -> Float32Array:
+        """What a model's tensors differ by from a vector: 0 where no decoder could follow (`is_ordinary`)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            deltas = self.flatten(arrays) - base
+            deltas[~(np.abs(deltas) <= FARTHEST)] = 0.0
+        return deltas
 
 
 def is_adjustable(array: Array) -> bool:
@@ -75,19 +86,39 @@ def is_adjustable(array: Array) -> bool:
     Gains and variances of normalisation layers (vectors of one sign) must not change theirs, and what is no real float tensor
     has no small changes.
     """
-    if _core.dtype_name(array.dtype) not in LATENT_DTYPES or array.size == 0:
+    is_float = _core.dtype_name(array.dtype) in LATENT_DTYPES
+    if not is_float or array.size == 0 or not is_ordinary(array):
         return False
     return array.ndim > 1 or bool(array.min() <= 0 <= array.max())
 
 
-def tensors_like(member: StateDict, base: Mapping[str, Array], who: str) -> dict[str, Array]:
+def is_ordinary(array: Array) -> bool:
+    """Whether all of a float tensor's values are finite and none is beyond `FARTHEST`."""
+    # A signalling NaN is no reason for NumPy to warn.
+    with np.errstate(invalid="ignore"):
+        if not np.isfinite(array).all():
+            return False
+    return array.size == 0 or max(float(array.max()), -float(array.min())) <= FARTHEST
+
+
+def tensors_like(
+    member: StateDict, base: Mapping[str, Array], ties: Mapping[str, str], who: str
+) -> dict[str, Array]:
     """A member's tensors by all of the base's names.
 
-    Raises WeightsError, naming a tensor, unless they are the base's in shape and dtype, and finite.
+    `ties` maps names of the base to those whose data they share. A member's tensors need not be tied to
+    be the same. Raises WeightsError, naming a tensor, unless they are the base's in shape and dtype, and
+    identical where they are tied in the base.
     """
     _check_like(member, base, who)
-    check_finite(member)
-    return {name: member.arrays[member.aliases.get(name, name)] for name in base}
+    arrays = {name: member.arrays[member.aliases.get(name, name)] for name in base}
+    for name, owner in ties.items():
+        if not identical(arrays[name], arrays[owner]):
+            raise WeightsError(
+                f"tensor '{name}' of {who} differs from '{owner}', to which it is tied in the base: "
+                "train a pack on a base in which they are apart"
+            )
+    return arrays
 
 
 def _check_like(member: StateDict, base: Mapping[str, Array], who: str) -> None:
@@ -103,13 +134,4 @@ def _check_like(member: StateDict, base: Mapping[str, Array], who: str) -> None:
             raise WeightsError(
                 f"tensor '{name}' of {who} is {array.dtype} {list(array.shape)}, the base's is "
                 f"{base[name].dtype} {list(base[name].shape)}"
-            )
-
-
-def check_finite(state: StateDict) -> None:
-    """Raise WeightsError, naming the tensor, if a float tensor holds a NaN or an infinity."""
-    for name, array in state.arrays.items():
-        if _core.dtype_name(array.dtype) in LATENT_DTYPES and not np.isfinite(array).all():
-            raise WeightsError(
-                f"tensor '{name}' holds NaN or infinite values; repair it, or leave it out"
             )

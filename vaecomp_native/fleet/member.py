@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration, call_evaluate
 from vaecomp_native.archive import Archive
+from vaecomp_native.bits import identical
 from vaecomp_native.fleet.latents import by_function, least_squares
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
@@ -42,13 +44,14 @@ class MemberReport:
 
     `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
     `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
-    were kept). `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
+    were kept). `kept_exact` names tensors that are stored without loss because no decoder could follow their values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
     """
 
     bytes: int
     latent_bytes: int
     residual_bytes: int
     relative_error: float
+    kept_exact: tuple[str, ...]
     rate_weight: float | None
     score_original: float | None
     score: float | None
@@ -79,7 +82,7 @@ def compress(
 
     The model need not be one that the pack was trained on. Its latents are found through the pack's decoder: with `calibration` so that
     outputs are the model's, else so that weights are near. What the decoder cannot make is lost, unless a residual is asked for
-    by `max_loss`, `rate_weight` or `lossless`. Integer tensors, norms' gains and the like come back bit for bit. The file is decoded and checked before it takes its
+    by `max_loss`, `rate_weight` or `lossless`. Integer tensors, norms' gains and the like, and tensors with values that are not finite, come back bit for bit. The file is decoded and checked before it takes its
     place, atomically.
 
     Args:
@@ -97,10 +100,14 @@ def compress(
         threads: threads of the native kernels, 0 for all cores.
         progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
 
+    Warns:
+        UserWarning: a tensor is stored without loss because no decoder could follow its values; or tensors that the member ties come back as
+            different ones, because the pack does not tie them.
+
     Raises:
-        WeightsError: the model does not have the pack's tensors, or has NaN or infinite values, naming the tensor.
+        WeightsError: the model does not have the pack's tensors, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
+        CalibrationError: the module rejects a batch or gives no finite numbers for it, or `evaluate` raises or gives no finite number.
         OverwriteError: `path` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
@@ -121,8 +128,10 @@ def compress(
         encoder = MemberEncoder(opened, arrays, found, threads, report)
         if lossless:
             latents = None
-            if opened.latents and (batches is not None or opened.is_linear):
-                latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            # What a module with NaNs gives tells nothing of its latents.
+            seen = None if encoder.unfollowed else batches
+            if opened.latents and (seen is not None or opened.is_linear):
+                latents = _latents(opened, arrays, member, seen, divergence, seed, report)
             choice = encoder.lossless(latents)
         else:
             latents = _latents(opened, arrays, member, batches, divergence, seed, report)
@@ -132,17 +141,37 @@ def compress(
     file = write_member(opened, choice.parts, choice.decoded, metadata or {}, threads)
     with Archive(file.data, pack=opened.archive, threads=threads) as archive:
         archive.verify()
+    kept_exact = () if lossless else encoder.unfollowed
+    _warn(kept_exact, state.aliases, choice.decoded)
     sinks.write(path, file.data)
     return MemberReport(
         bytes=len(file.data),
         latent_bytes=file.latent_bytes,
         residual_bytes=file.other_bytes,
         relative_error=opened.relative_error(arrays, choice.decoded),
+        kept_exact=kept_exact,
         rate_weight=choice.rate_weight,
         score_original=original,
         score=score,
         seconds=time.perf_counter() - started,
     )
+
+
+def _warn(kept_exact: Sequence[str], ties: Mapping[str, str], decoded: Mapping[str, Array]) -> None:
+    """Say what a member does not come back as, or what it takes that it does."""
+    for name in kept_exact:
+        warnings.warn(
+            f"tensor '{name}' is stored without loss: its values are not finite or too large for a "
+            "decoder to follow",
+            stacklevel=3,
+        )
+    for name, owner in ties.items():
+        if not identical(decoded[name], decoded[owner]):
+            warnings.warn(
+                f"tensors '{name}' and '{owner}' are tied in the member and not in the pack, and "
+                "come back as different ones: train a pack on a base in which they are tied",
+                stacklevel=3,
+            )
 
 
 def _latents(
@@ -161,7 +190,7 @@ def _latents(
         if not pack.is_linear:
             raise ValueError("this pack's decoder is not linear: give calibration batches")
         offset, matrix = pack.linear_map
-        target = pack.layout.flatten(arrays) - offset
+        target = pack.layout.deltas(arrays, offset)
         weights = tensor_weights(pack.base, target[None], pack.layout)
         posterior = least_squares(target, weights, matrix)
     else:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration, call_evaluate, fitting, workbench
+from vaecomp_native.bits import identical
 from vaecomp_native.codecs.differences import has_differences
 from vaecomp_native.errors import UnreachableError
+from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
@@ -53,12 +56,15 @@ class MemberEncoder:
         return self._smallest(tried)
 
     def lossy(self, latents: Int8Array, rate_weight: float | None, least: float | None) -> Choice:
-        """Latents; with a residual at a rate weight, or with the coarsest that scores `least` if latents alone do not."""
+        """Latents; with a residual at a rate weight, or with the coarsest that scores `least` if latents alone do not.
+
+        What no decoder changes comes back bit for bit, and so do the tensors in `unfollowed`.
+        """
         others = self._changed(
             {
                 name: array
                 for name, array in self.arrays.items()
-                if name not in self.pack.layout.shapes
+                if name not in self.pack.layout.shapes or name in self.unfollowed
             }
         )
         tried = [MemberParts(latents, exact=others)]
@@ -71,6 +77,11 @@ class MemberEncoder:
             return self._with_residual(alone.parts, latents, rate_weight, least)
         except UnreachableError:
             return self.lossless(latents)
+
+    @cached_property
+    def unfollowed(self) -> tuple[str, ...]:
+        """Tensors that decoders change, with values that none can follow."""
+        return tuple(n for n in self.pack.layout.shapes if not is_ordinary(self.arrays[n]))
 
     def score(self, decoded: Mapping[str, Array]) -> float:
         """The caller's score of the module with decoded weights; the module is as it was afterwards."""
@@ -92,7 +103,7 @@ class MemberEncoder:
         predicted = {
             name: values
             for name, values in self.pack.values(latents, self.threads).items()
-            if not is_delicate(self.arrays[name])
+            if name not in self.unfollowed and not is_delicate(self.arrays[name])
         }
         lossy = {name: self.arrays[name] for name in predicted}
         with fitting(
@@ -114,7 +125,7 @@ class MemberEncoder:
     ) -> MemberParts:
         """Some tensors bit for bit: as differences from their predictions if their dtype has any."""
         predicted = self.pack.predictions(latents, self.threads)
-        stored = {n: a for n, a in arrays.items() if a.tobytes() != predicted[n].tobytes()}
+        stored = {n: a for n, a in arrays.items() if not identical(a, predicted[n])}
         differences = {n: array for n, array in stored.items() if has_differences(array.dtype)}
         exact = {name: array for name, array in stored.items() if name not in differences}
         return MemberParts(latents, exact=exact, differences=differences)
@@ -135,5 +146,5 @@ class MemberEncoder:
         return {
             name: array
             for name, array in arrays.items()
-            if self.pack.aliases[name] is None and array.tobytes() != self.pack.base[name].tobytes()
+            if name not in self.pack.aliases and not identical(array, self.pack.base[name])
         }

@@ -13,6 +13,7 @@ from vaecomp_native.codecs.differences import encode_differences
 from vaecomp_native.codecs.exact import encode_exact
 from vaecomp_native.codecs.residual import encode_matrices
 from vaecomp_native.codecs.sections import SectionKind
+from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantisation.matrix import QuantisedMatrix
@@ -41,8 +42,9 @@ class MemberParts:
             values = pack.values(self.latents, threads)
             for name, matrix in self.residuals.items():
                 total = values[name] + matrix.values().reshape(values[name].shape)
-                result[name] = total.astype(pack.base[name].dtype)
-        return {**result, **self.exact, **self.differences}
+                with np.errstate(over="ignore"):
+                    result[name] = total.astype(pack.base[name].dtype)
+        return pack.tied({**result, **self.exact, **self.differences})
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def write_member(
         ((kind, section),) = encode_exact(exact).sections
         add(kind, section, exact)
     rows = [
-        (*homes[name], digest(decoded[name])) if name in homes and not alias else None
-        for name, alias in pack.aliases.items()
+        (*homes[name], digest(decoded[name]))
+        if name in homes and name not in pack.aliases
+        else None
+        for name in pack.base
     ]
     data = pack.reader.write_member(sorted(metadata.items()), sections, rows)
     sizes = [len(section) for _, section in sections]
@@ -99,7 +103,8 @@ def in_order(pack: Pack, parts: Mapping[str, Any]) -> dict[str, Any]:
 def _by_base(pack: Pack, parts: MemberParts) -> tuple[dict[str, Array], dict[str, Array]]:
     """Differences from the pack's tensors, and from what the member section makes.
 
-    With latents both are the same where no decoder changes anything, but for float64, which the latter rounds to float32.
+    With latents both are the same where no decoder changes anything, but for float64, which the latter rounds to float32, and
+    NaNs, whose bits it may change.
     """
     arrays = in_order(pack, parts.differences)
     if parts.latents is None:
@@ -107,6 +112,7 @@ def _by_base(pack: Pack, parts: MemberParts) -> tuple[dict[str, Array], dict[str
     made = {
         name: array
         for name, array in arrays.items()
-        if name in pack.layout.shapes or array.dtype != np.float64
+        if name in pack.layout.shapes
+        or (array.dtype != np.float64 and is_ordinary(pack.base[name]))
     }
     return {name: array for name, array in arrays.items() if name not in made}, made

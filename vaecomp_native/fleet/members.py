@@ -34,7 +34,7 @@ class Members:
         aliases, arrays = self.state.aliases, self.state.arrays
         base = {name: arrays[aliases.get(name, name)] for name in self.state.names}
         for number, weights in enumerate(self.weights):
-            yield tensors_like(read_state_dict(weights), base, f"member {number}")
+            yield tensors_like(read_state_dict(weights), base, aliases, f"member {number}")
 
     @property
     def vector(self) -> Float32Array:
@@ -42,10 +42,10 @@ class Members:
         return self.layout.flatten(self.base)
 
     def deltas(self, progress: Progress) -> Float32Array:
-        """What members differ by from the base, [N, P]."""
+        """What members differ by from the base, [N, P]: 0 where no decoder could follow."""
         base = self.vector
         deltas = np.empty((len(self.weights), len(base)), np.float32)
         for number, arrays in enumerate(self):
-            deltas[number] = self.layout.flatten(arrays) - base
+            deltas[number] = self.layout.deltas(arrays, base)
             progress("reading members", number + 1, len(deltas), {})
         return deltas

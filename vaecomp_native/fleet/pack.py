@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vaecomp_native.archive import Archive
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
-from vaecomp_native.errors import ArchiveError, WeightsError
+from vaecomp_native.errors import ArchiveError
 from vaecomp_native.fleet.decoder import UNIT
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.layout import Layout, tensors_like
@@ -54,8 +54,11 @@ class Pack:
         names = list(self.archive)
         self.base = self.archive.decode()
         """The base's tensors by name; tied ones share an array."""
-        self.aliases = {tensor.name: tensor.alias_of for tensor in self.archive.info.tensors}
-        """For each tensor the one that it is tied to, if it is."""
+        tensors = self.archive.info.tensors
+        self.aliases = {
+            tensor.name: tensor.alias_of for tensor in tensors if tensor.alias_of is not None
+        }
+        """For each tensor that is tied to another one, which."""
         self.groups = [
             Group(
                 IntegerDecoder(tuple(map(_layer, layers))),
@@ -75,23 +78,24 @@ class Pack:
         return self.archive.sha256
 
     def arrays_of(self, state: StateDict) -> dict[str, Array]:
-        """A model's tensors by the pack's names, as copies. Raises WeightsError as `tensors_like` does, and for tensors that are tied in the pack alone."""
-        arrays = tensors_like(state, self.base, "the member")
-        for name, owner in self.aliases.items():
-            if owner is not None and not np.array_equal(arrays[name], arrays[owner]):
-                raise WeightsError(
-                    f"tensor '{name}' of the member differs from '{owner}', to which it is tied in the pack: "
-                    "train a pack on a base in which they are apart"
-                )
+        """A model's tensors by the pack's names, as copies. Raises WeightsError as `tensors_like` does."""
+        arrays = tensors_like(state, self.base, self.aliases, "the member")
         return {name: array.copy() for name, array in arrays.items()}
 
     def relative_error(self, original: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
-        """Squared error of the tensors that decoders change over their squared distance from the base."""
+        """Squared error of the tensors that decoders change over their squared distance from the base.
+
+        Values of the original that are not finite do not count.
+        """
         error = distance = 0.0
-        for name in self.layout.shapes:
-            own = original[name].astype(np.float64)
-            error += float(np.square(decoded[name].astype(np.float64) - own).sum())
-            distance += float(np.square(self.base[name].astype(np.float64) - own).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name in self.layout.shapes:
+                counted = np.isfinite(original[name])
+                own = original[name][counted].astype(np.float64)
+                error += float(np.square(decoded[name][counted].astype(np.float64) - own).sum())
+                distance += float(
+                    np.square(self.base[name][counted].astype(np.float64) - own).sum()
+                )
         return error / distance if distance else float(error > 0)
 
     @cached_property
@@ -126,8 +130,13 @@ class Pack:
     def predictions(self, latents: Int8Array | None, threads: int = 0) -> dict[str, Array]:
         """All tensors of a member with no residual, to the last bit as the file gives them back; without latents the pack's."""
         made = {} if latents is None else self.values(latents, threads)
-        rounded = {name: array.astype(self.base[name].dtype) for name, array in made.items()}
-        return {**self.base, **rounded}
+        with np.errstate(over="ignore"):
+            rounded = {name: array.astype(self.base[name].dtype) for name, array in made.items()}
+        return self.tied({**self.base, **rounded})
+
+    def tied(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Tensors by the pack's names, with those that it ties sharing their owner's array."""
+        return {name: arrays[self.aliases.get(name, name)] for name in self.base}
 
     @cached_property
     def linear_map(self) -> tuple[Float32Array, Float32Array]:

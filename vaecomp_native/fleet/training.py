@@ -105,8 +105,8 @@ def train(
         progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
 
     Raises:
-        WeightsError: a member does not have the base's tensors, or NaN or infinite values, naming the tensor.
-        CalibrationError: the module rejects a batch.
+        WeightsError: a member does not have the base's tensors, naming the tensor. Values that are not finite count as the base's.
+        CalibrationError: the module rejects a batch, or what it gives is not finite.
         TrainingError: training did not converge.
         OverwriteError: `out` is the base's file or a member's.
         ValueError: an option out of range, naming it.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+NO_NUMBER = "–"
+"""What stands in the place of a number that there is none of: None, NaN or an infinity."""
 
 
 def render(template: str, **context: Any) -> str:
@@ -17,9 +22,21 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=count, ratio=ratio, percent=percent, points=points, duration=duration, models=models
+        {
+            form.__name__: _or_dash(form)
+            for form in (count, ratio, percent, fewer, points, duration)
+        },
+        decimals=lambda value, digits: _or_dash(lambda one: f"{one:,.{digits}f}")(value),
+        models=models,
     )
     return environment.get_template(template).render(**context)
+
+
+def _or_dash(form: Callable[[Any], str]) -> Callable[[float | None], str]:
+    def shown(value: float | None) -> str:
+        return NO_NUMBER if value is None or not math.isfinite(value) else form(value)
+
+    return shown
 
 
 def count(number: int) -> str:
@@ -35,6 +52,11 @@ def ratio(value: float) -> str:
 def percent(value: float) -> str:
     """A percentage: ``98.23 %``."""
     return f"{value:.2f} %"
+
+
+def fewer(value: float) -> str:
+    """By how many percent something is less, signed and whole: ``+12 %``."""
+    return f"{round(value):+d} %"
 
 
 def points(value: float) -> str:

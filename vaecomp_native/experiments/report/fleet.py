@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def render_fleet(result: FleetResult) -> str:
 
 def representative(result: FleetResult) -> HeldOutPoint | None:
     """Of the shared decoder's points within `ALLOWED_LOSS` of the members' own accuracy the one with the largest total ratio; the most accurate if none is."""
-    ours = _of(OURS, result.points)
+    ours = _scored(OURS, result.points)
     near = [p for p in ours if p.accuracy_mean >= result.accuracy_own - ALLOWED_LOSS]
     if near:
         return max(near, key=lambda point: point.ratio_total)
@@ -84,11 +85,15 @@ def _of(codec: str, points: Sequence[HeldOutPoint]) -> list[HeldOutPoint]:
     return [point for point in points if point.codec == codec]
 
 
+def _scored(codec: str, points: Sequence[HeldOutPoint]) -> list[HeldOutPoint]:
+    return [point for point in _of(codec, points) if math.isfinite(point.accuracy_mean)]
+
+
 def _others(shown: HeldOutPoint, points: Sequence[HeldOutPoint]) -> list[list[HeldOutPoint]]:
     """Of each other codec the points that are as accurate, or if none is, its most accurate one."""
     found = []
     for codec in COLOURS:
-        own = _of(codec, points)
+        own = _scored(codec, points)
         if codec != shown.codec and own:
             enough = [point for point in own if point.accuracy_mean >= shown.accuracy_mean]
             found.append(enough or [max(own, key=lambda point: point.accuracy_mean)])

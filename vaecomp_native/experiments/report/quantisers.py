@@ -30,7 +30,14 @@ def render_quantisers(result: QuantiserResult) -> str:
         result=result,
         settings=result.settings,
         machine=result.machine,
-        measures=MEASURES,
+        columns=list(
+            dict.fromkeys(
+                bits
+                for data in result.data_sets
+                for saving in data.savings
+                for bits in saving.percent_fewer
+            )
+        ),
         savings={name: saving_table(data, SUBJECT) for name, data in sets.items()},
         others={
             name: {
@@ -56,7 +63,7 @@ def render_quantisers(result: QuantiserResult) -> str:
 def saving_table(data: DataSet, quantiser: str) -> dict[str, Saving]:
     """A quantiser's savings on a data set, by what they are measured by."""
     found = {(s.error, s.rate): s for s in data.savings if s.quantiser == quantiser}
-    return {text: found[measure] for measure, text in MEASURES.items()}
+    return {text: found[measure] for measure, text in MEASURES.items() if measure in found}
 
 
 def _series(data: DataSet, error: str) -> list[figures.RateSeries]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,19 +44,21 @@ class Comparison:
         return 100.0 * (1 - self.ours.bytes / self.theirs.bytes)
 
 
-def comparisons(results: Sequence[ChosenFile]) -> list[Comparison]:
-    """Network by network and loss by loss, in the results' order."""
+def comparisons(
+    results: Sequence[ChosenFile], models: Iterable[str], losses: Sequence[float]
+) -> list[Comparison]:
+    """Network by network and allowed loss by allowed loss, whether or not there is a file."""
     found = {(row.model, row.allowed_loss, row.codec): row for row in results}
-    pairs = dict.fromkeys((row.model, row.allowed_loss) for row in results)
     return [
         Comparison(model, loss, found.get((model, loss, OURS)), found.get((model, loss, THEIRS)))
-        for model, loss in pairs
+        for model in models
+        for loss in losses
     ]
 
 
 def render_rate(result: RateResult) -> str:
     """The HTML page of the networks that are finished."""
-    losses = sorted({row.allowed_loss for row in result.results})
+    losses = result.allowed_losses
     points = [point for model in result.models.values() for point in model.points]
     return render(
         "rate.html.j2",
@@ -68,7 +70,7 @@ def render_rate(result: RateResult) -> str:
         codecs=list(dict.fromkeys(point.codec for point in points)),
         qps=sorted({int(p.setting["qp"]) for p in points if p.codec == THEIRS}),
         nonweight_qp=NONWEIGHT_QP,
-        comparisons=comparisons(result.results),
+        comparisons=comparisons(result.results, result.models, losses),
         ratios={
             (row.model, row.codec, row.allowed_loss): row.ratio_self_contained
             for row in result.results

@@ -40,7 +40,6 @@ def render_series(result: SeriesResult) -> str:
             for name, codecs in _groups(result.codecs).items()
         },
         label=_label,
-        lossy={one.codec: one for one in result.codecs if not one.lossless},
         bytes_figure=_bytes_figure(result),
         accuracy_figure=_accuracy_figure(result),
         total_figure=_total_figure(result),

@@ -54,7 +54,7 @@ class Outcome:
     """What became of a member.
 
     `bytes` has the size of the file written or kept, `source_bytes` that of the one read, `relative_error` the squared error of the decoded weights
-    (of members made), `reason` what is wrong with one that failed.
+    (of members made), `kept_exact` their tensors that are stored without loss because no decoder could follow them, `reason` what is wrong with one that failed.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Outcome:
     source_bytes: int | None = None
     bytes: int | None = None
     relative_error: float | None = None
+    kept_exact: tuple[str, ...] = ()
     reason: str | None = None
 
 
@@ -80,25 +81,33 @@ class Maker:
         started = time.perf_counter()
         try:
             with storage.local_copy(item.source) as source:
-                status, size, loss = self._make(source, item.output, options)
+                status, size, loss, kept_exact = self._make(source, item.output, options)
                 source_bytes = source.stat().st_size
         except Exception as error:
             return failed(item, error, time.perf_counter() - started)
         seconds = time.perf_counter() - started
         return Outcome(
-            item.name, item.source, item.output, status, seconds, source_bytes, size, loss
+            item.name,
+            item.source,
+            item.output,
+            status,
+            seconds,
+            source_bytes,
+            size,
+            loss,
+            kept_exact,
         )
 
     def _make(
         self, source: Path, output: str, options: Options
-    ) -> tuple[Status, int, float | None]:
-        """Status, bytes of the file, error."""
+    ) -> tuple[Status, int, float | None, tuple[str, ...]]:
+        """Status, bytes of the file, error, tensors that are stored without loss."""
         if source.name.endswith(INDEX_SUFFIX):
             # The digest of an index would not tell whether the shards have changed.
             raise WeightsError("is an index of shards; a member is one file: join the shards first")
         record = options.record(source)
         if not options.overwrite and (size := self._size_of_current(output, record, options)):
-            return "kept", size, None
+            return "kept", size, None, ()
         with storage.output(output) as path:
             report = compress(
                 source,
@@ -110,7 +119,7 @@ class Maker:
                 threads=options.threads,
                 progress=silent,
             )
-        return "made", report.bytes, report.relative_error
+        return "made", report.bytes, report.relative_error, report.kept_exact
 
     def _size_of_current(self, output: str, record: dict[str, str], options: Options) -> int | None:
         """Bytes of an output that is whole and was made of this pack, input and options; None for any other."""

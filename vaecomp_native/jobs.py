@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,7 +15,6 @@ import numpy.typing as npt
 from vaecomp_native.allocation.fit import Calibration
 from vaecomp_native.allocation.operators import QUANTISERS
 from vaecomp_native.codecs.vae import DECODERS
-from vaecomp_native.errors import CalibrationError
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite, read_state_dict
@@ -23,13 +22,16 @@ from vaecomp_native.state_dict import LATENT_DTYPES, StateDict, check_finite, re
 if TYPE_CHECKING:
     import torch
 
+    from vaecomp_native.calibration import Inputs
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
 Codec = Literal["residual", "vae+residual", "lossless", "vae", "raw"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 Quantiser = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
-Divergence = Literal["kl", "mse"]
+Divergence = Literal["auto", "kl", "mse"]
+CALIBRATED = ("auto", "residual", "vae+residual")
+"""Codecs that measure what errors cost."""
 DEFAULT_BITS_PER_WEIGHT = 5.0
 """Without calibration most networks lose nothing that one can measure."""
 LARGEST_VALUE = 1e15
@@ -103,6 +105,7 @@ def make_job(
     calibration: Iterable[Any] | None,
     evaluate: Callable[[torch.nn.Module], float] | None,
     divergence: str,
+    inputs: Inputs | None,
     chunk_length: int,
     vae: Mapping[str, Any],
     threads: int,
@@ -121,7 +124,7 @@ def make_job(
         state,
         _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
         quantiser,
-        _calibration(weights, calibration, evaluate, max_loss, divergence),
+        _calibration(weights, codec, calibration, inputs, evaluate, max_loss, divergence),
         vae,
         chunk_length,
         threads,
@@ -159,7 +162,9 @@ def _target(
 
 def _calibration(
     weights: Weights,
+    codec: str,
     batches: Iterable[Any] | None,
+    inputs: Inputs | None,
     evaluate: Callable[[torch.nn.Module], float] | None,
     max_loss: float | None,
     divergence: str,
@@ -173,12 +178,35 @@ def _calibration(
         raise ValueError(
             "calibration and evaluate run the model: give a torch module instead of weights alone"
         )
-    if isinstance(batches, (torch_module.Tensor, Mapping)):
-        raise ValueError("calibration is one batch; give a list of batches")
-    listed = [] if batches is None else list(batches)
-    if batches is not None and not listed:
-        raise CalibrationError("there are no calibration batches: give at least one")
-    return Calibration(weights, listed, evaluate, divergence)
+    found = calibration_of(weights, batches, inputs, evaluate, divergence)
+    return measured(found) if codec in CALIBRATED else found
+
+
+def calibration_of(
+    module: torch.nn.Module,
+    batches: Iterable[Any] | None,
+    inputs: Inputs | None,
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    divergence: str,
+) -> Calibration:
+    """A module with the batches picked for it, all read. Raises CalibrationError and ValueError for what are no batches."""
+    if batches is None:
+        if inputs is not None:
+            raise ValueError("inputs picks from calibration batches: give calibration")
+        return Calibration(module, [], evaluate, divergence)
+    from vaecomp_native.calibration import picked
+
+    return Calibration(module, list(picked(batches, inputs, module)), evaluate, divergence)
+
+
+def measured(calibration: Calibration) -> Calibration:
+    """With the measure that its divergence stands for, if there are batches. Raises CalibrationError."""
+    if not calibration.batches:
+        return calibration
+    from vaecomp_native.calibration import measure_for
+
+    module, batch = calibration.module, calibration.batches[0]
+    return replace(calibration, divergence=measure_for(module, batch, calibration.divergence))
 
 
 def _why_exact(array: Array) -> str | None:

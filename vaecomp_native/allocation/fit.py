@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from vaecomp_native.allocation.workbench import Workbench
+    from vaecomp_native.calibration import Measure
 
 Array = npt.NDArray[Any]
 
@@ -39,12 +40,20 @@ STARTING_RATE_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Calibration:
-    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better."""
+    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better.
+
+    `divergence` is a name where nothing is measured, else the measure.
+    """
 
     module: torch.nn.Module
     batches: Sequence[Any]
     evaluate: Callable[[torch.nn.Module], float] | None
-    divergence: str
+    divergence: str | Measure
+
+    @property
+    def kind(self) -> str | None:
+        """Which divergence is measured, if one is: "kl" or "mse"."""
+        return None if isinstance(self.divergence, str) else self.divergence.kind
 
 
 @dataclass(frozen=True)

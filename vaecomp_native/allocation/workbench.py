@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.calibration import Batch, LinearMap, capture, outputs, tapped
+from vaecomp_native.calibration import Batch, LinearMap, Measure, capture, outputs, tapped
 from vaecomp_native.calibration.divergence import divergence, samples
 from vaecomp_native.scratch import Scratch
 
@@ -38,7 +38,7 @@ class Workbench:
         originals: the tensors that may be replaced, by their names in the state dict.
         fitting: batches to fit corrections to.
         held_out: batches to measure divergence on.
-        divergence: "kl" of softmax(outputs), or "mse", relative to the outputs' variance.
+        divergence: what differences of the outputs mean.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Workbench:
         originals: Mapping[str, Array],
         fitting: Sequence[Batch],
         held_out: Sequence[Batch],
-        divergence: str,
+        divergence: str | Measure,
     ) -> None:
         self.module = module
         self._originals = originals
         self._tensors = module.state_dict(keep_vars=True)
         self._fitting = fitting
         self._held_out = held_out
-        self._divergence = divergence
+        self._measure = Measure.of(divergence)
         self._reference = outputs(module, held_out)
         self._inputs: dict[str, torch.Tensor] = {}
         self._enough: dict[str, int] = {}
@@ -69,20 +69,21 @@ class Workbench:
 
     def replace(self, arrays: Mapping[str, Array]) -> None:
         """Overwrite tensors of the module."""
-        with torch.no_grad():
-            for name, array in arrays.items():
-                tensor = self._tensors[name]
-                # Torch takes no bfloat16 from NumPy; float32 holds it.
-                wide = np.float64 if array.dtype == np.float64 else np.float32
-                values = torch.from_numpy(np.ascontiguousarray(array, wide))
+        for name, array in arrays.items():
+            tensor = self._tensors[name]
+            # Torch takes no bfloat16 from NumPy; float32 holds it.
+            wide = np.float64 if array.dtype == np.float64 else np.float32
+            values = torch.from_numpy(np.ascontiguousarray(array, wide))
+            # Tensors made in inference mode can be changed there only.
+            with torch.no_grad(), torch.inference_mode(tensor.is_inference()):
                 tensor.copy_(values.view(tensor.shape))
 
     def divergence(self) -> float:
         """Of the module's held-out outputs, as it is now, from the original's."""
         total = count = 0.0
         for now, before in zip(outputs(self.module, self._held_out), self._reference, strict=True):
-            weight = samples(before, self._divergence)
-            total += weight * float(divergence(now, before, self._divergence))
+            weight = samples(before, self._measure)
+            total += weight * float(divergence(now, before, self._measure))
             count += weight
         # Rounding makes the least divergences negative.
         return max(total / count, 0.0)

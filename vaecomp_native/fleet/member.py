@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
-from vaecomp_native.jobs import Divergence
+from vaecomp_native.jobs import Divergence, calibration_of, measured
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.sources import Source
 from vaecomp_native.state_dict import read_state_dict
@@ -43,6 +43,7 @@ class MemberReport:
     `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
     `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
     were kept). `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
+    `divergence` is how outputs were compared, "kl" or "mse", None without sample inputs.
     """
 
     bytes: int
@@ -52,6 +53,7 @@ class MemberReport:
     rate_weight: float | None
     score_original: float | None
     score: float | None
+    divergence: str | None
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def compress(
     path: str | os.PathLike[str],
     *,
     calibration: Iterable[Any] | None = None,
-    divergence: Divergence = "kl",
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     max_loss: float | None = None,
     rate_weight: float | None = None,
@@ -87,7 +90,8 @@ def compress(
         pack: the pack; open it once as a `Pack` for many members.
         path: the file to write.
         calibration: batches of the module's inputs, without labels, a few hundred samples. `member` must be a torch module.
-        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
+        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
         evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
         max_loss: most that `evaluate` may fall by. A residual is added if it falls by more, as coarse as can be.
         rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
@@ -100,7 +104,7 @@ def compress(
     Raises:
         WeightsError: the model does not have the pack's tensors, or has NaN or infinite values, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
+        CalibrationError: the module rejects a batch, a batch may hold labels, `divergence` must be given, or `evaluate` raises or gives no finite number.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
@@ -109,19 +113,19 @@ def compress(
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     arrays = opened.arrays_of(read_state_dict(member))
     with console() if progress is None else nullcontext(progress) as report:
-        batches = None if calibration is None else list(calibration)
         found = None
-        if batches is not None or evaluate is not None:
-            found = Calibration(as_module(member, "member"), batches or [], evaluate, divergence)
+        if calibration is not None or evaluate is not None:
+            module = as_module(member, "member")
+            found = measured(calibration_of(module, calibration, inputs, evaluate, divergence))
         original = call_evaluate(found) if found is not None and evaluate is not None else None
         encoder = MemberEncoder(opened, arrays, found, threads, report)
         if lossless:
             latents = None
-            if opened.latents and (batches is not None or opened.is_linear):
-                latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            if opened.latents and (calibration is not None or opened.is_linear):
+                latents = _latents(opened, arrays, found, seed, report)
             choice = encoder.lossless(latents)
         else:
-            latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            latents = _latents(opened, arrays, found, seed, report)
             least = None if original is None or max_loss is None else original - max_loss
             choice = encoder.lossy(latents, rate_weight, least)
         score = None if original is None else encoder.score(choice.decoded)
@@ -137,6 +141,7 @@ def compress(
         rate_weight=choice.rate_weight,
         score_original=original,
         score=score,
+        divergence=None if found is None else found.kind,
         seconds=time.perf_counter() - started,
     )
 
@@ -144,16 +149,14 @@ def compress(
 def _latents(
     pack: Pack,
     arrays: Mapping[str, Array],
-    member: Weights,
-    batches: Sequence[Any] | None,
-    divergence: Divergence,
+    calibration: Calibration | None,
     seed: int,
     progress: Progress,
 ) -> Int8Array:
     """The latents that go into the file."""
     if not pack.latents:
         return np.empty(0, np.int8)
-    if batches is None:
+    if calibration is None or not calibration.batches:
         if not pack.is_linear:
             raise ValueError("this pack's decoder is not linear: give calibration batches")
         offset, matrix = pack.linear_map
@@ -163,8 +166,8 @@ def _latents(
     else:
         from vaecomp_native.fleet.behaviour import Behaviour, Student
 
-        student = Student(as_module(member, "member"), pack.layout, divergence)
-        behaviour = Behaviour(student, arrays, batches)
+        student = Student(calibration.module, pack.layout, calibration.divergence)
+        behaviour = Behaviour(student, arrays, calibration.batches)
         posterior = by_function(
             student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
         )

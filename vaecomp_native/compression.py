@@ -25,6 +25,7 @@ from vaecomp_native.candidates import (
     encode_residual_archives,
     encode_vae_archive,
     scored,
+    told_exact,
 )
 from vaecomp_native.codecs.vae import HIDDEN, DecoderKind
 from vaecomp_native.errors import UnreachableError, WeightsError
@@ -301,7 +302,8 @@ def _broken_promise(candidate: Candidate, target: Target) -> str | None:
     """What a candidate falls short of, if it does."""
     size = len(candidate.data)
     if target.file_bytes is not None and size > target.file_bytes:
-        return f"codec '{candidate.codec}' takes {size:,} bytes, more than {target.file_bytes:,}"
+        exact = "" if candidate.codec in EXACT else told_exact(candidate)
+        return f"codec '{candidate.codec}' takes {size:,} bytes{exact}; more than {target.file_bytes:,}"
     if target.max_loss is None or candidate.score is None or candidate.score_original is None:
         return None
     if candidate.score >= candidate.score_original - target.max_loss:

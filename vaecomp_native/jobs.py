@@ -171,6 +171,7 @@ def _calibration(
 ) -> Calibration | None:
     if max_loss is not None and evaluate is None:
         raise ValueError("max_loss needs evaluate, a function that scores the module")
+    check_inputs(batches, inputs)
     if batches is None and evaluate is None:
         return None
     torch_module = sys.modules.get("torch")
@@ -182,6 +183,12 @@ def _calibration(
     return measured(found) if codec in CALIBRATED else found
 
 
+def check_inputs(calibration: Any, inputs: Inputs | None) -> None:
+    """Raise ValueError if inputs are to be picked from no batches."""
+    if calibration is None and inputs is not None:
+        raise ValueError("inputs picks from calibration batches: give calibration")
+
+
 def calibration_of(
     module: torch.nn.Module,
     batches: Iterable[Any] | None,
@@ -191,8 +198,6 @@ def calibration_of(
 ) -> Calibration:
     """A module with the batches picked for it, all read. Raises CalibrationError and ValueError for what are no batches."""
     if batches is None:
-        if inputs is not None:
-            raise ValueError("inputs picks from calibration batches: give calibration")
         return Calibration(module, [], evaluate, divergence)
     from vaecomp_native.calibration import picked
 

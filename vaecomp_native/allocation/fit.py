@@ -186,7 +186,10 @@ def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbenc
     from vaecomp_native.allocation.workbench import Workbench
 
     fitted, held_out = _split(calibration.batches)
-    return Workbench(calibration.module, arrays, fitted, held_out, calibration.divergence)
+    first = len(calibration.batches) - len(held_out)
+    return Workbench(
+        calibration.module, arrays, fitted, held_out, calibration.divergence, first=first
+    )
 
 
 def _data_free(arrays: Mapping[str, Array]) -> list[Operator]:

@@ -115,25 +115,25 @@ def _check_labels(batch: Batch, which: str, module: nn.Module) -> None:
     """Refuse what looks like labels behind samples, where the module might take it for something else."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         return
-    names, required = _arguments(module)
-    for place, part in enumerate(batch):
-        if place > 0 and _may_be_labels(batch[0], part, required=place < required):
-            taken = f" as '{names[place]}'" if place < len(names) else ""
+    arguments = _arguments(module, len(batch))
+    if len(arguments) < len(batch):
+        return  # the module will not take it
+    for place, (part, argument) in enumerate(zip(batch, arguments, strict=False)):
+        required = argument.default is argument.empty and argument.kind in POSITIONAL
+        if place > 0 and _may_be_labels(batch[0], part, required=required):
             raise CalibrationError(
-                f"element {place} of {which}, {_described(part)}, may be labels, and "
-                f"would go into the module{taken}: pick its inputs with "
+                f"element {place} of {which}, {_described(part)}, may be labels, and would go into "
+                f"the module as '{argument.name}': pick its inputs with "
                 "inputs=lambda batch: batch[0], or say with inputs=tuple that all are inputs"
             )
 
 
-def _arguments(module: nn.Module) -> tuple[list[str], int]:
-    """Names of a module's positional arguments, and how many of them it needs."""
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
-        return [], 0
-    named = [one for one in parameters if one.kind in POSITIONAL]
-    return [one.name for one in named], sum(one.default is one.empty for one in named)
+def _arguments(module: nn.Module, count: int) -> list[inspect.Parameter]:
+    """The first `count` positional arguments of a module, or as many as there are."""
+    known = list(inspect.signature(module.forward).parameters.values())
+    named = [one for one in known if one.kind in POSITIONAL]
+    rest = [one for one in known if one.kind is one.VAR_POSITIONAL]
+    return (named + count * rest)[:count]
 
 
 def _may_be_labels(samples: Any, part: Any, *, required: bool) -> bool:

@@ -77,7 +77,7 @@ def _measure_of_one(
         return Measure("mse")
     if isinstance(maker, HEADS):
         if any(one.shape == output.shape for one in _inputs(batch)):
-            raise CalibrationError(_question(output, "which has the shape of an input,"))
+            raise CalibrationError(_question(output, ", in the shape of an input,"))
         return measure
     if measure.axis is not None:
         return measure
@@ -87,12 +87,9 @@ def _measure_of_one(
 
 
 def _question(output: torch.Tensor, which: str = "") -> str:
-    return " ".join(
-        [
-            f"divergence='auto' cannot tell what the module's output {list(output.shape)}",
-            *([which] if which else []),
-            "means: give divergence='kl' if it is logits of classes, or 'mse' if it is other numbers",
-        ]
+    return (
+        f"divergence='auto' cannot tell what the module's output {list(output.shape)}{which} means: "
+        "give divergence='kl' if it is logits of classes, or 'mse' if it is other numbers"
     )
 
 
@@ -160,8 +157,9 @@ def _makers(module: nn.Module) -> Iterator[Makers]:
     made: dict[int, tuple[weakref.ref[torch.Tensor], int, nn.Module]] = {}
 
     def note(layer: nn.Module, _: Any, result: Any) -> None:
-        if isinstance(result, torch.Tensor):
-            made[id(result)] = weakref.ref(result), _version(result), layer
+        for one in result if isinstance(result, tuple) else (result,):
+            if isinstance(one, torch.Tensor):
+                made[id(one)] = weakref.ref(one), _version(one), layer
 
     def maker_of(tensor: torch.Tensor) -> nn.Module | None:
         reference, version, layer = made.get(id(tensor), (None, 0, None))

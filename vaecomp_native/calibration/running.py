@@ -57,10 +57,10 @@ def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, li
     return found
 
 
-def outputs(module: nn.Module, batches: Sequence[Batch]) -> list[Outputs]:
-    """What `run` gives for each batch, in evaluation mode and without gradients."""
+def outputs(module: nn.Module, batches: Sequence[Batch], *, first: int = 0) -> list[Outputs]:
+    """What `run` gives for each batch, numbered from `first`, in evaluation mode and without gradients."""
     with evaluation(module), torch.no_grad():
-        return [run(module, batch, number=number) for number, batch in enumerate(batches)]
+        return [run(module, batch, number=number) for number, batch in enumerate(batches, first)]
 
 
 @contextmanager

@@ -110,12 +110,12 @@ def diagonal_sensitivity(
     no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The module is left as it was. Raises
     CalibrationError as `run` does, without batches, and for gradients that are not finite.
     """
-    probe = _probes(module, batches, divergence, temperature, seed, probes)
     state = module.state_dict()
     room = scratch or Scratch()
     squares = {name: room.empty(tuple(state[name].shape), np.float64) for name in names}
     if not squares:
         return {}
+    probe = _probes(module, batches, divergence, temperature, seed, probes)
     for square in squares.values():
         square[...] = 0
     samples = 0

@@ -22,7 +22,7 @@ from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
-from vaecomp_native.jobs import Divergence, calibration_of, measured
+from vaecomp_native.jobs import Divergence, calibration_of, check_inputs, measured
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.sources import Source
 from vaecomp_native.state_dict import read_state_dict
@@ -109,6 +109,7 @@ def compress(
         OSError: the file cannot be written.
     """
     _check_options(evaluate, max_loss, rate_weight, lossless)
+    check_inputs(calibration, inputs)
     started = time.perf_counter()
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     arrays = opened.arrays_of(read_state_dict(member))

@@ -21,7 +21,7 @@ from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
-from vaecomp_native.jobs import Divergence
+from vaecomp_native.jobs import Divergence, check_inputs
 from vaecomp_native.progress import Progress, console
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def train(
         for units in _several(hidden)
     ]
     _check_options(members, base, calibration, lossless, plans, common_cost, rate_weight, steps)
+    check_inputs(calibration, inputs)
     started = time.perf_counter()
     with console() if progress is None else nullcontext(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)

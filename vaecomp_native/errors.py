@@ -37,3 +37,9 @@ class CalibrationError(VaecompError, ValueError):
 
 class UnreachableError(VaecompError, ValueError):
     """What was asked for cannot be reached; the message says what can."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error's kind and the first line of its message, to be part of another message."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

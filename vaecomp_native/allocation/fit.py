@@ -20,7 +20,7 @@ from vaecomp_native.allocation.search import (
     rate_weight_for_bits,
     typical_cost,
 )
-from vaecomp_native.errors import CalibrationError, UnreachableError
+from vaecomp_native.errors import CalibrationError, UnreachableError, in_one_line
 from vaecomp_native.progress import Progress
 from vaecomp_native.scratch import Scratch
 
@@ -233,7 +233,7 @@ def call_evaluate(calibration: Calibration) -> float:
     try:
         score = float(calibration.evaluate(calibration.module))
     except Exception as error:
-        raise CalibrationError(f"evaluate raised {type(error).__name__}: {error}") from error
+        raise CalibrationError(f"evaluate raised {in_one_line(error)}") from error
     if not math.isfinite(score):
         raise CalibrationError(f"evaluate returned {score}; it must return a finite number")
     return score

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vaecomp_native.calibration.running import Batch, unwrapped
-from vaecomp_native.errors import CalibrationError
+from vaecomp_native.errors import CalibrationError, in_one_line
 
 Inputs = Callable[[Any], Any]
 """Picks a module's inputs from a batch."""
@@ -75,9 +75,7 @@ class _Picked(Sequence[Batch]):
         try:
             batch = self._inputs(batch)
         except Exception as error:
-            raise CalibrationError(
-                f"inputs raised {type(error).__name__} for {which}: {error}"
-            ) from error
+            raise CalibrationError(f"inputs fails for {which}: {in_one_line(error)}") from error
         _check_kind(batch, which)
         return batch
 
@@ -93,7 +91,7 @@ def _read(batches: Iterable[Any], of: str) -> Iterator[Any]:
             number += 1
     except Exception as error:
         raise CalibrationError(
-            f"reading calibration batch {number}{of} raised {type(error).__name__}: {error}"
+            f"reading calibration batch {number}{of} raised {in_one_line(error)}"
         ) from error
 
 

@@ -19,12 +19,13 @@ from vaecomp_native.errors import CalibrationError
 
 HIDDEN = re.compile(r"hidden|embed|pool|feature|attention|state|mems|router|encoder|decoder")
 """In names of outputs that other layers are to read; beside logits they do not count."""
+HEADS = re.compile(r"^torch\.nn\.modules\.(linear\.(Linear|Bilinear)|conv\.\w+)\.forward$")
+"""Methods whose outputs are logits if they are the last. A subclass may have a method of its own, of which nothing is known."""
 HIDDEN_LAYERS = re.compile(
-    r"torch\.nn\.modules\.(activation|batchnorm|instancenorm|normalization|rnn|sparse)\.\w+$"
-    r"|\.activations?\.\w+$|Norm(\dd)?$"
+    r"^torch\.nn\.modules\.(activation|batchnorm|instancenorm|normalization|rnn|sparse)\.\w+\.forward$"
+    r"|\.activations?\.\w+\.forward$|Norm(\dd)?\.forward$"
 )
-"""Classes of layers whose outputs are no logits: activations, norms, recurrent layers, embeddings."""
-HEADS = nn.Linear, nn.Bilinear, _ConvNd
+"""Methods whose outputs are no logits: of activations, norms, recurrent layers, embeddings."""
 TOLERANCES = {torch.float16: 0.01, torch.bfloat16: 0.05}
 TOLERANCE = 1e-3
 """How far sums of probabilities may be from 1."""
@@ -75,7 +76,7 @@ def _measure_of_one(
 ) -> Measure:
     if _are_single(measure, [output]):
         return Measure("mse")
-    if isinstance(maker, HEADS):
+    if maker is not None and HEADS.search(_method(maker)):
         if any(one.shape == output.shape for one in _inputs(batch)):
             raise CalibrationError(_question(output, ", in the shape of an input,"))
         return measure
@@ -103,7 +104,7 @@ def _measure_of_classes(
             return distribution
         if isinstance(maker, _ConvNd):
             return Measure("kl", -1 - len(maker.kernel_size))
-        if isinstance(maker, HEADS):
+        if maker is not None and HEADS.search(_method(maker)):
             return Measure("kl", -1)
     return Measure("kl")
 
@@ -168,16 +169,16 @@ def _makers(module: nn.Module) -> Iterator[Makers]:
 
     with ExitStack() as hooks:
         for layer in module.modules():
-            if isinstance(layer, HEADS) or _is_hidden(layer):
+            if HEADS.search(_method(layer)) or HIDDEN_LAYERS.search(_method(layer)):
                 handle = layer.register_forward_hook(note)
                 hooks.callback(handle.remove)
         yield maker_of
 
 
-def _is_hidden(layer: nn.Module) -> bool:
-    return any(
-        HIDDEN_LAYERS.search(f"{one.__module__}.{one.__qualname__}") for one in type(layer).__mro__
-    )
+def _method(layer: nn.Module) -> str:
+    """The full name of what a layer runs."""
+    forward = getattr(type(layer), "forward", None)
+    return f"{getattr(forward, '__module__', '')}.{getattr(forward, '__qualname__', '')}"
 
 
 def _version(tensor: torch.Tensor) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vaecomp_native.calibration.outputs import Outputs, numbers, outputs_of
-from vaecomp_native.errors import CalibrationError
+from vaecomp_native.errors import CalibrationError, in_one_line
 
 Batch = torch.Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 """Arguments of one call: a tensor, positional arguments, or keyword arguments."""
@@ -42,7 +42,7 @@ def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, li
         result = _call(unwrapped(module), batch)
     except Exception as error:
         raise CalibrationError(
-            f"the module rejects calibration batch {number}: {_line(error)}; {_remedy(batch)}"
+            f"the module rejects calibration batch {number}: {in_one_line(error)}; {_remedy(batch)}"
         ) from error
     found = outputs_of(result)
     if not found:
@@ -143,13 +143,10 @@ def _is_empty(batch: Batch) -> bool:
 def _remedy(batch: Batch) -> str:
     remedy = "a batch is a tensor, a tuple of positional arguments or a dict of keyword arguments"
     if isinstance(batch, tuple | list) and len(batch) > 1:
-        return f"{remedy}; if it holds labels, drop them: inputs=lambda batch: batch[0]"
+        return (
+            f"{remedy}; if it holds labels, drop them: inputs=lambda batch: batch[0]; if it is one "
+            "argument: inputs=lambda batch: (batch,)"
+        )
     if isinstance(batch, Mapping):
         return f"{remedy}; drop what is not the module's with inputs="
     return remedy
-
-
-def _line(error: Exception) -> str:
-    """The error's kind and the first line of its message."""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

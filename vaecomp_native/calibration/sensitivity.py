@@ -174,9 +174,17 @@ def _outputs(
 ) -> Iterator[Outputs]:
     """The outputs of each batch; progress is reported when the work on it is done."""
     report = progress or silent
+    elements = 0
     for number, batch in enumerate(batches):
-        yield run(module, batch, number=number)
+        found = run(module, batch, number=number)
+        elements += sum(one.numel() for output in found.values() for one in output)
+        yield found
         report("calibration", number + 1, len(batches), {})
+    if elements == 0:
+        raise CalibrationError(
+            "the module's outputs are empty for all calibration batches: give some for which it "
+            "finds something"
+        )
 
 
 @contextmanager

@@ -170,9 +170,9 @@ class TestWorkbench:
         }
         module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         benches = {kind: Workbench(module, arrays, data, data, kind) for kind in ("kl", "mse")}
-        before = outputs(module, data)[0].double()
+        before = outputs(module, data)[0][""][0].double()
         benches["kl"].replace({"bias": np.array([0.5, 0], np.float32)})
-        after = outputs(module, data)[0].double()
+        after = outputs(module, data)[0][""][0].double()
         logs = before.log_softmax(-1), after.log_softmax(-1)
         expected = float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
         assert benches["kl"].divergence() == pytest.approx(expected, rel=1e-4)
@@ -635,10 +635,10 @@ class TestFit:
     def agreement(self, module: nn.Module) -> Callable[[nn.Module], float]:
         """Minus the error of outputs of a module, relative to those that it gives now."""
         data = batches(2)
-        before = torch.cat(outputs(module, data))
+        before = torch.cat([one[""][0] for one in outputs(module, data)])
 
         def score(now: nn.Module) -> float:
-            error = torch.cat(outputs(now, data)) - before
+            error = torch.cat([one[""][0] for one in outputs(now, data)]) - before
             return -float(error.square().mean() / before.square().mean())
 
         return score

@@ -703,7 +703,7 @@ def test_calibration_may_be_a_generator(
     [
         ([], vc.CalibrationError, "no calibration batches"),
         ([torch.zeros(4, 5)], vc.CalibrationError, "rejects calibration batch 0"),
-        ([torch.zeros(4, 12), "text"], vc.CalibrationError, "rejects calibration batch"),
+        ([torch.zeros(4, 12), "text"], vc.CalibrationError, "calibration batch 1 is of type str"),
         ([torch.full((4, 12), math.nan)], vc.CalibrationError, "batch 0 is not finite"),
         (torch.zeros(4, 12), ValueError, "is one batch; give a list"),
         ({"input": torch.zeros(4, 12)}, ValueError, "is one batch; give a list"),
@@ -757,7 +757,12 @@ def test_layers_that_calibration_does_not_use_are_named(
         module = Partial()
     with pytest.warns(UserWarning, match=r"calibration never uses .*spare\.weight"):
         vc.compress(
-            module, tmp_path / "m.vaec", codec="residual", bits_per_weight=8, calibration=batches
+            module,
+            tmp_path / "m.vaec",
+            codec="residual",
+            bits_per_weight=8,
+            calibration=batches,
+            divergence="kl",
         )
     decoded = vc.decode(tmp_path / "m.vaec")
     spare = module.spare.weight.detach().numpy()

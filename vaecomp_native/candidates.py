@@ -31,6 +31,9 @@ COARSE_DISTORTION = 0.25
 """Of a decoder that a residual corrects: a finer one costs more than it saves."""
 SIZE_TOLERANCE = 0.01
 SIZE_ATTEMPTS = 6
+EXACT_SECTIONS = "exact", "lossless", "raw"
+NAMES_TOLD = 3
+"""In a message; of more, their number."""
 TENSOR_CODECS = {"latents": "latent", "residual": "residual", "lossless": "lossless", "raw": "raw"}
 
 
@@ -116,12 +119,13 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
     """The largest archive found that is no larger than `goal` bytes."""
     asked = 8.0 * goal
     best: Candidate | None = None
-    sizes: list[int] = []
+    smallest: tuple[int, str] | None = None
     for _ in range(SIZE_ATTEMPTS):
         fit = fitter.at_bits(asked)
         candidate = make(fit)
         size, ideal = len(candidate.data), fit.encoding.ideal_bits
-        sizes.append(size)
+        if smallest is None or size < smallest[0]:
+            smallest = size, told_exact(candidate)
         if size <= goal and (best is None or size > len(best.data)):
             best = candidate
         del candidate, fit  # of a large model one is enough
@@ -136,11 +140,26 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
         excess = 8.0 * (size - goal)
         asked = wanted if excess <= 0 or wanted < asked else max(asked - 1.5 * excess, asked / 2)
     if best is None:
+        assert smallest is not None
+        size, exact = smallest
         raise UnreachableError(
-            f"no archive of {goal:,} bytes was found; the smallest tried has {min(sizes):,}: "
+            f"no archive of {goal:,} bytes was found; the smallest tried has {size:,}{exact}: "
             "ask for more bytes or bits_per_weight"
         )
     return best
+
+
+def told_exact(candidate: Candidate) -> str:
+    """How much of an archive tensors without loss take, the largest by name; nothing if there are none."""
+    parts = [part for part in candidate.parts if part.sections[-1][0] in EXACT_SECTIONS]
+    sizes = {name: array.nbytes for part in parts for name, array in part.decoded.items()}
+    if not sizes:
+        return ""
+    names = [f"'{name}'" for name in sorted(sizes, key=lambda name: -sizes[name])]
+    if len(names) > NAMES_TOLD:
+        names[NAMES_TOLD - 1 :] = [f"{len(names) - NAMES_TOLD + 1} more"]
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f", of which {sum(part.size() for part in parts):,} are tensors kept exact: {listed}"
 
 
 def _assemble_residual(job: Job, fit: Fit) -> Candidate:

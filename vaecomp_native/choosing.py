@@ -19,6 +19,7 @@ from vaecomp_native.candidates import (
     encode_residual_archive,
     encode_vae_archive,
     scored,
+    told_exact,
 )
 from vaecomp_native.errors import UnreachableError, WeightsError
 from vaecomp_native.estimates import index_bytes, lossless_bytes, quantised_bytes
@@ -188,7 +189,8 @@ def _broken_promise(candidate: Candidate, target: Target) -> str | None:
     """What a candidate falls short of, if it does."""
     size = len(candidate.data)
     if target.file_bytes is not None and size > target.file_bytes:
-        return f"codec '{candidate.codec}' takes {size:,} bytes, more than {target.file_bytes:,}"
+        exact = "" if candidate.codec in EXACT else told_exact(candidate)
+        return f"codec '{candidate.codec}' takes {size:,} bytes{exact}; more than {target.file_bytes:,}"
     if target.max_loss is None or candidate.score is None or candidate.score_original is None:
         return None
     if candidate.score >= candidate.score_original - target.max_loss:

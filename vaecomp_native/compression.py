@@ -56,8 +56,8 @@ class CompressionReport:
     the archive, `history` the training curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit for bit
     because of their values. `relative_error` is the squared error of the decoded float tensors over their own squares (0 without loss), where
     tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the residual codec's operating point,
-    `score_original` and `score` what `evaluate` gave before and on the decoded archive, `seconds` the time it took. `notes` say what reading the
-    weights chose, changed or left out.
+    `score_original` and `score` what `evaluate` gave before and on the decoded archive, `divergence` how calibration compared outputs, "kl" or
+    "mse" (None if it did not), `seconds` the time it took. `notes` say what reading the weights chose, changed or left out.
     """
 
     codec: Codec
@@ -69,6 +69,7 @@ class CompressionReport:
     rate_weight: float | None
     score_original: float | None
     score: float | None
+    divergence: str | None
     seconds: float
     notes: Sequence[str]
 
@@ -90,7 +91,8 @@ def compress(
     max_loss: float | None = None,
     calibration: Iterable[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
-    divergence: Divergence = "kl",
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     decoder: DecoderKind = "compact",
     latent: int = 64,
     chunk_length: int = 2048,
@@ -127,10 +129,12 @@ def compress(
         rate_weight: what a bit must save in sensitivity-weighted squared error, relative to losing a weight; 0.005 makes
             about 4 bits a weight, 0.35 about 1.
         max_loss: most that `evaluate` may fall by; the archive's decoded weights are scored. Needs `evaluate`.
-        calibration: batches of the module's inputs, without labels: each a tensor, a tuple of positional arguments or a dict of
-            keyword arguments. A few thousand samples do. `weights` must be the module.
+        calibration: batches of the module's inputs, without labels: each a tensor, a tuple or list of positional arguments or a dict of
+            keyword arguments; or anything that `inputs` makes such a batch of. A few thousand samples do. `weights` must be the module.
         evaluate: takes the module with decoded weights and returns a score, larger being better. `weights` must be the module.
-        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers, "auto" to find out from the first
+            batch; where that is not clear a CalibrationError asks.
+        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
         decoder: of the latent codec: "compact" (small and entropy-coded, for archives that stand alone),
             "paper" (the size of Cheng et al. 2024, in integers) or "float32" (their set-up, in floats).
         latent: numbers in a chunk's latent.
@@ -153,7 +157,7 @@ def compress(
     Raises:
         WeightsError: weights of an unsupported kind, naming the tensor.
         OverwriteError: `out` is one of the files that are read.
-        CalibrationError: the module rejects a batch, or `evaluate` raises or gives no finite number.
+        CalibrationError: the module rejects a batch, a batch may hold labels, `divergence` must be given, or `evaluate` raises or gives no finite number.
         UnreachableError: the size or the score asked for cannot be reached; says what can.
         TrainingError: a decoder's training did not converge to finite values.
         ValueError: an option out of range, naming it.
@@ -183,6 +187,7 @@ def compress(
             calibration=calibration,
             evaluate=evaluate,
             divergence=divergence,
+            inputs=inputs,
             chunk_length=chunk_length,
             vae=vae,
             threads=threads,
@@ -207,6 +212,7 @@ def compress(
         made.rate_weight,
         made.score_original,
         made.score,
+        None if job.calibration is None else job.calibration.kind,
         time.perf_counter() - started,
         job.state.notes,
     )

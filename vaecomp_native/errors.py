@@ -43,7 +43,7 @@ class UnreachableError(VaecompError, ValueError):
     """What was asked for cannot be reached; the message says what can."""
 
 
-def line_of(error: BaseException) -> str:
-    """An error of another library in one line: its kind and what it says."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """An error's kind and the first line of its message, to be part of another message."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

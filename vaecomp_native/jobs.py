@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,7 +15,6 @@ from vaecomp_native.allocation.fit import Calibration
 from vaecomp_native.allocation.operators import QUANTISERS
 from vaecomp_native.arguments import check_threads
 from vaecomp_native.codecs.vae import DECODERS
-from vaecomp_native.errors import CalibrationError
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict, read_state_dict
 from vaecomp_native.suitability import why_exact
@@ -23,13 +22,16 @@ from vaecomp_native.suitability import why_exact
 if TYPE_CHECKING:
     import torch
 
+    from vaecomp_native.calibration import Inputs
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
 Codec = Literal["residual", "vae+residual", "lossless", "vae", "raw"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 Quantiser = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
-Divergence = Literal["kl", "mse"]
+Divergence = Literal["auto", "kl", "mse"]
+CALIBRATED = ("auto", "residual", "vae+residual")
+"""Codecs that measure what errors cost."""
 DEFAULT_BITS_PER_WEIGHT = 5.0
 """Without calibration most networks lose nothing that one can measure."""
 
@@ -89,6 +91,7 @@ def make_job(
     calibration: Iterable[Any] | None,
     evaluate: Callable[[torch.nn.Module], float] | None,
     divergence: str,
+    inputs: Inputs | None,
     chunk_length: int,
     vae: Mapping[str, Any],
     threads: int,
@@ -107,7 +110,7 @@ def make_job(
         state,
         _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
         quantiser,
-        _calibration(weights, calibration, evaluate, max_loss, divergence),
+        _calibration(weights, codec, calibration, inputs, evaluate, max_loss, divergence),
         vae,
         chunk_length,
         threads,
@@ -145,13 +148,16 @@ def _target(
 
 def _calibration(
     weights: Weights,
+    codec: str,
     batches: Iterable[Any] | None,
+    inputs: Inputs | None,
     evaluate: Callable[[torch.nn.Module], float] | None,
     max_loss: float | None,
     divergence: str,
 ) -> Calibration | None:
     if max_loss is not None and evaluate is None:
         raise ValueError("max_loss needs evaluate, a function that scores the module")
+    check_inputs(batches, inputs)
     if batches is None and evaluate is None:
         return None
     torch_module = sys.modules.get("torch")
@@ -159,12 +165,39 @@ def _calibration(
         raise ValueError(
             "calibration and evaluate run the model: give a torch module instead of weights alone"
         )
-    if isinstance(batches, (torch_module.Tensor, Mapping)):
-        raise ValueError("calibration is one batch; give a list of batches")
-    listed = [] if batches is None else list(batches)
-    if batches is not None and not listed:
-        raise CalibrationError("there are no calibration batches: give at least one")
-    return Calibration(weights, listed, evaluate, divergence)
+    found = calibration_of(weights, batches, inputs, evaluate, divergence)
+    return measured(found) if codec in CALIBRATED else found
+
+
+def check_inputs(calibration: Any, inputs: Inputs | None) -> None:
+    """Raise ValueError if inputs are to be picked from no batches."""
+    if calibration is None and inputs is not None:
+        raise ValueError("inputs picks from calibration batches: give calibration")
+
+
+def calibration_of(
+    module: torch.nn.Module,
+    batches: Iterable[Any] | None,
+    inputs: Inputs | None,
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    divergence: str,
+) -> Calibration:
+    """A module with the batches picked for it, all read. Raises CalibrationError and ValueError for what are no batches."""
+    if batches is None:
+        return Calibration(module, [], evaluate, divergence)
+    from vaecomp_native.calibration import picked
+
+    return Calibration(module, list(picked(batches, inputs, module)), evaluate, divergence)
+
+
+def measured(calibration: Calibration) -> Calibration:
+    """With the measure that its divergence stands for, if there are batches. Raises CalibrationError."""
+    if not calibration.batches:
+        return calibration
+    from vaecomp_native.calibration import measure_for
+
+    module, batch = calibration.module, calibration.batches[0]
+    return replace(calibration, divergence=measure_for(module, batch, calibration.divergence))
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

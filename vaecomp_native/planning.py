@@ -70,7 +70,8 @@ class Plan:
     """What `compress` would do.
 
     `tensors` are in the archive's order, treated as by the residual codec if the codec is "auto". `codecs` are those that would be compared.
-    `notes` say what reading the weights chose, changed or left out. The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
+    The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
+    `divergence` is how calibration would compare outputs, "kl" or "mse"; None without. `notes` say what reading the weights chose, changed or left out.
     """
 
     tensors: Sequence[PlannedTensor]
@@ -80,6 +81,7 @@ class Plan:
     raw_bytes: int
     target: Target
     notes: Sequence[str]
+    divergence: str | None
 
     @property
     def estimated_bytes(self) -> int | None:
@@ -113,14 +115,15 @@ def plan(
     max_loss: float | None = None,
     calibration: Iterable[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
-    divergence: Divergence = "kl",
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     decoder: DecoderKind = "compact",
     chunk_length: int = 2048,
 ) -> Plan:
     """What `compress` would do with the same arguments, without doing it.
 
     Nothing is written, and no score is asked for. With `calibration` the module runs on the first batch, to find its linear
-    operators, and is left as it was. An iterator of batches is used up: give `plan` and `compress` a list.
+    operators and the divergence, and is left as it was. An iterator of batches is used up: give `plan` and `compress` a list.
 
     Whether a tensor that calibration never uses is quantised without sensitivity, and whether a tensor is stored without loss because the
     target's steps are too small for it, shows in `compress` only, which warns.
@@ -140,6 +143,7 @@ def plan(
         calibration=calibration,
         evaluate=evaluate,
         divergence=divergence,
+        inputs=inputs,
         chunk_length=chunk_length,
         vae={"decoder": decoder},
         threads=0,
@@ -159,6 +163,7 @@ def plan(
         raw_bytes=sum(array.nbytes for array in job.state.arrays.values()),
         target=job.target,
         notes=job.state.notes,
+        divergence=None if job.calibration is None else job.calibration.kind,
     )
 
 

@@ -94,11 +94,18 @@ def _resolved(tensor: torch.Tensor) -> torch.Tensor:
     return torch.view_as_complex(parts)
 
 
+def is_uninitialized(tensor: torch.Tensor) -> bool:
+    """Whether a lazy module has yet to give a tensor its shape."""
+    from torch.nn.parameter import is_lazy
+
+    return bool(is_lazy(tensor))
+
+
 def why_not_plain(tensor: torch.Tensor) -> str | None:
     """Why a tensor's values are not simply in its memory, and what to do; None if they are."""
     import torch
 
-    if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+    if is_uninitialized(tensor):
         return "is not initialised; run the module once on a sample input"
     if tensor.is_quantized:
         return "is quantized; convert it with .dequantize() or .int_repr()"

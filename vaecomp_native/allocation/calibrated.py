@@ -22,6 +22,7 @@ from vaecomp_native.allocation.operators import (
 from vaecomp_native.calibration import (
     Batch,
     LinearMap,
+    Measure,
     Sensitivity,
     diagonal_sensitivity,
     find_linear_maps,
@@ -51,7 +52,7 @@ def calibrated_operators(
     batches: Sequence[Batch],
     maps: Sequence[LinearMap],
     arrays: Mapping[str, Array],
-    divergence: str,
+    divergence: str | Measure,
     scratch: Scratch,
     progress: Progress,
 ) -> list[Operator]:

@@ -22,7 +22,7 @@ from vaecomp_native.allocation.search import (
     typical_cost,
 )
 from vaecomp_native.batches import batches
-from vaecomp_native.errors import CalibrationError, UnreachableError
+from vaecomp_native.errors import CalibrationError, UnreachableError, in_one_line
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantisation.bunch import SMALL
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from vaecomp_native.allocation.workbench import Workbench
+    from vaecomp_native.calibration import Measure
 
 Array = npt.NDArray[Any]
 
@@ -42,12 +43,20 @@ STARTING_RATE_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Calibration:
-    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better."""
+    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better.
+
+    `divergence` is a name where nothing is measured, else the measure.
+    """
 
     module: torch.nn.Module
     batches: Sequence[Any]
     evaluate: Callable[[torch.nn.Module], float] | None
-    divergence: str
+    divergence: str | Measure
+
+    @property
+    def kind(self) -> str | None:
+        """Which divergence is measured, if one is: "kl" or "mse"."""
+        return None if isinstance(self.divergence, str) else self.divergence.kind
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,10 @@ def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbenc
     from vaecomp_native.allocation.workbench import Workbench
 
     fitted, held_out = _split(calibration.batches)
-    return Workbench(calibration.module, arrays, fitted, held_out, calibration.divergence)
+    first = len(calibration.batches) - len(held_out)
+    return Workbench(
+        calibration.module, arrays, fitted, held_out, calibration.divergence, first=first
+    )
 
 
 def _data_free(arrays: Mapping[str, Array], quantiser: str) -> list[AnyOperator]:
@@ -232,7 +244,7 @@ def call_evaluate(calibration: Calibration) -> float:
     try:
         score = float(calibration.evaluate(calibration.module))
     except Exception as error:
-        raise CalibrationError(f"evaluate raised {type(error).__name__}: {error}") from error
+        raise CalibrationError(f"evaluate raised {in_one_line(error)}") from error
     if not math.isfinite(score):
         raise CalibrationError(f"evaluate returned {score}; it must return a finite number")
     return score

@@ -12,7 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.calibration import Batch, LinearMap, capture, outputs, tapped
+from vaecomp_native.calibration import (
+    Batch,
+    LinearMap,
+    Measure,
+    Outputs,
+    capture,
+    outputs,
+    tapped,
+)
 from vaecomp_native.calibration.divergence import divergence, samples
 from vaecomp_native.io.scratch import Scratch
 
@@ -38,7 +46,8 @@ class Workbench:
         originals: the tensors that may be replaced, by their names in the state dict.
         fitting: batches to fit corrections to.
         held_out: batches to measure divergence on.
-        divergence: "kl" of softmax(outputs), or "mse", relative to the outputs' variance.
+        divergence: what differences of the outputs mean.
+        first: number of the first held-out batch among all.
     """
 
     def __init__(
@@ -47,7 +56,9 @@ class Workbench:
         originals: Mapping[str, Array],
         fitting: Sequence[Batch],
         held_out: Sequence[Batch],
-        divergence: str,
+        divergence: str | Measure,
+        *,
+        first: int = 0,
     ) -> None:
         self.module = module
         self._originals = originals
@@ -55,7 +66,8 @@ class Workbench:
         self._fitting = fitting
         self._held_out = held_out
         self._divergence = divergence
-        self._reference = outputs(module, held_out)
+        self._first = first
+        self._reference = self._outputs()
         self._inputs: dict[str, torch.Tensor] = {}
         self._enough: dict[str, int] = {}
 
@@ -69,20 +81,22 @@ class Workbench:
 
     def replace(self, arrays: Mapping[str, Array]) -> None:
         """Overwrite tensors of the module."""
-        with torch.no_grad():
-            for name, array in arrays.items():
-                tensor = self._tensors[name]
-                # Torch takes no bfloat16 from NumPy; float32 holds it.
-                wide = np.float64 if array.dtype == np.float64 else np.float32
-                values = torch.from_numpy(np.ascontiguousarray(array, wide))
+        for name, array in arrays.items():
+            tensor = self._tensors[name]
+            # Torch takes no bfloat16 from NumPy; float32 holds it.
+            wide = np.float64 if array.dtype == np.float64 else np.float32
+            values = torch.from_numpy(np.ascontiguousarray(array, wide))
+            # Tensors made in inference mode can be changed there only.
+            with torch.inference_mode(tensor.is_inference()), torch.no_grad():
                 tensor.copy_(values.view(tensor.shape))
 
     def divergence(self) -> float:
         """Of the module's held-out outputs, as it is now, from the original's."""
+        measure = Measure.of(self._divergence)
         total = count = 0.0
-        for now, before in zip(outputs(self.module, self._held_out), self._reference, strict=True):
-            weight = samples(before, self._divergence)
-            total += weight * float(divergence(now, before, self._divergence))
+        for now, before in zip(self._outputs(), self._reference, strict=True):
+            weight = samples(before, measure)
+            total += weight * float(divergence(now, before, measure))
             count += weight
         # Rounding makes the least divergences negative.
         return max(total / count, 0.0)
@@ -114,6 +128,9 @@ class Workbench:
         before = _with_ones(self._inputs[linear_map.name], linear_map)
         count = max(len(now), 1)
         return (now.T @ now).double().numpy() / count, (before.T @ now).double().numpy() / count
+
+    def _outputs(self) -> list[Outputs]:
+        return outputs(self.module, self._held_out, first=self._first)
 
     def _capture(self, linear_map: LinearMap) -> torch.Tensor:
         batches = self._fitting[: self._enough[linear_map.name]]

@@ -9,43 +9,58 @@ from typing import Any
 import torch
 from torch import nn
 
-from vaecomp_native.errors import CalibrationError
+from vaecomp_native.calibration.outputs import Outputs, numbers, outputs_of
+from vaecomp_native.errors import CalibrationError, in_one_line
 
 Batch = torch.Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 """Arguments of one call: a tensor, positional arguments, or keyword arguments."""
 
+WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
 
-def run(module: nn.Module, batch: Batch, *, number: int = 0) -> torch.Tensor:
-    """The module's output for a batch as float32: the first floating-point tensor of the result.
 
-    The result may be a tensor, a tuple, list or mapping of results, or an object whose `logits` are
-    one. Raises CalibrationError, which names the batch by its `number`, if the module rejects the
-    batch, or gives no floating-point output or one that is not finite.
+def run(module: nn.Module, batch: Batch, *, number: int = 0) -> Outputs:
+    """The module's outputs for a batch, as float32 or complex64: all floating-point tensors of its result.
+
+    See `outputs_of` for what a result may be. Raises CalibrationError, which names the batch by its `number`, if the module
+    rejects the batch, or gives no floating-point output or one that is not finite.
     """
-    try:
-        result = _call(module, batch)
-    except Exception as error:
-        raise CalibrationError(
-            f"the module rejects calibration batch {number}: {_line(error)}; a batch is a tensor, "
-            "a tuple of positional arguments or a dict of keyword arguments"
-        ) from error
-    output = next(_floating(result), None)
-    if output is None or output.numel() == 0:
-        raise CalibrationError(
-            f"the module gives no floating-point output for calibration batch {number}"
-        )
-    if not bool(torch.isfinite(output).all()):
+    found = results(module, batch, number=number)
+    outputs = {name: [numbers(one) for one in output] for name, output in found.items()}
+    if not all(bool(torch.isfinite(one).all()) for output in outputs.values() for one in output):
         raise CalibrationError(
             f"the module's output for calibration batch {number} is not finite: check its weights "
             "and the batch"
         )
-    return output.float()
+    return outputs
 
 
-def outputs(module: nn.Module, batches: Sequence[Batch]) -> list[torch.Tensor]:
-    """What `run` gives for each batch, in evaluation mode and without gradients."""
+def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, list[torch.Tensor]]:
+    """What `outputs_of` finds in the module's result for a batch. Raises CalibrationError as `run` does."""
+    if _is_empty(batch):
+        raise CalibrationError(f"calibration batch {number} is empty: leave it out")
+    try:
+        result = _call(unwrapped(module), batch)
+    except Exception as error:
+        raise CalibrationError(
+            f"the module rejects calibration batch {number}: {in_one_line(error)}; {_remedy(batch)}"
+        ) from error
+    found = outputs_of(result)
+    if not found:
+        raise CalibrationError(
+            f"the module gives no floating-point output for calibration batch {number}"
+        )
+    if any(one.is_meta for output in found.values() for one in output):
+        raise CalibrationError(
+            f"the module's output for calibration batch {number} has no values: it is on the meta "
+            "device, as the batch or a part of the module is"
+        )
+    return found
+
+
+def outputs(module: nn.Module, batches: Sequence[Batch], *, first: int = 0) -> list[Outputs]:
+    """What `run` gives for each batch, numbered from `first`, in evaluation mode and without gradients."""
     with evaluation(module), torch.no_grad():
-        return [run(module, batch, number=number) for number, batch in enumerate(batches)]
+        return [run(module, batch, number=number) for number, batch in enumerate(batches, first)]
 
 
 @contextmanager
@@ -60,7 +75,38 @@ def evaluation(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+@contextmanager
+def ordinary_tensors(module: nn.Module) -> Iterator[None]:
+    """Parameters and buffers made under `torch.inference_mode`, which no gradient passes, are copies inside the block."""
+    copies: dict[int, torch.Tensor] = {}
+    replaced: list[tuple[nn.Module, str, torch.Tensor]] = []
+    try:
+        for part in module.modules():
+            for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
+                if tensor is not None and tensor.is_inference():
+                    if id(tensor) not in copies:
+                        copies[id(tensor)] = _ordinary(tensor)
+                    replaced.append((part, name, tensor))
+                    setattr(part, name, copies[id(tensor)])
+        yield
+    finally:
+        for part, name, tensor in replaced:
+            setattr(part, name, tensor)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module that a compiled or a parallel one runs: operators are seen in it only."""
+    while True:
+        inner = module.module if isinstance(module, WRAPPERS) else module
+        inner = getattr(inner, "_orig_mod", inner)
+        if inner is module:
+            return module
+        module = inner
+
+
 def _call(module: nn.Module, batch: Batch) -> Any:
+    if torch.is_grad_enabled():
+        batch = _without_inference(batch)
     if isinstance(batch, torch.Tensor):
         return module(batch)
     if isinstance(batch, Mapping):
@@ -68,19 +114,39 @@ def _call(module: nn.Module, batch: Batch) -> Any:
     return module(*batch)
 
 
-def _floating(result: Any) -> Iterator[torch.Tensor]:
-    if isinstance(result, torch.Tensor):
-        if result.is_floating_point():
-            yield result
-    elif hasattr(result, "logits"):
-        # Results of Hugging Face models are mappings that may begin with a loss.
-        yield from _floating(result.logits)
-    elif isinstance(result, Mapping | tuple | list):
-        for part in result.values() if isinstance(result, Mapping) else result:
-            yield from _floating(part)
+def _without_inference(value: Any) -> Any:
+    """Tensors made under `torch.inference_mode`, which autograd cannot save, as copies."""
+    if isinstance(value, torch.Tensor):
+        return value.clone() if value.is_inference() else value
+    if isinstance(value, Mapping):
+        return {key: _without_inference(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_inference, value))
+    return value
 
 
-def _line(error: Exception) -> str:
-    """The error's kind and the first line of its message."""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+def _ordinary(tensor: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode(False):
+        copy = tensor.detach().clone()
+        if not isinstance(tensor, nn.Parameter):
+            return copy
+        return nn.Parameter(copy, requires_grad=tensor.requires_grad)
+
+
+def _is_empty(batch: Batch) -> bool:
+    """Whether the first of its arguments is a tensor without elements."""
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    first = batch if isinstance(batch, torch.Tensor) else next(iter(parts), None)
+    return isinstance(first, torch.Tensor) and first.numel() == 0
+
+
+def _remedy(batch: Batch) -> str:
+    remedy = "a batch is a tensor, a tuple of positional arguments or a dict of keyword arguments"
+    if isinstance(batch, tuple | list) and len(batch) > 1:
+        return (
+            f"{remedy}; if it holds labels, drop them: inputs=lambda batch: batch[0]; if it is one "
+            "argument: inputs=lambda batch: (batch,)"
+        )
+    if isinstance(batch, Mapping):
+        return f"{remedy}; drop what is not the module's with inputs="
+    return remedy

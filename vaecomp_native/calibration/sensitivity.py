@@ -7,7 +7,7 @@ its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher informat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -16,10 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from vaecomp_native.calibration.detection import measure_for
+from vaecomp_native.calibration.divergence import Measure
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.moments import Moment
+from vaecomp_native.calibration.outputs import Outputs
 from vaecomp_native.calibration.probes import Probes
-from vaecomp_native.calibration.running import Batch, evaluation, run
+from vaecomp_native.calibration.running import Batch, evaluation, ordinary_tensors, run
 from vaecomp_native.calibration.tapping import tapped
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.io.scratch import Scratch
@@ -49,7 +52,7 @@ def sensitivities(
     batches: Sequence[Batch],
     maps: Sequence[LinearMap],
     *,
-    divergence: str = "kl",
+    divergence: str | Measure = "auto",
     temperature: float = 4.0,
     seed: int = 0,
     probes: int = 2,
@@ -58,12 +61,12 @@ def sensitivities(
 ) -> dict[str, Sensitivity]:
     """The sensitivity of each of `maps`, by its name.
 
-    Gradients are those of `probes` random probes of each batch's output (see `Probes` for the
-    divergences and what a sample is). A map that never runs gets zeros, and zero rows if no gradient
+    Gradients are those of `probes` random probes of each batch's outputs (see `Probes` for what a sample is, and `measure_for` for
+    the divergence). A map that never runs gets zeros, and zero rows if no gradient
     reaches it. Moments lie in `scratch`. The module is left as it was. Raises CalibrationError as `run` does, without batches,
     and if a map's statistics are not finite.
     """
-    probe = Probes(divergence, temperature, seed, probes)
+    probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
     statistics = {linear_map: _Statistics(linear_map, room) for linear_map in maps}
     shown: list[tuple[Float64Array, torch.Tensor]] = []
@@ -75,9 +78,9 @@ def sensitivities(
 
     samples = 0
     with _differentiable(module), tapped(module, maps, collect):
-        for output in _outputs(module, batches, progress):
-            samples += probe.samples(output)
-            for gradients in probe.gradients(output, [outputs for _, outputs in shown]):
+        for found in _outputs(module, batches, progress):
+            samples += probe.samples(found)
+            for gradients in probe.gradients(found, [outputs for _, outputs in shown]):
                 for (squares, _), gradient in zip(shown, gradients, strict=True):
                     if gradient is not None:
                         squares += gradient.double().square().sum(0).cpu().numpy()
@@ -93,7 +96,7 @@ def diagonal_sensitivity(
     batches: Sequence[Batch],
     names: Iterable[str],
     *,
-    divergence: str = "kl",
+    divergence: str | Measure = "auto",
     temperature: float = 4.0,
     seed: int = 0,
     probes: int = 2,
@@ -107,23 +110,20 @@ def diagonal_sensitivity(
     no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The module is left as it was. Raises
     CalibrationError as `run` does, without batches, and for gradients that are not finite.
     """
-    probe = Probes(divergence, temperature, seed, probes)
     state = module.state_dict()
     room = scratch or Scratch()
     squares = {name: room.empty(tuple(state[name].shape), np.float64) for name in names}
     if not squares:
         return {}
+    probe = _probes(module, batches, divergence, temperature, seed, probes)
     for square in squares.values():
         square[...] = 0
-    known = dict(module.named_parameters(remove_duplicate=False))
-    wanted = [name for name in squares if name in known and known[name].is_floating_point()]
-    parameters = [known[name] for name in wanted]
     samples = 0
-    with _differentiable(module), _requiring_gradients(parameters):
-        for output in _outputs(module, batches, progress):
-            samples += probe.samples(output)
-            for gradients in probe.gradients(output, parameters):
-                for name, gradient in zip(wanted, gradients, strict=True):
+    with _differentiable(module), _requiring_gradients(module, squares) as parameters:
+        for found in _outputs(module, batches, progress):
+            samples += probe.samples(found)
+            for gradients in probe.gradients(found, list(parameters.values())):
+                for name, gradient in zip(parameters, gradients, strict=True):
                     if gradient is not None:
                         _add_squares(squares[name], gradient)
     for name, square in squares.items():
@@ -156,16 +156,35 @@ class _Statistics:
         return sensitivity
 
 
-def _outputs(
-    module: nn.Module, batches: Sequence[Batch], progress: Progress | None
-) -> Iterator[torch.Tensor]:
-    """The output of each batch; progress is reported when the work on it is done."""
+def _probes(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    divergence: str | Measure,
+    temperature: float,
+    seed: int,
+    count: int,
+) -> Probes:
     if len(batches) == 0:
         raise CalibrationError("there are no calibration batches: give at least one")
+    return Probes(measure_for(module, batches[0], divergence), temperature, seed, count)
+
+
+def _outputs(
+    module: nn.Module, batches: Sequence[Batch], progress: Progress | None
+) -> Iterator[Outputs]:
+    """The outputs of each batch; progress is reported when the work on it is done."""
     report = progress or silent
+    elements = 0
     for number, batch in enumerate(batches):
-        yield run(module, batch, number=number)
+        found = run(module, batch, number=number)
+        elements += sum(one.numel() for output in found.values() for one in output)
+        yield found
         report("calibration", number + 1, len(batches), {})
+    if elements == 0:
+        raise CalibrationError(
+            "the module's outputs are empty for all calibration batches: give some for which it "
+            "finds something"
+        )
 
 
 @contextmanager
@@ -174,17 +193,31 @@ def _differentiable(module: nn.Module) -> Iterator[None]:
     # cuDNN's recurrent kernels have no backward pass in evaluation mode.
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     kernels = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
-    with evaluation(module), torch.inference_mode(False), torch.enable_grad(), kernels:
+    with (
+        evaluation(module),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        ordinary_tensors(module),
+        kernels,
+    ):
         yield
 
 
 @contextmanager
-def _requiring_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    flags = [(parameter, parameter.requires_grad) for parameter in parameters]
+def _requiring_gradients(
+    module: nn.Module, names: Container[str]
+) -> Iterator[dict[str, nn.Parameter]]:
+    """The floating-point parameters of these names, with gradients inside the block."""
+    parameters = {
+        name: parameter
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+        if name in names and parameter.is_floating_point()
+    }
+    flags = [(parameter, parameter.requires_grad) for parameter in parameters.values()]
     try:
-        for parameter in parameters:
+        for parameter in parameters.values():
             parameter.requires_grad_(True)
-        yield
+        yield parameters
     finally:
         for parameter, flag in flags:
             parameter.requires_grad_(flag)

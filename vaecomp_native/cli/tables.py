@@ -80,10 +80,14 @@ def print_compression(report: vc.CompressionReport) -> None:
     error = f"squared error of the weights: {100 * report.relative_error:.2g} %"
     if report.relative_error > LARGE_ERROR:
         error += f"; too much for most networks: {_remedy(report.codec)}"
-    console.print(f"codec {report.codec}; {error}")
+    console.print(f"codec {report.codec}; {error}{_outputs_by(report.divergence)}")
     for reason, names in report.kept_exact.items():
         count = f"{len(names):,} tensor{'s' if len(names) > 1 else ''}"
         console.print(f"kept exact ({reason}): {count}")
+
+
+def _outputs_by(divergence: str | None) -> str:
+    return "" if divergence is None else f"; outputs compared by {divergence}"
 
 
 def _remedy(codec: str) -> str:
@@ -113,6 +117,8 @@ def print_plan(plan: vc.Plan) -> None:
     for goal, value in goals.items():
         if value is not None:
             console.print(f"target: {goal.format(value)}")
+    if plan.divergence is not None:
+        console.print(f"calibrated{_outputs_by(plan.divergence)}")
     size = plan.estimated_bytes
     makes = "" if size is None else f", which would take about {size:,}"
     console.print(f"{plan.parameters:,} weights of {plan.raw_bytes:,} bytes{makes}")

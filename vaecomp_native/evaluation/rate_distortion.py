@@ -21,7 +21,7 @@ from vaecomp_native.compression import compress
 from vaecomp_native.evaluation import nncodec
 from vaecomp_native.evaluation.accounting import self_contained_ratio
 from vaecomp_native.evaluation.timing import fastest
-from vaecomp_native.jobs import Quantiser
+from vaecomp_native.jobs import Divergence, Quantiser
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.tensors import array_to_tensor
@@ -112,6 +112,8 @@ def rate_distortion(
     module: torch.nn.Module,
     *,
     calibration: Sequence[Any] | None = None,
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float],
     codecs: Sequence[str] = ("residual",),
     rate_weights: Sequence[float] = RATE_WEIGHTS,
@@ -126,6 +128,8 @@ def rate_distortion(
         module: the model; it is not changed.
         calibration: batches of inputs for the residual codec, as for `vaecomp_native.compress`;
             None compresses without data.
+        divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
+        inputs: picks the module's inputs from each batch, as for `vaecomp_native.compress`.
         evaluate: gets a copy of the module with the decoded weights and gives its score.
         codecs: names from `CODECS`. "residual" and its variants run over ``rate_weights``,
             "lossless" has one point, and "nncodec" runs over ``qps``, each with the package's
@@ -147,7 +151,15 @@ def rate_distortion(
     points = []
     with tempfile.TemporaryDirectory() if directory is None else nullcontext(directory) as folder:
         for done, candidate in enumerate(plan, start=1):
-            file = code(module, candidate, Path(folder), calibration=calibration, threads=threads)
+            file = code(
+                module,
+                candidate,
+                Path(folder),
+                calibration=calibration,
+                divergence=divergence,
+                inputs=inputs,
+                threads=threads,
+            )
             point = _point(file, evaluate(load(module, candidate.codec, file.path)))
             points.append(point)
             progress("coding", done, len(plan), {"bytes": point.bytes, "score": point.score})
@@ -183,12 +195,15 @@ def code(
     directory: Path,
     *,
     calibration: Sequence[Any] | None = None,
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     threads: int = 0,
 ) -> CodedFile:
     """Write the candidate's file for ``module`` into ``directory``, and time writing and decoding."""
     path = directory / candidate.file_name
     start = time.perf_counter()
-    _write(module, candidate, path, calibration, threads)
+    calibrated = {"calibration": calibration, "divergence": divergence, "inputs": inputs}
+    _write(module, candidate, path, calibrated, threads)
     encode_seconds = time.perf_counter() - start
     _, decode_seconds = fastest(lambda: _read(candidate.codec, path), DECODE_REPEATS)
     size = path.stat().st_size
@@ -217,7 +232,7 @@ def _write(
     module: torch.nn.Module,
     candidate: Candidate,
     path: Path,
-    calibration: Sequence[Any] | None,
+    calibrated: Mapping[str, Any],
     threads: int,
 ) -> None:
     setting = candidate.setting
@@ -232,7 +247,7 @@ def _write(
             path,
             codec="residual",
             quantiser=QUANTISERS[candidate.codec],
-            calibration=calibration,
+            **calibrated,
             rate_weight=setting["rate_weight"],
             threads=threads,
             progress=silent,

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 import torch
 
-from vaecomp_native.calibration import Batch, diagonal_sensitivity, outputs, run
+from vaecomp_native.calibration import (
+    Batch,
+    Measure,
+    diagonal_sensitivity,
+    measure_for,
+    outputs,
+    run,
+)
 from vaecomp_native.calibration.divergence import divergence, samples
-from vaecomp_native.errors import CalibrationError
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.tensors import array_to_tensor
 
@@ -26,14 +32,12 @@ class Behaviour:
         self,
         student: Student,
         arrays: Mapping[str, Array],
-        batches: Iterable[Batch],
-        who: str = "the member",
+        batches: Sequence[Batch],
     ) -> None:
-        # A sequence may make its batches when they are asked for: many members' would not fit in memory.
-        self.batches: Sequence[Batch] = batches if isinstance(batches, Sequence) else list(batches)
-        if len(self.batches) == 0:
-            raise CalibrationError(f"there are no calibration batches for {who}: give at least one")
+        # May make its batches when they are asked for: many members' would not fit in memory.
+        self.batches = batches
         student.load(arrays)
+        student.decide(batches[0])
         self.outputs = outputs(student.module, self.batches)
         self.rest = {
             name: array for name, array in arrays.items() if name not in student.layout.shapes
@@ -43,14 +47,23 @@ class Behaviour:
 class Student:
     """A copy of a module that takes its adjustable tensors from a vector."""
 
-    def __init__(self, module: torch.nn.Module, layout: Layout, kind: str) -> None:
+    def __init__(self, module: torch.nn.Module, layout: Layout, divergence: str | Measure) -> None:
         self.module = copy.deepcopy(module).eval()
         self.layout = layout
-        self.kind = kind
+        self._divergence = divergence
         self._tensors = self.module.state_dict(keep_vars=True)
         self._parameters = dict(self.module.named_parameters(remove_duplicate=False))
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in layout.shapes and parameter.is_floating_point())
+
+    @property
+    def measure(self) -> Measure:
+        """What differences of outputs mean; known when the first behaviour is."""
+        return Measure.of(self._divergence)
+
+    def decide(self, batch: Batch) -> None:
+        """Find the measure from a batch, where only its name is known. Raises CalibrationError."""
+        self._divergence = measure_for(self.module, batch, self._divergence)
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Overwrite tensors."""
@@ -75,7 +88,7 @@ class Student:
         self.load(behaviour.rest)
         names = [name for name in self.layout.shapes if name in self._parameters]
         output = run(self.module, behaviour.batches[batch], number=batch)
-        loss = divergence(output, behaviour.outputs[batch], self.kind)
+        loss = divergence(output, behaviour.outputs[batch], self.measure)
         found = torch.autograd.grad(
             loss, [self._parameters[name] for name in names], allow_unused=True
         )
@@ -90,9 +103,9 @@ class Student:
         self.set_vector(vector)
         self.load(behaviour.rest)
         now = outputs(self.module, behaviour.batches)
-        weights = [samples(output, self.kind) for output in now]
+        weights = [samples(output, self.measure) for output in now]
         distances = [
-            float(divergence(output, before, self.kind)) * weight
+            float(divergence(output, before, self.measure)) * weight
             for output, before, weight in zip(now, behaviour.outputs, weights, strict=True)
         ]
         return sum(distances) / sum(weights)
@@ -102,7 +115,11 @@ class Student:
         self.set_vector(vector)
         self.load(behaviour.rest)
         found = diagonal_sensitivity(
-            self.module, behaviour.batches[:2], self.layout.shapes, divergence=self.kind, probes=1
+            self.module,
+            behaviour.batches[:2],
+            self.layout.shapes,
+            divergence=self.measure,
+            probes=1,
         )
         return {name: float(diagonal.mean()) for name, diagonal in found.items()}
 

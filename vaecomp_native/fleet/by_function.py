@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vaecomp_native.calibration import Inputs, picked
 from vaecomp_native.fleet.behaviour import Behaviour, Student
 from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
 from vaecomp_native.fleet.forward import forward_of
@@ -65,6 +66,7 @@ class FunctionTraining:
         members: Members,
         module: torch.nn.Module,
         calibration: Sequence[Iterable[Any]],
+        inputs: Inputs | None,
         divergence: str,
         progress: Progress,
     ) -> None:
@@ -75,9 +77,15 @@ class FunctionTraining:
         self._behaviours: list[Behaviour] = []
         for number, (arrays, batches) in enumerate(zip(members, calibration, strict=True)):
             self._deltas[number] = members.layout.deltas(arrays, self._base)
-            self._behaviours.append(Behaviour(self._student, arrays, batches, f"member {number}"))
+            own = picked(batches, inputs, module, of=f" of member {number}")
+            self._behaviours.append(Behaviour(self._student, arrays, own))
             progress("reading members", number + 1, len(self._deltas), {})
         self._importance = self._mean_importance()
+
+    @property
+    def kind(self) -> str:
+        """Which divergence it is trained by: "kl" or "mse"."""
+        return self._student.measure.kind
 
     def best(self, plans: Sequence[LatentPlan], options: TrainingOptions) -> Found:
         """The decoder of the plan with the least divergence of members held out + rate weight * bits; of one plan the one trained on all."""
@@ -119,7 +127,7 @@ class FunctionTraining:
         groups = list(found.decoder.groups())
         shapes = {name: shape for group in groups for name, shape in group.shapes.items()}
         layout = Layout(shapes, {})
-        student = Student(self._module, layout, self._student.kind)
+        student = Student(self._module, layout, self._student.measure)
         forward = forward_of(layout.flatten(self._members.base), groups)
         total = 0.0
         for number, member in enumerate(members):

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.engines import local, ray
 from vaecomp_native.fleet.engines.work import Item, Options, Outcome
+from vaecomp_native.io.urls import Location
 from vaecomp_native.progress import Progress, console
 
 Engine = Literal["local", "ray"]
@@ -55,9 +56,9 @@ class ManyReport:
 
 
 def compress_many(
-    members: storage.Location | Sequence[storage.Location],
-    pack: storage.Location | bytes,
-    out: storage.Location,
+    members: Location | Sequence[Location],
+    pack: Location | bytes,
+    out: Location,
     *,
     engine: Engine = "local",
     workers: int = 0,

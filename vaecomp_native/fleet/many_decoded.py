@@ -15,6 +15,7 @@ from vaecomp_native.fleet.bulk import decode
 from vaecomp_native.fleet.engines.work import Item, Outcome, failed
 from vaecomp_native.fleet.many import ManyReport, collect
 from vaecomp_native.io import safetensors, sinks
+from vaecomp_native.io.urls import Location
 from vaecomp_native.progress import Progress, console
 
 SUFFIX = ".safetensors"
@@ -23,9 +24,9 @@ BATCH_BYTES, BATCH_MEMBERS = 1 << 30, 256
 
 
 def decode_many(
-    members: storage.Location | Sequence[storage.Location],
-    pack: storage.Location | bytes,
-    out: storage.Location,
+    members: Location | Sequence[Location],
+    pack: Location | bytes,
+    out: Location,
     *,
     threads: int = 0,
     progress: Progress | None = None,

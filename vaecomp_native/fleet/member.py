@@ -25,7 +25,7 @@ from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
-from vaecomp_native.jobs import Divergence
+from vaecomp_native.jobs import Divergence, calibration_of, check_inputs, measured
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.state_dict import read_state_dict
 
@@ -45,6 +45,7 @@ class MemberReport:
     `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
     `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
     were kept). `kept_exact` names tensors that are stored without loss because no decoder could follow their values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
+    `divergence` is how outputs were compared, "kl" or "mse", None without sample inputs.
     """
 
     bytes: int
@@ -55,6 +56,7 @@ class MemberReport:
     rate_weight: float | None
     score_original: float | None
     score: float | None
+    divergence: str | None
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +70,8 @@ def compress(
     path: str | os.PathLike[str],
     *,
     calibration: Iterable[Any] | None = None,
-    divergence: Divergence = "kl",
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     max_loss: float | None = None,
     rate_weight: float | None = None,
@@ -90,7 +93,8 @@ def compress(
         pack: the pack; open it once as a `Pack` for many members.
         path: the file to write.
         calibration: batches of the module's inputs, without labels, a few hundred samples. `member` must be a torch module.
-        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
+        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
         evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
         max_loss: most that `evaluate` may fall by. A residual is added if it falls by more, as coarse as can be.
         rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
@@ -107,34 +111,36 @@ def compress(
     Raises:
         WeightsError: the model does not have the pack's tensors, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch or gives no finite numbers for it, or `evaluate` raises or gives no finite number.
+        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may hold labels, `divergence` must be given, or
+            `evaluate` raises or gives no finite number.
         OverwriteError: `path` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
     _check_options(evaluate, max_loss, rate_weight, lossless)
+    check_inputs(calibration, inputs)
     started = time.perf_counter()
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     state = read_state_dict(member)
-    inputs = [*state.files, *([pack] if isinstance(pack, (str, os.PathLike)) else [])]
-    sinks.check_output(path, inputs)
+    pack_file = [pack] if isinstance(pack, (str, os.PathLike)) else []
+    sinks.check_output(path, [*state.files, *pack_file])
     arrays = opened.arrays_of(state)
     with console() if progress is None else nullcontext(progress) as report:
-        batches = None if calibration is None else list(calibration)
         found = None
-        if batches is not None or evaluate is not None:
-            found = Calibration(as_module(member, "member"), batches or [], evaluate, divergence)
+        if calibration is not None or evaluate is not None:
+            module = as_module(member, "member")
+            found = measured(calibration_of(module, calibration, inputs, evaluate, divergence))
         original = call_evaluate(found) if found is not None and evaluate is not None else None
         encoder = MemberEncoder(opened, arrays, found, threads, report)
         if lossless:
             latents = None
             # What a module with NaNs gives tells nothing of its latents.
-            seen = None if encoder.unfollowed else batches
+            seen = None if encoder.unfollowed or calibration is None else found
             if opened.latents and (seen is not None or opened.is_linear):
-                latents = _latents(opened, arrays, member, seen, divergence, seed, report)
+                latents = _latents(opened, arrays, seen, seed, report)
             choice = encoder.lossless(latents)
         else:
-            latents = _latents(opened, arrays, member, batches, divergence, seed, report)
+            latents = _latents(opened, arrays, found, seed, report)
             least = None if original is None or max_loss is None else original - max_loss
             choice = encoder.lossy(latents, rate_weight, least)
         score = None if original is None else encoder.score(choice.decoded)
@@ -153,6 +159,7 @@ def compress(
         rate_weight=choice.rate_weight,
         score_original=original,
         score=score,
+        divergence=None if found is None else found.kind,
         seconds=time.perf_counter() - started,
     )
 
@@ -177,16 +184,14 @@ def _warn(kept_exact: Sequence[str], ties: Mapping[str, str], decoded: Mapping[s
 def _latents(
     pack: Pack,
     arrays: Mapping[str, Array],
-    member: Weights,
-    batches: Sequence[Any] | None,
-    divergence: Divergence,
+    calibration: Calibration | None,
     seed: int,
     progress: Progress,
 ) -> Int8Array:
     """The latents that go into the file."""
     if not pack.latents:
         return np.empty(0, np.int8)
-    if batches is None:
+    if calibration is None or not calibration.batches:
         if not pack.is_linear:
             raise ValueError("this pack's decoder is not linear: give calibration batches")
         offset, matrix = pack.linear_map
@@ -196,8 +201,8 @@ def _latents(
     else:
         from vaecomp_native.fleet.behaviour import Behaviour, Student
 
-        student = Student(as_module(member, "member"), pack.layout, divergence)
-        behaviour = Behaviour(student, arrays, batches)
+        student = Student(calibration.module, pack.layout, calibration.divergence)
+        behaviour = Behaviour(student, arrays, calibration.batches)
         posterior = by_function(
             student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
         )

@@ -27,7 +27,8 @@ BASE_OPTIONS: Mapping[str, Any] = {
     "max_loss": None,
     "calibration": None,
     "evaluate": None,
-    "divergence": "kl",
+    "divergence": "auto",
+    "inputs": None,
 }
 """What can be said of the base's compression, and what holds if nothing is."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
 from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Divergence
+from vaecomp_native.jobs import Divergence, check_inputs
 from vaecomp_native.progress import Progress, console
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PackReport:
     """What `train` made.
 
     `bytes` are the pack's, of which `base_bytes` would be the base's archive and the others are the decoder's; `latents` are the numbers of a member;
-    `divergence` is that of the training's last steps, None without sample inputs; `common_bits` and `local_bits` are what the common and the
+    `divergence` is that of the training's last steps and `divergence_kind` says which, "kl" or "mse", None without sample inputs; `common_bits` and `local_bits` are what the common and the
     local latents tell of a member, KL(posterior || prior) in the mean, None without sample inputs; `designs` are the decoders that were tried; `history` has the training curve.
     """
 
@@ -44,6 +44,7 @@ class PackReport:
     members: int
     latents: int
     sha256: str
+    divergence_kind: str | None
     divergence: float | None
     common_bits: float | None
     local_bits: float | None
@@ -62,7 +63,8 @@ def train(
     base: Weights,
     out: str | os.PathLike[str],
     calibration: Sequence[Iterable[Any]] | None = None,
-    divergence: Divergence = "kl",
+    divergence: Divergence = "auto",
+    inputs: Callable[[Any], Any] | None = None,
     lossless: bool = False,
     latent: int | Sequence[int] = 8,
     hidden: int | Sequence[int] = 0,
@@ -87,7 +89,8 @@ def train(
         out: the pack to write.
         calibration: for each member batches of its inputs, without labels, as `compress` takes them. A few hundred samples do. A member's batches
             may be a sequence that makes them when they are asked for.
-        divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers.
+        divergence: what differences of the outputs mean, as for `compress`; "auto" finds out from the first member's first batch.
+        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
         lossless: members will be compressed without loss: the components are those that leave few bits, near the base as far from it. Excludes `calibration`.
         latent: latents that the whole model depends on. Of several numbers, and several of `hidden`, the best is chosen by
             members held out: each takes a training.
@@ -106,7 +109,7 @@ def train(
 
     Raises:
         WeightsError: a member does not have the base's tensors, naming the tensor. Values that are not finite count as the base's.
-        CalibrationError: the module rejects a batch, or what it gives is not finite.
+        CalibrationError: the module rejects a batch, what it gives is not finite, a batch may hold labels, or `divergence` must be given.
         TrainingError: training did not converge.
         OverwriteError: `out` is the base's file or a member's.
         ValueError: an option out of range, naming it.
@@ -118,6 +121,7 @@ def train(
         for units in _several(hidden)
     ]
     _check_options(members, base, calibration, lossless, plans, common_cost, rate_weight, steps)
+    check_inputs(calibration, inputs)
     started = time.perf_counter()
     sinks.check_output(
         out, [one for one in (base, *members) if isinstance(one, (str, os.PathLike))]
@@ -133,7 +137,7 @@ def train(
         fleet = Members(members, state, decoded, layout)
         history: Sequence[Mapping[str, float]] = []
         designs: Sequence[Design] = []
-        common_bits = local_bits = None
+        common_bits = local_bits = kind = None
         if calibration is None:
             by_weights = decoder_by_differences if lossless else decoder_by_components
             decoder, prior = by_weights(fleet, plans[0], report)
@@ -142,11 +146,12 @@ def train(
             from vaecomp_native.fleet.trainer import TrainingOptions
 
             training = FunctionTraining(
-                fleet, as_module(base, "base"), calibration, divergence, report
+                fleet, as_module(base, "base"), calibration, inputs, divergence, report
             )
             found = training.best(plans, TrainingOptions(steps, rate_weight, common_cost, seed))
             decoder, prior = found.decoder, found.prior
             history, designs = found.history, found.designs
+            kind = training.kind
             common = decoder.plan.common
             common_bits = float(found.latent_bits[:common].sum())
             local_bits = float(found.latent_bits[common:].sum())
@@ -163,6 +168,7 @@ def train(
         members=len(members),
         latents=latents,
         sha256=sha256,
+        divergence_kind=kind,
         divergence=history[-1]["divergence"] if history else None,
         common_bits=common_bits,
         local_bits=local_bits,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from vaecomp_native.errors import OverwriteError
-from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain
+from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain, reaching
 
 Sink = Location | BinaryIO
 """What a file can be written to: a path, a URL that fsspec knows, or a binary file object."""
@@ -29,9 +29,10 @@ def write(out: Sink, data: bytes | memoryview) -> None:
     file object or any other stream gets the bytes as they are. Raises OSError.
     """
     if isinstance(out, (str, os.PathLike)):
-        if is_url(out) and is_url(plain(out)):
-            filesystem, path = filesystem_of(plain(out))
-            filesystem.pipe_file(path, bytes(data))
+        if is_url(plain(out)):
+            filesystem, name = filesystem_of(plain(out))
+            with reaching(plain(out)):
+                filesystem.pipe_file(name, bytes(data))
             return
         path = Path(plain(out))
         if is_stream(path):

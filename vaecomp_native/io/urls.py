@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from vaecomp_native.errors import VaecompError, line_of
+from vaecomp_native.errors import VaecompError, in_one_line
 
 Location = str | os.PathLike[str]
 """A path, or a URL that fsspec knows."""
@@ -48,7 +48,7 @@ def reaching(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        cause = f" ({line_of(error.__cause__)})" if error.__cause__ is not None else ""
+        cause = f" ({in_one_line(error.__cause__)})" if error.__cause__ is not None else ""
         raise FileNotFoundError(
             errno.ENOENT, f"is not there or cannot be reached{cause}", url
         ) from error
@@ -59,4 +59,4 @@ def reaching(url: str) -> Iterator[None]:
             f"'{url}' needs another package; pip install it: {error}"
         ) from error
     except Exception as error:
-        raise OSError(f"{url}: {line_of(error)}") from error
+        raise OSError(f"{url}: {in_one_line(error)}") from error

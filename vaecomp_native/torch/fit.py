@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from vaecomp_native.errors import line_of
+from vaecomp_native.errors import in_one_line
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of names that DataParallel, torch.compile and their like put before a module's own."""
@@ -85,7 +86,7 @@ def _try(
     try:
         done = _rehearse(module, trial)
     except RuntimeError as error:
-        return Fit(names, {}, (), (), (), renamed, (line_of(error),), ties_itself=False)
+        return Fit(names, {}, (), (), (), renamed, (in_one_line(error),), ties_itself=False)
     given = set(names.values())
     missing = [name for name in done.missing if name not in done.tied and name not in given]
     own = {new: name for name, new in names.items()}
@@ -124,7 +125,7 @@ def _rehearse(module: torch.nn.Module, trial: Mapping[str, torch.Tensor]) -> _Re
         tied = _tied(module, missing, trial)
         if len(tied) == len(missing) or not callable(getattr(module, "tie_weights", None)):
             return _Rehearsal(missing, unexpected, tied)
-        module.tie_weights()
+        module.tie_weights()  # type: ignore[operator]
         more = _tied(module, missing, trial)
         return _Rehearsal(missing, unexpected, more, ties_itself=len(more) > len(tied))
 
@@ -153,7 +154,8 @@ def _on_meta(module: torch.nn.Module) -> Iterator[None]:
             for tensors in (parameters, buffers):
                 for name, tensor in tensors.items():
                     if tensor is not None:
-                        tensors[name] = twins.setdefault(_identity(tensor), _twin(tensor))
+                        twin: Any = twins.setdefault(_identity(tensor), _twin(tensor))
+                        tensors[name] = twin
         yield
     finally:
         for (parameters, buffers), (old_parameters, old_buffers) in zip(

@@ -13,7 +13,7 @@ from vaecomp_native.archive import Archive
 from vaecomp_native.errors import ModuleMismatchError
 from vaecomp_native.io.checkpoints.base import listed
 from vaecomp_native.io.sources import Source
-from vaecomp_native.tensors import array_to_tensor, why_not_plain
+from vaecomp_native.tensors import array_to_tensor, is_uninitialized, why_not_plain
 from vaecomp_native.torch.fit import Fit, all_tensors, find_fit
 
 
@@ -132,7 +132,7 @@ def _check_memory(module: torch.nn.Module, assign: bool) -> None:
     """Raise ModuleMismatchError if the module has tensors without memory to load into."""
     for name, tensor in all_tensors(module):
         problem = why_not_plain(tensor)
-        if not isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin) and tensor.is_meta:
+        if not is_uninitialized(tensor) and tensor.is_meta:
             problem = "is on the meta device and has no memory; give assign=True"
             if assign:
                 continue

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.errors import WeightsError, line_of
+from vaecomp_native.errors import WeightsError, in_one_line
 from vaecomp_native.io.checkpoints.base import Checkpoint, listed
 
 Array = npt.NDArray[Any]
@@ -46,7 +46,9 @@ def read(path: Path) -> Checkpoint:
     except OSError:
         raise
     except Exception as error:
-        raise WeightsError(f"{path}: no GGUF file that can be read: {line_of(error)}") from error
+        raise WeightsError(
+            f"{path}: no GGUF file that can be read: {in_one_line(error)}"
+        ) from error
     notes = []
     if dequantized:
         counts = ", ".join(f"{count} x {kind}" for kind, count in sorted(dequantized.items()))

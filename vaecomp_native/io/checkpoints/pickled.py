@@ -8,10 +8,11 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vaecomp_native.errors import WeightsError, line_of
+from vaecomp_native.errors import WeightsError, in_one_line
 from vaecomp_native.io.checkpoints.base import Checkpoint
 
 SAFE_TORCH = (2, 6)
@@ -44,7 +45,7 @@ def read(path: Path) -> Checkpoint:
     except OSError:
         raise
     except Exception as error:  # of a damaged file, torch raises what its parts raise
-        raise WeightsError(f"{path}: no intact PyTorch checkpoint: {line_of(error)}") from error
+        raise WeightsError(f"{path}: no intact PyTorch checkpoint: {in_one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path}: holds a {type(content).__name__}, not a state dict; save "
@@ -74,7 +75,7 @@ def _harmless() -> list[Any]:
     """What training scripts store beside tensors, and what builds plain data when it is loaded."""
     import numpy as np
 
-    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    multiarray = import_module(f"numpy.{'_core' if hasattr(np, '_core') else 'core'}.multiarray")
     dtypes = [
         type(np.dtype(code))
         for code in (*np.typecodes["AllInteger"], *np.typecodes["Float"], "?", "U")

@@ -79,8 +79,15 @@ def is_stream(path: Path) -> bool:
 def check_output(out: Sink, inputs: Iterable[Location] = ()) -> None:
     """Find out before hours of work whether `out` can be written, and that it is none of the `inputs`.
 
-    Raises OverwriteError if `out` and an input are one file, by whatever names, and OSError if no file can be written there.
+    Raises OverwriteError if `out` and an input are one file, by whatever names, TypeError if `out` is nothing to write to,
+    and OSError if no file can be written there.
     """
+    if not isinstance(out, (str, os.PathLike)) and not hasattr(out, "write"):
+        raise TypeError(
+            f"out is a {type(out).__name__}; give a path, a URL or a binary file object"
+        )
+    if isinstance(out, io.TextIOBase):
+        raise TypeError("out is a text file; open it with mode 'wb'")
     status = _status_of_sink(out)
     if status is not None:
         for place in inputs:

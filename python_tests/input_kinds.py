@@ -318,17 +318,20 @@ def decoded(archive: Path) -> dict[str, str]:
 
 def outcome_of(kind: Kind, directory: Path, expected: Mapping[str, str] | None) -> Outcome:
     """Run a kind through the command line; without loss it must give the digests expected, where they are known."""
-    source = kind.make(directory)
-    out = directory / "out.vaec"
+    made, written = directory / "in", directory / "out"
+    made.mkdir()
+    written.mkdir()
+    source = kind.make(made)
+    out = written / "model.vaec"
     run = vaecomp("compress", source, out, "--codec", "lossless", *kind.arguments)
     if run.returncode != 0:
         assert run.returncode == 1 and run.stderr.count("\n") == 1 and not out.exists(), run.stderr
-        why = "refused: " + _generalised(run.stderr.removeprefix("vaecomp: ").strip(), directory)
+        why = "refused: " + _generalised(run.stderr.removeprefix("vaecomp: ").strip(), made)
         return Outcome(why, "", "")
     lossless = decoded(out)
     if expected is not None:
         assert lossless == dict(expected), kind.name
-    saved = vaecomp("decode", out, directory / "decoded.safetensors")
+    saved = vaecomp("decode", out, written / "decoded.safetensors")
     by_default = vaecomp("compress", source, out, "--json", *kind.arguments)
     assert by_default.returncode == 0, by_default.stderr
     tensors = json.loads(by_default.stdout)["tensors"]

@@ -461,18 +461,26 @@ class TestEncoder:
 
 class TestEqualise:
     def test_multipliers_move_to_where_bits_buy_more(self) -> None:
-        """One layer is said to matter 16 times as much as it does, or as little."""
-        module, data = Sum(1.0), batches(12)
+        """One layer is said to matter 16 times as much as it does, or as little.
+
+        What a bit buys is measured with noise: the mean over several networks decides.
+        """
         for factor in (16.0, 1 / 16):
-            encoder = calibrated_encoder(module, data[:8], data[8:])
-            first, second = encoder.operators
-            claimed = dataclasses.replace(second, row_weights=factor * second.row_weights)
-            encoder = dataclasses.replace(encoder, operators=[first, claimed])
-            target = 4.0 * sum(operator.elements for operator in encoder.operators)
-            rate_weight = rate_weight_for_bits(encoder, target)
-            found = equalise(encoder, rate_weight, silent).operators
-            ratio = found[1].multiplier / found[0].multiplier
-            assert ratio < 0.3 if factor > 1 else ratio > 3
+            ratios = [self.claimed(seed, factor) for seed in range(4)]
+            ratio = np.exp(np.mean(np.log(ratios)))
+            assert ratio < 0.3 if factor > 1 else ratio > 2
+
+    def claimed(self, seed: int, factor: float) -> float:
+        """The second layer's multiplier over the first one's, after it has claimed so much more."""
+        torch.manual_seed(seed)
+        module, data = Sum(1.0), batches(72)
+        encoder = calibrated_encoder(module, data[:8], data[8:])
+        first, second = encoder.operators
+        claimed = dataclasses.replace(second, row_weights=factor * second.row_weights)
+        encoder = dataclasses.replace(encoder, operators=[first, claimed])
+        target = 4.0 * sum(operator.elements for operator in encoder.operators)
+        found = equalise(encoder, rate_weight_for_bits(encoder, target), silent).operators
+        return found[1].multiplier / found[0].multiplier
 
     @pytest.mark.parametrize(("factor", "most"), [(16.0, 0.5), (1.0, 1.15)])
     def test_equal_bits_then_do_less_harm(self, factor: float, most: float) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contai
 from vaecomp_native.io.sources import Source, open_reader
 
 Array = npt.NDArray[Any]
+BATCH_BYTES = 1 << 24
+"""Of decoded tensors that are read ahead when all are read one after another."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class ArchiveInfo:
 class Archive(Mapping[str, Array]):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
-    Use `open` to get one. Safe to read from several threads.
+    Use `open` to get one. Safe to read from several threads. `items` and `values` decode some tensors at a time, of 16 MiB together or one
+    larger one, so that all of them cost little more than `decode` and take little memory. By its name, each tensor is decoded for itself.
     """
 
     def __init__(
@@ -111,8 +114,23 @@ class Archive(Mapping[str, Array]):
         return self._open_reader
 
     def __getitem__(self, name: str) -> Array:
-        """Decode one tensor. Raises KeyError for a name that is not there."""
+        """Decode one tensor. Raises KeyError for a name that is not there.
+
+        The call itself costs time in proportion to the tensors that the archive holds: ask for thousands with `items` or `decode`.
+        """
         return self.decode([name])[name]
+
+    def items(self) -> ItemsView[str, Array]:
+        """Names and arrays, decoded some at a time as they are reached; tied tensors share one array.
+
+        An iteration that is stopped early has read little ahead. An array belongs to the caller; the archive keeps those of tied tensors until
+        the last of their names is reached.
+        """
+        return _Items(self)
+
+    def values(self) -> ValuesView[Array]:
+        """The arrays alone, as `items` gives them."""
+        return _Values(self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index)
@@ -226,6 +244,35 @@ class Archive(Mapping[str, Array]):
             metadata=self.reader.metadata(),
         )
 
+    def _in_batches(self) -> Iterator[tuple[str, Array]]:
+        """All names and arrays in order."""
+        last_use = {self._owner(i): i for i in range(len(self._rows))}
+        held: dict[int, Array] = {}
+        names = list(self._index)
+        start = 0
+        while start < len(names):
+            batch = self._batch(start, held)
+            arrays = self.decode([names[owner] for owner in batch.owners])
+            held |= {owner: arrays.pop(names[owner]) for owner in batch.owners}
+            for i in range(start, batch.stop):
+                owner = self._owner(i)
+                yield names[i], held.pop(owner) if last_use[owner] == i else held[owner]
+            start = batch.stop
+
+    def _batch(self, start: int, held: Mapping[int, Array]) -> _Batch:
+        """The tensors from the row `start` on that are decoded together, without those that are there."""
+        owners: dict[int, None] = {}
+        size = 0
+        for i in range(start, len(self._rows)):
+            owner = self._owner(i)
+            if owner in held or owner in owners:
+                continue
+            size += self._rows[owner][5]
+            if owners and size > BATCH_BYTES:
+                return _Batch(list(owners), i)
+            owners[owner] = None
+        return _Batch(list(owners), len(self._rows))
+
     def _check_output(self, name: str, array: Array) -> None:
         _, shape, dtype, *_ = self._rows[self._owner(self._index[name])]
         if array.shape != shape or array.dtype != dtype:
@@ -243,6 +290,27 @@ class Archive(Mapping[str, Array]):
         name, shape, dtype, codec, target, _ = self._rows[index]
         alias_of = None if target is None else self._rows[target][0]
         return TensorInfo(name, shape, _core.dtype_name(dtype), codec, alias_of)
+
+
+class _Batch(NamedTuple):
+    """Rows of tensors to decode, and the row before which they are enough."""
+
+    owners: Sequence[int]
+    stop: int
+
+
+class _Items(ItemsView[str, Array]):
+    _mapping: Archive
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        return self._mapping._in_batches()
+
+
+class _Values(ValuesView[Array]):
+    _mapping: Archive
+
+    def __iter__(self) -> Iterator[Array]:
+        return (array for _, array in self._mapping._in_batches())
 
 
 def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:

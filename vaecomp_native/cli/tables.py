@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import vaecomp_native as vc
+from vaecomp_native.cli.text import print_rows
 from vaecomp_native.evaluation.accounting import break_even_models
 
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ def _remedy(codec: str) -> str:
 
 def print_plan(plan: vc.Plan) -> None:
     """What `compress` would do, tensor by tensor, codec by codec."""
-    tensors = Table(
-        "tensor", "shape", "dtype", "bytes", "treatment", box=SIMPLE_HEAD, pad_edge=False
+    print_rows(
+        ("tensor", "shape", "dtype", "bytes", "treatment"),
+        [
+            (one.name, _shape(one.shape), one.dtype, f"{one.bytes:,}", one.description)
+            for one in plan.tensors
+        ],
     )
-    tensors.columns[3].justify = "right"
-    for one in plan.tensors:
-        tensors.add_row(one.name, _shape(one.shape), one.dtype, f"{one.bytes:,}", one.description)
     console = _console()
-    console.print(tensors)
     for choice in plan.codecs:
         console.print(f"codec {choice.codec}: {choice.obstacle or 'would be tried'}")
     target = plan.target
@@ -126,11 +127,18 @@ def print_plan(plan: vc.Plan) -> None:
 
 def print_tensors(info: vc.ArchiveInfo) -> None:
     """Name, shape, dtype and codec of every tensor."""
-    table = Table("tensor", "shape", "dtype", "codec", box=SIMPLE_HEAD, pad_edge=False)
-    for tensor in info.tensors:
-        codec = tensor.codec if tensor.alias_of is None else f"alias of {tensor.alias_of}"
-        table.add_row(tensor.name, _shape(tensor.shape), tensor.dtype, codec)
-    _console().print(table)
+    print_rows(
+        ("tensor", "shape", "dtype", "codec"),
+        [
+            (
+                tensor.name,
+                _shape(tensor.shape),
+                tensor.dtype,
+                tensor.codec if tensor.alias_of is None else f"alias of {tensor.alias_of}",
+            )
+            for tensor in info.tensors
+        ],
+    )
 
 
 def print_demo(result: DemoResult, report: Path) -> None:

@@ -25,7 +25,7 @@ SAMPLE, PIECES = 1 << 16, 16
 """Elements that are looked at of a larger tensor, in so many pieces."""
 MOST_ALIKE = 256
 """Tensors that are looked at of those of one shape and dtype."""
-PLANE_BYTES = 12
+PLANE_BYTES = 18
 """What a coded byte plane takes beside its table and its code."""
 MATRIX_BYTES = 4
 """What a quantised matrix takes beside its symbols."""

@@ -199,6 +199,7 @@ def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> Membe
             codec="residual",
             rate_weight=rate_weight,
             calibration=fleet.calibration(number),
+            divergence="kl",
             threads=threads,
             progress=silent,
         )

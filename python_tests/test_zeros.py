@@ -15,11 +15,13 @@ from vaecomp_native.kernels import digest
 from .samples import any_bits
 
 NAMES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64", "int4")
-SHAPES = ((2_250_000,), (1500, 1500), (4500, 20, 5, 5))
+SHAPES = ((70_000,), (1500, 1500), (300, 20, 5, 5))
 
 
-@pytest.mark.parametrize("codec", ["residual", "lossless", "vae"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [*((name, "residual") for name in NAMES), ("float64", "lossless"), ("float64", "vae")],
+)
 def test_matrices_of_one_value_come_back(tmp_path: Path, name: str, codec: Any) -> None:
     path = tmp_path / "one.vaec"
     dtype = _core.numpy_dtype(name)
@@ -27,7 +29,7 @@ def test_matrices_of_one_value_come_back(tmp_path: Path, name: str, codec: Any) 
     if dtype.kind == "f" or name == "bfloat16":
         value = np.array([3], dtype)
     arrays = {f"zeros.{len(shape)}": np.zeros(shape, dtype) for shape in SHAPES}
-    arrays["value"] = np.broadcast_to(value, SHAPES[1])
+    arrays["value"] = np.broadcast_to(value, SHAPES[2])
     vc.compress(arrays, path, codec=codec, epochs=1)
     decoded = vc.decode(path)
     for key, array in arrays.items():
@@ -36,7 +38,7 @@ def test_matrices_of_one_value_come_back(tmp_path: Path, name: str, codec: Any) 
         assert decoded[key].tobytes() == array.tobytes()
 
 
-@pytest.mark.parametrize("blocks", [1, 20, 160])
+@pytest.mark.parametrize("blocks", [1, 20, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_symbols_of_any_number(blocks: int, dtype: Any) -> None:
     """What a residual section makes of most: 131,072 float64 of 9 bytes."""

@@ -212,7 +212,7 @@ class Archive(Mapping[str, Array]):
         own = [row for row in self._rows if row[4] is None]
         return ArchiveInfo(
             format_version=self.reader.version,
-            parameters=sum(int(np.prod(row[1], dtype=np.int64)) for row in own),
+            parameters=sum(math.prod(row[1]) for row in own),
             raw_bytes=sum(row[5] for row in own),
             bytes=parts | {"total": sum(parts.values())},
             chunks=sum(group[0] for group in groups),

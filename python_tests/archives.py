@@ -244,6 +244,41 @@ def make_block_sample() -> Sample:
     return Sample(_core.write_archive([], sections, rows), arrays)
 
 
+def make_dtype_sample() -> Sample:
+    """Any bits of every dtype, raw and in lossless planes, and planes of some that have blocks of their own."""
+    generator = np.random.default_rng(8)
+    sections, rows, arrays = [], [], {}
+    large = [_core.numpy_dtype(name) for name in ("complex32", "float4_e2m1fn_x2", "int4")]
+    for codec, shape, dtypes in (
+        *(("raw", (3, 2), DTYPES), ("lossless", (2, 5), DTYPES)),
+        ("lossless", (4100, 1), large),
+    ):
+        own = {}
+        for dtype in dtypes:
+            array = any_bits(generator, dtype, shape)
+            own[f"{codec}.{_core.dtype_name(dtype)}.{shape[0]}"] = array
+        content = b"".join(
+            array.astype(array.dtype.newbyteorder("<")).tobytes() for array in own.values()
+        )
+        if codec == "lossless":
+            content = _core.encode_lossless(list(own.values()))
+        rows += [(n, codec, a.shape, a.dtype, len(sections), digest(a)) for n, a in own.items()]
+        sections.append((codec, content))
+        arrays |= own
+    return Sample(_core.write_archive([], sections, rows), arrays)
+
+
+def make_string_sample() -> Sample:
+    """Strings of more than 65,535 bytes; of two long names the second is stored as what it adds."""
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    name = "layer." * 11_000
+    rows = [(name, "raw", array.shape, array.dtype, 0, digest(array)), (name + "ж", "alias", 0)]
+    metadata = [("key" * 22_000, "short"), ("notes", "値" * 22_000)]
+    content = array.astype("<i2").tobytes()
+    data = _core.write_archive(metadata, [("raw", content)], rows)
+    return Sample(data, {name: array, name + "ж": array})
+
+
 def make_large_sample() -> Sample:
     """Tensors of several blocks: many small ones and some that lie in two blocks or three."""
     generator = np.random.default_rng(5)

@@ -15,7 +15,7 @@ from vaecomp_native import _core, reference
 GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.vaec"))
 
 
-PARTS = ("", "-blocks", "-pack", "-member", "-exact")
+PARTS = ("", "-blocks", "-pack", "-member", "-exact", "-dtypes", "-strings")
 MEMBERS = re.compile("(?<=-)(member|exact)$")
 
 

@@ -235,6 +235,30 @@ def test_raw_tensors_of_every_dtype(dtype: np.dtype[Any]) -> None:
     assert decoded.tobytes() == array.tobytes()
 
 
+def test_strings_of_any_length() -> None:
+    key, value, name = "k" * 70_000, "ж" * 600_000, "n" * 1_000_000
+    archive = Archive(metadata=[(key, value)], sections=[(RAW, MASK.tobytes())])
+    archive.tensors = [tensor(name, 0, MASK, 0), alias(name + "2", 0)]
+    data = archive.build()
+    for decoded in (reference.decode(data), vc.decode(data)):
+        assert list(decoded) == [name, name + "2"]
+        assert decoded[name].tobytes() == MASK.tobytes()
+    with vc.open(data) as opened:
+        assert opened.info.metadata == {key: value}
+
+
+@pytest.mark.parametrize("decode", [vc.decode, reference.decode], ids=["native", "reference"])
+def test_names_that_share_their_bytes_have_a_limit_together(decode: Callable[..., Any]) -> None:
+    """Each of some bytes in the file, and of half a mebibyte when read."""
+    name = "n" * (1 << 19)
+    archive = Archive(sections=[(RAW, MASK.tobytes())], tensors=[tensor(name, 0, MASK, 0)])
+    archive.tensors += [row(f"{name}{i:03}", b"\2\0", shared=len(name)) for i in range(126)]
+    assert len(decode(archive.build())) == 127
+    archive.tensors.append(row(name + "more", b"\2\0", shared=len(name)))
+    with pytest.raises(ArchiveError, match=r"tensor name at offset .* 2\^26 bytes"):
+        decode(archive.build())
+
+
 def test_another_version_is_told_apart() -> None:
     with pytest.raises(UnsupportedVersionError, match="format version at offset 8: 2 "):
         reference.decode(Archive(version=2).build())
@@ -364,7 +388,6 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "key twice": ("metadata key", attribute("metadata", [("a", ""), ("a", "b")])),
     "key not UTF-8": ("metadata key", attribute("metadata", [(b"\xff", "")])),
     "surrogate": ("metadata value", attribute("metadata", [("a", b"\xed\xa0\x80")])),
-    "long string": ("metadata key", attribute("metadata", [("a" * 65_536, "")])),
     "section of kind 0": ("section kind", lambda archive: archive.sections.append((0, b""))),
     "section of kind 9": ("section kind", lambda archive: archive.sections.append((9, b""))),
     "member section outside a member": (
@@ -378,7 +401,6 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "codec of members": ("codec", entry(4, row("mask", b"\5"))),
     "name shares too much": ("tensor name", entry(1, row("weight", b"", shared=8))),
     "first name shares": ("tensor name", entry(0, row("counter", b"", shared=1))),
-    "long name": ("tensor name", entry(4, tensor("m" * 65_536, 0, MASK, 0))),
     "alias of itself": ("alias", entry(3, alias("tied", 3))),
     "alias of a later tensor": ("alias", entry(3, alias("tied", 4))),
     "alias of an alias": ("alias", entry(8, alias("counter again", 3))),
@@ -398,7 +420,7 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
         "shape",
         counter(b"\0" + bytes([8, 3, 0]) + varint(2**40) * 2 + bytes(9)),
     ),
-    "expansion": ("shape", counter(b"\0" + bytes([8, 1]) + varint(2**34) + bytes(9))),
+    "expansion": ("shape", counter(b"\0" + bytes([8, 1]) + varint(2**35) + bytes(9))),
     "raw tensor in latents": ("tensor's section", entry(0, tensor("counter", 0, COUNTER, 1))),
     "latent tensor in raw": ("tensor's section", entry(7, tensor("seven", 1, SEVEN, 0))),
     "section out of range": ("tensor's section", entry(0, tensor("counter", 0, COUNTER, 9))),

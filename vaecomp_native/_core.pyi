@@ -135,7 +135,7 @@ class ArchiveReader:
     ) -> None: ...
     @staticmethod
     def from_file(
-        path: str, verify: bool = True, threads: int = 0, pack: ArchiveReader | None = None
+        path: str | bytes, verify: bool = True, threads: int = 0, pack: ArchiveReader | None = None
     ) -> ArchiveReader: ...
     @staticmethod
     def from_function(

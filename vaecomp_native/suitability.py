@@ -54,19 +54,19 @@ def why_exact(arrays: Mapping[str, Array]) -> dict[str, str]:
 def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
     """Tensors that are too small to gain from a lossy codec or would suffer from any error, and why.
 
-    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of
-    normalisation layers, which must not change their sign, and zeros.
+    Scalars, empty tensors and those of one value, which take next to nothing as they are; and
+    vectors of one sign: gains and variances of normalisation layers, which must not change it.
     """
     found = {
         name: "empty" if array.size == 0 else "one value"
         for name, array in arrays.items()
         if array.size <= 1
     }
-    vectors = {n: array for n, array in arrays.items() if array.ndim == 1 and array.size > 1}
-    for name, (low, high, _) in extents(vectors).items():
+    larger = {name: array for name, array in arrays.items() if array.size > 1}
+    for name, (low, high, _) in extents(larger).items():
         if low == high:
             found[name] = "one value"
-        elif low > 0 or high < 0:
+        elif arrays[name].ndim == 1 and (low > 0 or high < 0):
             found[name] = "one sign"
     return found
 

@@ -49,13 +49,6 @@ void require(bool condition, const char* problem) {
     if (!condition) throw Error(ErrorCode::invalid_argument, problem);
 }
 
-// How many bytes of a text a buffer takes: whole characters, so that it stays UTF-8.
-std::size_t fitting(std::string_view text, std::size_t most) {
-    if (text.size() <= most) return text.size();
-    while (most > 0 && (text[most] & 0xc0) == 0x80) --most;
-    return most;
-}
-
 int report(vaecomp_error* error, int code, const char* message) {
     if (error == nullptr || error->size < sizeof(vaecomp_error)) return code;
     error->code = code;

@@ -96,7 +96,7 @@ py::bytes write_member_file(const PackIndex& pack, const MetadataList& metadata,
                             const std::vector<py::object>& tensors) {
     Vector<Tensor> table;
     for (const py::object& tensor : tensors) table.push_back(member_tensor_of(tensor));
-    return bytes_of(write_member(pack, metadata, Sections(sections).parts, table));
+    return bytes_of(write_member(pack, strings_of(metadata), Sections(sections).parts, table));
 }
 
 }  // namespace vaecomp::core::bindings

@@ -14,17 +14,26 @@ namespace {
 // The exception classes live in vaecomp_native.errors, where they are documented.
 py::object archive_error(const char* name) { return py::module_::import("vaecomp_native.errors").attr(name); }
 
-void set_error(int code, const char* message) {
+py::object exception_of(int code) {
     switch (code) {
-        case VAECOMP_INVALID_ARGUMENT: return py::set_error(PyExc_ValueError, message);
-        case VAECOMP_IO: return py::set_error(PyExc_OSError, message);
+        case VAECOMP_INVALID_ARGUMENT: return py::reinterpret_borrow<py::object>(PyExc_ValueError);
+        case VAECOMP_IO: return py::reinterpret_borrow<py::object>(PyExc_OSError);
         case VAECOMP_OUT_OF_MEMORY:
-        case VAECOMP_MEMORY_LIMIT: return py::set_error(PyExc_MemoryError, message);
-        case VAECOMP_INTERNAL: return py::set_error(PyExc_RuntimeError, message);
-        case VAECOMP_MISSING_PACK: return py::set_error(archive_error("MissingPackError"), message);
-        case VAECOMP_UNSUPPORTED_VERSION: return py::set_error(archive_error("UnsupportedVersionError"), message);
-        default: return py::set_error(archive_error("ArchiveError"), message);
+        case VAECOMP_MEMORY_LIMIT: return py::reinterpret_borrow<py::object>(PyExc_MemoryError);
+        case VAECOMP_INTERNAL: return py::reinterpret_borrow<py::object>(PyExc_RuntimeError);
+        case VAECOMP_MISSING_PACK: return archive_error("MissingPackError");
+        case VAECOMP_UNSUPPORTED_VERSION: return archive_error("UnsupportedVersionError");
+        default: return archive_error("ArchiveError");
     }
+}
+
+// Messages name paths, which may be any bytes.
+void set_error(int code, const std::string& message) {
+    PyObject* const text =
+        PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "backslashreplace");
+    if (text == nullptr) return;
+    PyErr_SetObject(exception_of(code).ptr(), text);
+    Py_DECREF(text);
 }
 
 // The core's own errors come from kernels and writer, the interface's from reading.

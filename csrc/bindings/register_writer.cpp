@@ -21,7 +21,7 @@ LatentsShape latents_shape(std::size_t decoder_section, std::size_t chunk_length
 // (name, "raw" | "latent" | "residual" | "lossless", shape, dtype, section, digest) or (name, "alias", target).
 Tensor tensor_of(const py::tuple& tuple) {
     Tensor tensor{};
-    tensor.name = tuple[0].cast<std::string>();
+    tensor.name = text_of(tuple[0], "tensor name");
     const auto codec = tuple[1].cast<std::string>();
     if (codec == "alias") {
         tensor.codec = Codec::alias;
@@ -143,7 +143,7 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
 py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
     Vector<Tensor> table;
     for (const py::tuple& tensor : tensors) table.push_back(tensor_of(tensor));
-    return bytes_of(write_archive(metadata, Sections(sections).parts, table));
+    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table));
 }
 
 }  // namespace

@@ -33,7 +33,28 @@ inline SectionKind kind_of(const std::string& name) {
     return SectionKind::lossless;
 }
 
-using MetadataList = std::vector<std::pair<std::string, std::string>>;
+// A string's UTF-8, which lone surrogates have not; `what` is it for.
+inline std::string text_of(const py::handle& text, const std::string& what) {
+    require(PyUnicode_Check(text.ptr()), what + " must be a string, not " + py::repr(text).cast<std::string>());
+    py::ssize_t size = 0;
+    const char* const data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+    if (data != nullptr) return {data, static_cast<std::size_t>(size)};
+    PyErr_Clear();
+    throw Error(ErrorCode::invalid_argument, what + " " + py::repr(text).cast<std::string>() +
+                                                 " holds lone surrogates, which no file can; rename it");
+}
+
+// (key, value).
+using MetadataList = std::vector<std::pair<py::object, py::object>>;
+inline std::vector<std::pair<std::string, std::string>> strings_of(const MetadataList& metadata) {
+    std::vector<std::pair<std::string, std::string>> strings;
+    for (const auto& [key, value] : metadata) {
+        std::string own = text_of(key, "metadata key");
+        strings.emplace_back(own, text_of(value, "the value of metadata '" + own + "'"));
+    }
+    return strings;
+}
+
 using SectionList = std::vector<std::pair<std::string, py::buffer>>;
 
 // Sections with what holds their bytes.

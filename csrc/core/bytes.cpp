@@ -31,6 +31,12 @@ bool is_utf8(Bytes text) {
     return true;
 }
 
+std::size_t fitting(std::string_view text, std::size_t most) {
+    if (text.size() <= most) return text.size();
+    while (most > 0 && (text[most] & 0xc0) == 0x80) --most;
+    return most;
+}
+
 void ByteReader::fail(std::string_view field, std::string_view problem) const {
     throw Error(ErrorCode::malformed, part_ + ": " + std::string(field) + " at offset " +
                                           std::to_string(field_offset_) + ": " + std::string(problem));
@@ -71,14 +77,16 @@ std::int64_t ByteReader::zigzag(std::string_view field) {
 }
 
 String ByteReader::string(std::string_view field) {
-    const Bytes text = take(varint(field, 0, longest_string), field);
+    const Bytes text = take(varint(field), field);
     if (!is_utf8(text)) fail(field, "is not valid UTF-8");
     return {text.begin(), text.end()};
 }
 
-String ByteReader::front_coded(std::string_view field, std::string_view previous) {
+String ByteReader::front_coded(std::string_view field, std::string_view previous, std::uint64_t most) {
     const auto shared = static_cast<std::size_t>(varint(field, 0, previous.size()));
-    const Bytes rest = take(varint(field, 0, longest_string - shared), field);
+    const Bytes rest = take(varint(field), field);
+    // The bytes that are shared cost the file nothing.
+    if (rest.size() + shared > most) fail(field, "the names have together more than 2^26 bytes");
     String text(previous.substr(0, shared));
     text.append(rest.begin(), rest.end());
     if (!is_utf8(bytes_of(text))) fail(field, "is not valid UTF-8");

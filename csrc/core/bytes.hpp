@@ -19,9 +19,9 @@ static_assert(sizeof(std::size_t) == 8, "sizes are checked as 64-bit numbers; bu
 
 using Bytes = std::span<const std::uint8_t>;
 
-// Of names and metadata.
-inline constexpr std::size_t longest_string = 65535;
 bool is_utf8(Bytes text);
+// How many bytes of a text fit in `most`: whole characters, so that it stays UTF-8.
+std::size_t fitting(std::string_view text, std::size_t most);
 inline Bytes bytes_of(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
@@ -42,8 +42,8 @@ class ByteReader {
                          std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
     std::int64_t zigzag(std::string_view field);
     String string(std::string_view field);
-    // A string of which only what differs from the end of `previous` is stored.
-    String front_coded(std::string_view field, std::string_view previous);
+    // A name of at most `most` bytes, of which only what differs from the end of the `previous` one is stored.
+    String front_coded(std::string_view field, std::string_view previous, std::uint64_t most);
     Bytes take(std::uint64_t size, std::string_view field);
     void expect_end(std::string_view field) const;
 

@@ -50,7 +50,7 @@ void write_sections(ByteWriter& index, std::span<const NewSection> sections) {
 Vector<std::uint8_t> assemble(Bytes index, std::span<const NewSection> sections, const PackIndex* pack) {
     if (index.size() > most_index_bytes) {
         throw Error(ErrorCode::invalid_argument,
-                    "the index exceeds 64 MiB; shorten names or metadata, or split the model");
+                    "the index exceeds 1 GiB; shorten names or metadata, or split the model");
     }
     std::uint64_t file_bytes = header_bytes + index.size();
     for (const NewSection& section : sections) {

@@ -6,9 +6,8 @@ namespace vaecomp::core {
 namespace {
 
 void require_text(std::string_view text) {
-    if (text.size() <= longest_string && is_utf8(bytes_of(text))) return;
-    throw Error(ErrorCode::invalid_argument,
-                "a name or metadata string must be valid UTF-8 of at most 65535 bytes; shorten or rename it");
+    if (is_utf8(bytes_of(text))) return;
+    throw Error(ErrorCode::invalid_argument, "a name or metadata string must be valid UTF-8; rename it");
 }
 
 }  // namespace

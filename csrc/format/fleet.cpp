@@ -51,7 +51,7 @@ FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latent
     if (group.inputs() == 0) reader.fail("position numbers", "the decoder has no inputs");
     if (group.positions > 0) {
         if (group.chunks > most_symbols / group.positions) {
-            reader.fail("position numbers", "claim more than 65536 times the size of the file");
+            reader.fail("position numbers", "claim more than 2^17 times the size of the file");
         }
         SymbolStream stream(reader, int8_range, group.chunks * group.positions);
         if (stream.count() != group.chunks * group.positions) reader.fail("positions", "are not one for each chunk");

@@ -11,6 +11,8 @@
 namespace vaecomp::core {
 namespace {
 
+constexpr std::size_t most_quoted = 120;  // bytes of a name in a message
+
 struct Header {
     std::uint16_t version;
     bool is_member;
@@ -46,7 +48,7 @@ Header read_header(Bytes start_of_file) {
         reader.fail("header checksum", "does not match");
     }
     if (flags > member_flag) fail_header("flags at offset 10", "only flag 1 is defined");
-    if (index_bytes > most_index_bytes) fail_header("index size at offset 12", "exceeds 2^26");
+    if (index_bytes > most_index_bytes) fail_header("index size at offset 12", "exceeds 2^30");
     return {version, flags == member_flag, file_bytes, index_bytes, index_crc};
 }
 
@@ -140,9 +142,11 @@ void read_home(ByteReader& reader, const Index& index, Tensor& tensor) {
     tensor.digest = reader.fixed<std::uint64_t>("tensor digest");
 }
 
-Tensor read_tensor(ByteReader& reader, const Index& index) {
+// Names may have `name_bytes` more.
+Tensor read_tensor(ByteReader& reader, const Index& index, std::uint64_t name_bytes) {
     Tensor tensor{};
-    tensor.name = reader.front_coded("tensor name", index.tensors.empty() ? "" : index.tensors.back().name);
+    const std::string_view previous = index.tensors.empty() ? "" : std::string_view(index.tensors.back().name);
+    tensor.name = reader.front_coded("tensor name", previous, name_bytes);
     const auto codec = reader.fixed<std::uint8_t>("tensor codec");
     if (codec > static_cast<std::uint8_t>(Codec::lossless)) {
         reader.fail("tensor codec", std::to_string(codec) + " is unknown to version 1");
@@ -176,7 +180,7 @@ Tensor read_tensor(ByteReader& reader, const Index& index) {
         tensor.shape.push_back(static_cast<std::size_t>(length));
     }
     if (elements * info(tensor.dtype).size > most_expansion * index.counted_bytes()) {
-        reader.fail("tensor shape", "claims more than 65536 times the size of the file");
+        reader.fail("tensor shape", "claims more than 2^17 times the size of the file");
     }
     read_home(reader, index, tensor);
     return tensor;
@@ -222,7 +226,7 @@ class Placement {
         used_[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
         decoded_ += tensor.bytes();
         if (decoded_ > most_expansion * index_.counted_bytes()) {
-            reader_.fail("tensors", "claim together more than 65536 times the size of the file");
+            reader_.fail("tensors", "claim together more than 2^17 times the size of the file");
         }
     }
 
@@ -236,11 +240,10 @@ void read_tensors(ByteReader& reader, Index& index) {
     const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
     Names names;
     Placement placement(reader, index);
-    std::uint64_t name_bytes = 0;
+    std::uint64_t name_bytes = most_name_bytes;
     for (std::uint64_t i = 0; i < count; ++i) {
-        Tensor tensor = read_tensor(reader, index);
-        name_bytes += tensor.name.size();
-        if (name_bytes > most_name_bytes) reader.fail("tensor name", "the names have together more than 2^26 bytes");
+        Tensor tensor = read_tensor(reader, index, name_bytes);
+        name_bytes -= tensor.name.size();
         if (!names.insert(tensor.name).second) reader.fail("tensor name", tensor.quoted_name() + " occurs twice");
         placement.add(std::move(tensor));
     }
@@ -290,9 +293,11 @@ std::uint64_t read_file_bytes(Bytes header) { return read_header(header).file_by
 std::string Tensor::quoted_name() const {
     std::string text(1, '\'');
     // Messages are one line, and C's end at a zero.
-    for (const char byte : name) text += static_cast<unsigned char>(byte) < ' ' || byte == 0x7f ? '?' : byte;
-    text += '\'';
-    return text;
+    const std::size_t shown = fitting(name, most_quoted);
+    for (const char byte : std::string_view(name).substr(0, shown)) {
+        text += static_cast<unsigned char>(byte) < ' ' || byte == 0x7f ? '?' : byte;
+    }
+    return text + (shown < name.size() ? "...'" : "'");
 }
 
 std::optional<std::size_t> Index::find(SectionKind kind) const {

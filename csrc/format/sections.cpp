@@ -82,7 +82,7 @@ IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, s
         auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out,
                                                     last ? most_outputs : most_layer_width);
         bytes += claimed_bytes(layer);
-        if (bytes > most_bytes) reader.fail("layer's outputs", "claim more than 65536 times the size of the file");
+        if (bytes > most_bytes) reader.fail("layer's outputs", "claim more than 2^17 times the size of the file");
         layer.bias = read_parameter<std::int32_t>(reader, layer.out, "bias", true);
         if (!last) {
             layer.multiplier = read_parameter<std::int32_t>(reader, layer.out, "multiplier", false);
@@ -140,7 +140,7 @@ LatentsHeader read_latents_header(ByteReader& reader) {
 Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
                               std::size_t threads) {
     const std::uint64_t count = std::uint64_t{header.chunks} * header.latent;
-    if (count > most_symbols) reader.fail("chunk count", "claims more than 65536 times the size of the file");
+    if (count > most_symbols) reader.fail("chunk count", "claims more than 2^17 times the size of the file");
     SymbolStream stream(reader, int8_range, count);
     if (stream.count() != count) reader.fail("latents", "do not number chunks times latent size");
     stream.place_in(reader);

@@ -1,4 +1,4 @@
-// What is small enough to be decoded many times a second: valid files may take 65,536 times their size in memory and
+// What is small enough to be decoded many times a second: valid files may take 2^17 times their size in memory and
 // 2^24 multiplications a byte.
 #pragma once
 

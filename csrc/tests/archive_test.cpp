@@ -280,14 +280,47 @@ TEST(Archive, OnlyRawSectionsAreAligned) {
 TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
     const Vector<std::uint8_t> byte = {1};
     const Vector<NewSection> sections = {{SectionKind::raw, byte}};
-    const String name(65000, 'n');
+    const String name(650000, 'n');
     Vector<Tensor> tensors = {{"x", Codec::raw, DType::u8, {}, 0, tensor_digest({byte.data(), 1, DType::u8}, 1)}};
-    while (tensors.size() <= 1032) {
+    while (tensors.size() <= 103) {
         tensors.push_back({name + String(std::to_string(tensors.size())), Codec::alias, DType::u8, {}, 0, 0});
     }
-    EXPECT_LT(write_archive({}, sections, tensors).size(), 80000u);
+    EXPECT_LT(write_archive({}, sections, tensors).size(), 660000u);
     tensors.push_back({name, Codec::alias, DType::u8, {}, 0, 0});
     expect_error(ErrorCode::invalid_argument, "2^26", [&] { write_archive({}, sections, tensors); });
+}
+
+TEST(Archive, HasStringsOfAnyLength) {
+    const Vector<std::uint8_t> byte = {1};
+    const Vector<NewSection> sections = {{SectionKind::raw, byte}};
+    const std::string key(70000, 'k'), value(std::size_t{1} << 20, 'v');
+    const std::pair<std::string, std::string> metadata[] = {{key, value}};
+    const String name(std::size_t{1} << 20, 'n');
+    const Vector<Tensor> tensors = {{name, Codec::raw, DType::u8, {}, 0, tensor_digest({byte.data(), 1, DType::u8}, 1)},
+                                    {name + String("2"), Codec::alias, DType::u8, {}, 0, 0}};
+    const Vector<std::uint8_t> file = write_archive(metadata, sections, tensors);
+    const MemorySource source(file);
+    const Index index = read_index(source);
+    EXPECT_EQ(std::string_view(index.metadata.at(0).first), key);
+    EXPECT_EQ(std::string_view(index.metadata.at(0).second), value);
+    EXPECT_EQ(index.tensors.at(0).name, name);
+    EXPECT_EQ(index.tensors.at(1).name, tensors[1].name);
+    EXPECT_LT(index.tensors.at(1).quoted_name().size(), 200u);
+}
+
+// Messages have room for some hundred bytes.
+TEST(Archive, CutsLongNamesBetweenCharacters) {
+    Tensor tensor{};
+    for (const std::size_t shift : {0, 1}) {
+        tensor.name = String(shift, 'x');
+        for (std::size_t i = 0; i < 100; ++i) {
+            tensor.name.push_back('\xd0');
+            tensor.name.push_back('\xb6');
+        }
+        const std::string text = tensor.quoted_name();
+        EXPECT_TRUE(is_utf8(bytes_of(text)));
+        EXPECT_TRUE(text.ends_with("...'"));
+    }
 }
 
 TEST(Writer, RefusesPartsThatMakeNoArchive) {

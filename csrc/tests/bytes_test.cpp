@@ -70,17 +70,17 @@ TEST(FrontCoded, StoresWhatDiffers) {
     ByteReader reader = reader_of(writer.bytes());
     previous.clear();
     for (const String& name : names) {
-        EXPECT_EQ(reader.front_coded("name", previous), name);
+        EXPECT_EQ(reader.front_coded("name", previous, name.size()), name);
         previous = name;
     }
     reader.expect_end("end");
 }
 
 TEST(FrontCoded, RefusesWhatIsNotThere) {
-    const Vector<std::uint8_t> too_much = {4, 0}, not_text = {1, 0}, too_long = {3, 0xff, 0xff, 3};
-    expect_error(ErrorCode::malformed, "outside 0 to 3", [&] { reader_of(too_much).front_coded("name", "abc"); });
-    expect_error(ErrorCode::malformed, "UTF-8", [&] { reader_of(not_text).front_coded("name", "\xc3\xbc"); });
-    expect_error(ErrorCode::malformed, "outside", [&] { reader_of(too_long).front_coded("name", "abc"); });
+    const Vector<std::uint8_t> too_much = {4, 0}, not_text = {1, 0}, too_long = {3, 2, 'a', 'b'};
+    expect_error(ErrorCode::malformed, "outside 0 to 3", [&] { reader_of(too_much).front_coded("name", "abc", 9); });
+    expect_error(ErrorCode::malformed, "UTF-8", [&] { reader_of(not_text).front_coded("name", "\xc3\xbc", 9); });
+    expect_error(ErrorCode::malformed, "together", [&] { reader_of(too_long).front_coded("name", "abc", 4); });
 }
 
 TEST(Reader, NamesFieldAndOffset) {

@@ -106,7 +106,7 @@ def read_header(data: bytes) -> tuple[Reader, bool]:
     flags = header.number("H", "flags")
     header.require(flags in (0, 1), "flags", f"{flags} is not allowed")
     index_size = header.number("I", "size of index")
-    header.require(index_size <= 2**26, "size of index", "above 2^26")
+    header.require(index_size <= 2**30, "size of index", "above 2^30")
     header.require(32 + index_size <= len(data), "size of index", "the file ends before it")
     header.require(header.number("Q", "size of file") == len(data), "size of file", "it differs")
     index_crc = header.number("I", "CRC of index")
@@ -151,11 +151,10 @@ def read_entries(index: Reader, parts: list[Section]) -> list[Entry]:
     entries: list[Entry] = []
     name, names, size_of_names = b"", set[bytes](), 0
     for count in range(1, index.varint("tensor_count", most=2**24) + 1):
-        name = read_name(index, name)
+        name = read_name(index, name, 2**26 - size_of_names)
         names.add(name)
         size_of_names += len(name)
         index.require(len(names) == count, "name", "it occurs twice")
-        index.require(size_of_names <= 2**26, "name", "all names have more than 2^26 bytes")
         entries.append(read_entry(index, name.decode("utf-8"), parts, entries))
     return entries
 
@@ -168,11 +167,13 @@ def read_section(index: Reader, special: tuple[int, ...]) -> Section:
     return Section(kind, size, index.number("I", "section crc32c"))
 
 
-def read_name(index: Reader, previous: bytes) -> bytes:
-    name = previous[: index.varint("shared", most=len(previous))]
-    name += index.take(index.varint("name size", most=65_535), "name")
-    index.text(name, "name")
-    return name
+def read_name(index: Reader, previous: bytes, most: int) -> bytes:
+    """A name of at most so many bytes; the first are those of the previous one."""
+    shared = index.varint("shared", most=len(previous))
+    rest = index.take(index.varint("name size"), "name")
+    index.require(shared + len(rest) <= most, "name", "all names have more than 2^26 bytes")
+    index.text(previous[:shared] + rest, "name")
+    return previous[:shared] + rest
 
 
 def read_entry(index: Reader, name: str, parts: list[Section], entries: list[Entry]) -> Entry:

@@ -10,7 +10,12 @@ import json
 from pathlib import Path
 
 import vaecomp_native
-from python_tests.archives import make_block_sample, make_sample
+from python_tests.archives import (
+    make_block_sample,
+    make_dtype_sample,
+    make_sample,
+    make_string_sample,
+)
 from python_tests.fleets import Arrays, make_exact_member, make_member, make_pack
 from vaecomp_native import _core
 
@@ -44,5 +49,7 @@ if __name__ == "__main__":
         ("-pack", pack),
         ("-member", make_member(pack)),
         ("-exact", make_exact_member(pack)),
+        ("-dtypes", make_dtype_sample()),
+        ("-strings", make_string_sample()),
     ):
         write(part, sample.data, sample.arrays)

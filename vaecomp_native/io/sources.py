@@ -40,7 +40,7 @@ def open_reader(
         if mapped:
             return _core.ArchiveReader(_map(path), *options)
         try:
-            return _core.ArchiveReader.from_file(str(path), *options)
+            return _core.ArchiveReader.from_file(os.fsencode(path), *options)
         except OSError:
             # Python's own error is more exact; and a pipe, say, can only be read through.
             return _core.ArchiveReader(_read_pipe(path), *options)
@@ -58,7 +58,7 @@ def open_reader(
 def _read_pipe(path: Path) -> bytes:
     with path.open("rb", buffering=0) as file:
         if file.seekable():
-            raise OSError(f"'{path}' cannot be read")
+            raise OSError(f"{str(path)!r} cannot be read")
         return _read_stream(file)
 
 

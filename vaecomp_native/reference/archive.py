@@ -35,11 +35,12 @@ Array = npt.NDArray[Any]
 MAGIC = b"\x89VAEC\r\n\x1a"
 VERSION = 1
 ALIGNMENT = 64
-MAX_EXPANSION = 65_536
+MAX_EXPANSION = 1 << 17
 MAX_WORK = 1 << 24
 # So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes.
 MAX_ELEMENTS = ((1 << 63) - 1) // 16
 
+MAX_INDEX = 1 << 30
 # So that front coding cannot blow the index up.
 MAX_NAME_BYTES = 1 << 26
 
@@ -154,7 +155,7 @@ def read_header(data: bytes) -> tuple[Cursor, bool]:
         cursor.fail("header CRC-32C", "it does not match the header")
     for field, offset, problem in (
         ("flags", 10, f"they are {flags:#x}" if flags > MEMBER_FLAG else ""),
-        ("index size", 12, f"{index_size} is above 2^26" if index_size > 1 << 26 else ""),
+        ("index size", 12, f"{index_size} is above 2^30" if index_size > MAX_INDEX else ""),
         ("file size", 16, f"{file_size} is not {len(data)}" if file_size != len(data) else ""),
     ):
         if problem:
@@ -258,11 +259,9 @@ class TensorTable:
         cursor = self.cursor
         name_room, raw_name = MAX_NAME_BYTES, b""
         for _ in range(cursor.varint("tensor count", high=1 << 24)):
-            raw_name = cursor.front_coded("tensor name", raw_name)
+            raw_name = cursor.front_coded("tensor name", raw_name, name_room)
             name = raw_name.decode()
             name_room -= len(raw_name)
-            if name_room < 0:
-                cursor.fail("tensor name", f"the names have together above {MAX_NAME_BYTES} bytes")
             if name in self.names:
                 cursor.fail("tensor name", f"{name!r} stands in the table twice")
             codec = cursor.unpack("B", "codec")

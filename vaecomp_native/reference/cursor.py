@@ -91,18 +91,20 @@ class Cursor:
         return value
 
     def string(self, field: str) -> str:
-        """A length-prefixed UTF-8 string of at most 65,535 bytes."""
-        raw = self.take(self.varint(f"{field} length", high=65_535), field)
+        """A length-prefixed UTF-8 string."""
+        raw = self.take(self.varint(f"{field} length"), field)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             self.fail(field, "the bytes are not valid UTF-8")
 
-    def front_coded(self, field: str, previous: bytes) -> bytes:
-        """A string's UTF-8 bytes, of which the first are those of the previous string."""
+    def front_coded(self, field: str, previous: bytes, most: int) -> bytes:
+        """A string's at most ``most`` UTF-8 bytes, the first of them those of the previous string."""
         shared = self.varint(f"{field} shared length", high=len(previous))
-        rest = self.varint(f"{field} length", high=65_535 - shared)
-        text = previous[:shared] + self.take(rest, field)
+        rest = self.take(self.varint(f"{field} length"), field)
+        if shared + len(rest) > most:
+            self.fail(field, "the names have together more than 2^26 bytes")
+        text = previous[:shared] + rest
         try:
             text.decode("utf-8")
         except UnicodeDecodeError:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,3 +270,31 @@ def reseal(data: bytearray) -> None:
     crc = kernels.crc32c(bytes(data[HEADER : HEADER + index_bytes]))
     struct.pack_into("<I", data, 24, crc)
     struct.pack_into("<I", data, 28, kernels.crc32c(bytes(data[:28])))
+
+
+def test_tensors_one_by_one_are_those_of_all_at_once(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {f"t{i}": generator.standard_normal((3, i % 5), np.float32) for i in range(300)}
+    arrays["tied"] = arrays["t7"]
+    vc.compress(arrays, tmp_path / "m.vaec", codec="lossless")
+    with vc.open(tmp_path / "m.vaec") as archive:
+        for order in (list(arrays), list(reversed(arrays)), ["t5", "t6", "t6", "t7", "tied", "t8"]):
+            for name in order:
+                array = archive[name]
+                assert array.tobytes() == arrays[name].tobytes()
+                array[...] = 0  # which belongs to whoever asked for it
+        list(map(archive.__getitem__, ["t1", "t2"]))
+    with pytest.raises(ValueError, match="closed"):
+        archive["t3"]
+
+
+def test_a_damaged_tensor_hinders_no_other(tmp_path: Path) -> None:
+    arrays = {f"t{i}": np.arange(5000, dtype=np.float32) + i for i in range(4)}
+    vc.compress(arrays, tmp_path / "m.vaec", codec="raw")
+    data = bytearray((tmp_path / "m.vaec").read_bytes())
+    data[-1] ^= 1
+    archive = vc.open(bytes(data))
+    for name in ("t0", "t1", "t2"):
+        assert archive[name].tobytes() == arrays[name].tobytes()
+    with pytest.raises(vc.ArchiveError, match="t3"):
+        archive["t3"]

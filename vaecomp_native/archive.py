@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,10 +15,13 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.arguments import check_names, check_threads
+from vaecomp_native.errors import ArchiveError
 from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.io.sources import Source, open_reader
 
 Array = npt.NDArray[Any]
+AHEAD_BYTES, AHEAD_TENSORS = 1 << 20, 1 << 12
+"""Of small tensors that are decoded together with one that is asked for in the archive's order."""
 BATCH_BYTES = 1 << 24
 """Of decoded tensors that are read ahead when all are read one after another."""
 
@@ -105,6 +110,9 @@ class Archive(Mapping[str, Array]):
         )
         self._rows = self.reader.tensors()
         self._index = {row[0]: i for i, row in enumerate(self._rows)}
+        self._lock = threading.Lock()
+        self._ahead: dict[str, Array] = {}
+        self._next: int | None = None
 
     @property
     def reader(self) -> _core.ArchiveReader:
@@ -114,11 +122,41 @@ class Archive(Mapping[str, Array]):
         return self._open_reader
 
     def __getitem__(self, name: str) -> Array:
-        """Decode one tensor. Raises KeyError for a name that is not there.
+        """Decode one tensor. Raises KeyError for a name that is not there, and ArchiveError.
 
-        The call itself costs time in proportion to the tensors that the archive holds: ask for thousands with `items` or `decode`.
+        Calls in the archive's order read some small tensors ahead: decoding costs time in proportion to the tensors that the archive
+        holds, however few are asked for.
         """
+        _ = self.reader  # closed archives have nothing to give
+        with self._lock:
+            array = self._ahead.pop(name, None)
+            index = self._index.get(name)
+            goes_on = index is not None and index == self._next
+            self._next = None if index is None else index + 1
+        if array is not None:
+            return array
+        following = self._following(index) if index is not None and goes_on else []
+        if following:
+            # What is wrong with another tensor is said when that is asked for.
+            with suppress(ArchiveError):
+                decoded = self.decode([name, *following])
+                array = decoded.pop(name)
+                with self._lock:
+                    self._ahead = decoded
+                return array
         return self.decode([name])[name]
+
+    def _following(self, index: int) -> list[str]:
+        """Small tensors behind one, as many as are read ahead."""
+        names: list[str] = []
+        total = 0
+        for name, _, _, _, target, size in self._rows[index + 1 : index + 1 + AHEAD_TENSORS]:
+            total += size
+            if total > AHEAD_BYTES:
+                break
+            if target is None:  # tied tensors are arrays of their own here
+                names.append(name)
+        return names
 
     def items(self) -> ItemsView[str, Array]:
         """Names and arrays, decoded some at a time as they are reached; tied tensors share one array.
@@ -158,6 +196,8 @@ class Archive(Mapping[str, Array]):
     def close(self) -> None:
         """Let go of the archive's bytes; arrays decoded before stay valid, reading more is a ValueError."""
         self._open_reader = None
+        with self._lock:
+            self._ahead = {}
 
     def decode(
         self, names: Sequence[str] | None = None, *, out: Mapping[str, Array] | None = None

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native import _core
 from vaecomp_native.batches import batches
+from vaecomp_native.dtypes import dtype_name
 from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES
 
@@ -54,19 +54,19 @@ def why_exact(arrays: Mapping[str, Array]) -> dict[str, str]:
 def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
     """Tensors that are too small to gain from a lossy codec or would suffer from any error, and why.
 
-    Scalars, empty tensors and those of one value, which take next to nothing as they are; and
-    vectors of one sign: gains and variances of normalisation layers, which must not change it.
+    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of
+    normalisation layers, which must not change their sign, and zeros.
     """
     found = {
         name: "empty" if array.size == 0 else "one value"
         for name, array in arrays.items()
         if array.size <= 1
     }
-    larger = {name: array for name, array in arrays.items() if array.size > 1}
-    for name, (low, high, _) in extents(larger).items():
+    vectors = {n: array for n, array in arrays.items() if array.ndim == 1 and array.size > 1}
+    for name, (low, high, _) in extents(vectors).items():
         if low == high:
             found[name] = "one value"
-        elif arrays[name].ndim == 1 and (low > 0 or high < 0):
+        elif low > 0 or high < 0:
             found[name] = "one sign"
     return found
 
@@ -108,7 +108,7 @@ def _extent(array: Array) -> Extent:
 
 
 def _why_not_float(array: Array) -> str | None:
-    name = _core.dtype_name(array.dtype)
+    name = dtype_name(array.dtype)
     if name not in LATENT_DTYPES:
         return KINDS.get(array.dtype.kind) or name
     return "empty" if array.size == 0 else None

@@ -82,15 +82,17 @@ def is_delicate(array: Array) -> bool:
 def delicacy(array: Array) -> str | None:
     """What makes a tensor delicate, if something does.
 
-    Scalars, empty tensors and those of one value, which take next to nothing as they are; and vectors of one sign: gains and
-    variances of normalisation layers, which must not change it.
+    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of normalisation layers, which must
+    not change their sign, and zeros.
     """
     if array.size <= 1:
         return "empty" if array.size == 0 else "one value"
+    if array.ndim != 1:
+        return None
     low, high = array.min(), array.max()
     if low == high:
         return "one value"
-    return "one sign" if array.ndim == 1 and (low > 0 or high < 0) else None
+    return "one sign" if low > 0 or high < 0 else None
 
 
 def _from_mapping(mapping: Mapping[str, Any]) -> StateDict:

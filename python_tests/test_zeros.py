@@ -11,6 +11,7 @@ import pytest
 import vaecomp_native as vc
 from vaecomp_native import _core
 from vaecomp_native.kernels import digest
+from vaecomp_native.state_dict import LATENT_DTYPES
 
 from .samples import any_bits
 
@@ -20,17 +21,16 @@ SHAPES = ((70_000,), (1500, 1500), (300, 20, 5, 5))
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [*((name, "residual") for name in NAMES), ("float64", "lossless"), ("float64", "vae")],
+    [*((name, "residual") for name in NAMES), ("float64", "lossless")],
 )
-def test_matrices_of_one_value_come_back(tmp_path: Path, name: str, codec: Any) -> None:
+def test_zeros_come_back(tmp_path: Path, name: str, codec: Any) -> None:
     path = tmp_path / "one.vaec"
     dtype = _core.numpy_dtype(name)
-    value = any_bits(np.random.default_rng(2), dtype, (1,))
-    if dtype.kind == "f" or name == "bfloat16":
-        value = np.array([3], dtype)
     arrays = {f"zeros.{len(shape)}": np.zeros(shape, dtype) for shape in SHAPES}
-    arrays["value"] = np.broadcast_to(value, SHAPES[2])
-    vc.compress(arrays, path, codec=codec, epochs=1)
+    if name not in LATENT_DTYPES:
+        value = any_bits(np.random.default_rng(2), dtype, (1,))
+        arrays["value"] = np.broadcast_to(value, SHAPES[2])
+    vc.compress(arrays, path, codec=codec)
     decoded = vc.decode(path)
     for key, array in arrays.items():
         assert decoded[key].dtype == dtype

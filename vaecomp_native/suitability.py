@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native import _core
 from vaecomp_native.batches import batches
-from vaecomp_native.dtypes import dtype_name
 from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES
 
@@ -108,7 +108,7 @@ def _extent(array: Array) -> Extent:
 
 
 def _why_not_float(array: Array) -> str | None:
-    name = dtype_name(array.dtype)
+    name = _core.dtype_name(array.dtype)
     if name not in LATENT_DTYPES:
         return KINDS.get(array.dtype.kind) or name
     return "empty" if array.size == 0 else None

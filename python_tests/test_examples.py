@@ -361,7 +361,8 @@ def path(sample: Sample, tmp_path: Path) -> Path:
 
 def test_the_c_program_lists_tensors(tensors: Path, path: Path, sample: Sample) -> None:
     assert run(str(tensors), str(path)).splitlines() == [
-        f"{name}\t{array.dtype}\t{list(array.shape)}" for name, array in sample.arrays.items()
+        f"{name}\t{_core.dtype_name(array.dtype)}\t{list(array.shape)}"
+        for name, array in sample.arrays.items()
     ]
 
 

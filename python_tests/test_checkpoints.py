@@ -346,7 +346,8 @@ def test_an_archive_goes_in_again_with_its_ties_and_metadata(tmp_path: Path) -> 
     tied = {**STATE, "tied": STATE["weight"]}
     save_file({name: STATE[name] for name in STATE}, tmp_path / "m.safetensors", {"format": "pt"})
     vc.compress(tied, tmp_path / "a.vaec", codec="lossless")
-    for source in (tmp_path / "a.vaec", vc.open(tmp_path / "a.vaec")):
+    shutil.copy(tmp_path / "a.vaec", tmp_path / "no-suffix")
+    for source in (tmp_path / "a.vaec", tmp_path / "no-suffix", vc.open(tmp_path / "a.vaec")):
         vc.compress(source, tmp_path / "b.vaec", codec="raw")
         aliases = [one.alias_of for one in vc.open(tmp_path / "b.vaec").info.tensors]
         assert aliases == [None, None, "weight"]

@@ -35,7 +35,7 @@ LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Dtypes that lossy codecs take on; everything else must come back as it is."""
 MOST_DIMENSIONS = 32
 """Of a tensor in an archive."""
-ARCHIVE_SUFFIX = ".vaec"
+ARCHIVE_MAGIC = b"\x89VAEC\r\n\x1a"
 EXTRA_STATE = "_extra_state"
 """How torch modules end the name of what they store beside tensors."""
 
@@ -75,7 +75,7 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
                 f"{place}: is a URL; download the checkpoint first, and give its path"
             )
         path = Path(place)
-        if path.suffix == ARCHIVE_SUFFIX and path.is_file():
+        if _is_archive(path):
             with Archive(path) as archive:
                 return _from_archive(archive, key, (path,))
         return _from_checkpoint(path, key)
@@ -90,6 +90,13 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
         f"weights are a {type(weights).__name__}; give a mapping of names to arrays or tensors, "
         f"a torch module, or the path of {KINDS}"
     )
+
+
+def _is_archive(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(ARCHIVE_MAGIC)) == ARCHIVE_MAGIC
 
 
 def _from_archive(archive: Archive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:

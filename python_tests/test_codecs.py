@@ -407,6 +407,31 @@ def test_unreachable_sizes_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("codec", ["residual", "auto"])
+def test_unreachable_sizes_say_what_is_kept_exact(codec: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    weights = {
+        "weight": random.normal(size=(50, 50)).astype(np.float32),
+        "small": np.arange(3),
+        "ids": random.integers(0, 2**60, 500),
+        "mask": np.ones(9, bool),
+        "steps": np.arange(5),
+    }
+    expected = (
+        r"has 4,\d\d\d, of which 3,\d\d\d are tensors kept exact: 'ids', 'steps' and 2 more: ask"
+    )
+    path, options = tmp_path / "m.vaec", {"codec": codec, "target_bytes": 2000, "epochs": 1}
+    with pytest.raises(vc.UnreachableError, match=expected):
+        vc.compress(weights, path, **options)
+    two = {name: weights[name] for name in ("weight", "small", "ids")}
+    with pytest.raises(vc.UnreachableError, match="kept exact: 'ids' and 'small': ask for more"):
+        vc.compress(two, path, **options)
+    del two["ids"], two["small"]
+    with pytest.raises(vc.UnreachableError, match=r"smallest tried has [\d,]+: ask for more"):
+        vc.compress(two, path, **options | {"target_bytes": 20})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("option", ["bits_per_weight", "target_bytes", "rate_weight", "max_loss"])
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_targets_out_of_range_are_named(

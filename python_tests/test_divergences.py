@@ -353,7 +353,7 @@ class TestNestedOutputs:
             run(module, torch.ones(2))
 
     def test_every_output_moves_its_weights(self, tmp_path: Path) -> None:
-        """No tensor is "never used" by calibration, and a bit more of each output's weights pays."""
+        """Calibration warns of no tensor, and none is much coarser than the others."""
 
         class Heads(nn.Module):
             def __init__(self) -> None:

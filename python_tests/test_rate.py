@@ -159,6 +159,7 @@ def test_a_point_is_a_real_file_and_its_score_that_of_the_decoded_module(
     points = vc.rate_distortion(
         module,
         calibration=batches,
+        divergence="mse",
         evaluate=lambda decoded: _distance(module, decoded),
         codecs=["residual", "lossless"],
         rate_weights=[0.001, 0.5],

@@ -150,7 +150,7 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
 
 
 def told_exact(candidate: Candidate) -> str:
-    """How much of an archive tensors without loss take, the largest by name; nothing if there are none."""
+    """What tensors without loss take of an archive, if there are any; the largest by name."""
     parts = [part for part in candidate.parts if part.sections[-1][0] in EXACT_SECTIONS]
     sizes = {name: array.nbytes for part in parts for name, array in part.decoded.items()}
     if not sizes:

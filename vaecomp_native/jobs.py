@@ -182,7 +182,7 @@ def calibration_of(
     evaluate: Callable[[torch.nn.Module], float] | None,
     divergence: str,
 ) -> Calibration:
-    """A module with the batches picked for it, all read. Raises CalibrationError and ValueError for what are no batches."""
+    """A module with the batches picked for it, all read. Raises what `picked` does."""
     if batches is None:
         return Calibration(module, [], evaluate, divergence)
     from vaecomp_native.calibration import picked
@@ -191,7 +191,7 @@ def calibration_of(
 
 
 def measured(calibration: Calibration) -> Calibration:
-    """With the measure that its divergence stands for, if there are batches. Raises CalibrationError."""
+    """With the measure that its divergence stands for, if there are batches."""
     if not calibration.batches:
         return calibration
     from vaecomp_native.calibration import measure_for

@@ -1,11 +1,12 @@
 """Calibration: what a module's linear operators see and cause when it runs on sample inputs.
 
 `find_linear_maps` lists the operators, `sensitivities` measures their inputs and how much the
-module's output depends on theirs, `capture` collects the inputs of one. Parameters in no map (gains,
-embeddings, ...) get a `diagonal_sensitivity`. Needs PyTorch.
+module's output depends on theirs, `capture` collects the inputs of one. Parameters in no map
+(gains, embeddings, ...) get a `diagonal_sensitivity`. Needs PyTorch.
 
-A batch is one call of the module: a tensor, a tuple or list of positional arguments, or a mapping of
-keyword arguments; `picked` makes such batches of what a data loader gives. `measure_for` tells what differences between outputs mean.
+A batch is one call of the module: a tensor, a tuple or list of positional arguments, or a mapping
+of keyword arguments; `picked` makes such batches of what a data loader gives. `measure_for` tells
+what differences between outputs mean.
 """
 
 from __future__ import annotations

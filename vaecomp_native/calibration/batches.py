@@ -24,9 +24,10 @@ def picked(
 ) -> Sequence[Batch]:
     """The module's inputs of each batch: what `inputs` picks, or the batch itself.
 
-    A sequence may make its batches when they are asked for; other iterables are read at once. Raises ValueError for what are no
-    batches, and CalibrationError, naming the batch, if there are none, if one cannot be a module's inputs, or if without `inputs` a part of it may
-    be labels. Errors say whose batch it is: `of` may be " of member 3".
+    A sequence may make its batches when they are asked for; other iterables are read at once.
+    Raises ValueError for what are no batches, and CalibrationError, naming the batch, if there are
+    none, if one cannot be a module's inputs, or if without `inputs` a part of it may be labels.
+    Errors say whose batch it is: `of` may be " of member 3".
     """
     if isinstance(batches, torch.Tensor | np.ndarray | Mapping | str | bytes):
         raise ValueError("calibration is one batch; give a list of batches")
@@ -40,7 +41,8 @@ def picked(
     given = batches if isinstance(batches, Sequence) else list(_read(batches, of))
     if len(given) == 0:
         raise CalibrationError(
-            f"there are no calibration batches{of}: give at least one; an iterator is used up by one run"
+            f"there are no calibration batches{of}: give at least one; an iterator is used up by "
+            "one run"
         )
     return _Picked(given, inputs, module, of)
 
@@ -110,7 +112,7 @@ def _check_kind(batch: Any, which: str) -> None:
 
 
 def _check_labels(batch: Batch, which: str, module: nn.Module) -> None:
-    """Refuse what looks like labels behind samples, where the module might take it for something else."""
+    """Refuse what looks like labels where the module might take it for something else."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         return
     arguments = _arguments(module, len(batch))
@@ -135,7 +137,7 @@ def _arguments(module: nn.Module, count: int) -> list[inspect.Parameter]:
 
 
 def _may_be_labels(samples: Any, part: Any, *, required: bool) -> bool:
-    """Whether there is one of it for each sample; of what the module needs, whether it is a vector of classes."""
+    """Whether there is one for each sample; where the module needs it, if they may be classes."""
     count = _length(samples)
     if count is None or _length(part) != count:
         return False

@@ -1,4 +1,4 @@
-"""Which divergence fits a module's outputs, from what they are called, what they are and who made them."""
+"""Which divergence fits a module's outputs: by their names, their values and who made them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from vaecomp_native.errors import CalibrationError
 HIDDEN = re.compile(r"hidden|embed|pool|feature|attention|state|mems|router|encoder|decoder")
 """In names of outputs that other layers are to read; beside logits they do not count."""
 HEADS = re.compile(r"^torch\.nn\.modules\.(linear\.(Linear|Bilinear)|conv\.\w+)\.forward$")
-"""Methods whose outputs are logits if they are the last. A subclass may have a method of its own, of which nothing is known."""
+"""Methods whose outputs are logits if they are the last; a subclass may have one of its own."""
 HIDDEN_LAYERS = re.compile(
-    r"^torch\.nn\.modules\.(activation|batchnorm|instancenorm|normalization|rnn|sparse)\.\w+\.forward$"
+    r"^torch\.nn\.modules\.(activation|batchnorm|instancenorm|normalization|rnn|sparse)\.\w+"
+    r"\.forward$"
     r"|\.activations?\.\w+\.forward$|Norm(\dd)?\.forward$"
 )
 """Methods whose outputs are no logits: of activations, norms, recurrent layers, embeddings."""
@@ -36,18 +37,20 @@ Makers = Callable[[torch.Tensor], nn.Module | None]
 def measure_for(module: nn.Module, batch: Batch, divergence: str | Measure = "auto") -> Measure:
     """The measure asked for, or for "auto" the one that fits what the module gives for a batch.
 
-    - Outputs called logits, beside hidden ones at most: "kl". Several outputs, hidden states, embeddings, complex numbers, and one
-      number for each sample: "mse".
+    - Outputs called logits, beside hidden ones at most: "kl". Several outputs, hidden states,
+      embeddings, complex numbers, and one number for each sample: "mse".
     - One tensor of probabilities, or of their logarithms: "kl".
-    - One tensor made by a linear or convolutional layer: "kl", if it has not an input's shape, as a reconstruction has. Made by an
-      activation, norm, recurrent layer or embedding: "mse".
+    - One tensor made by a linear or convolutional layer: "kl", if it has not an input's shape, as a
+      reconstruction has. Made by an activation, norm, recurrent layer or embedding: "mse".
 
-    Classes are on the axis that probabilities add up to 1 on, the channels' axis of a convolution, the last axis of a linear layer; else
-    on axis 1 of a tensor with four axes or more, as `torch.nn.functional.cross_entropy` has them, and the last one of others.
+    Classes are on the axis that probabilities add up to 1 on, the channels' axis of a convolution,
+    the last axis of a linear layer; else on axis 1 of a tensor with four axes or more, as
+    `torch.nn.functional.cross_entropy` has them, and the last one of others.
 
     Raises:
         ValueError: for another name than "auto", "kl" and "mse".
-        CalibrationError: nothing tells logits from other numbers, or "kl" is asked for and there are no classes; as `run` does.
+        CalibrationError: nothing tells logits from other numbers, or "kl" is asked for and there
+            are no classes; as `run` does.
     """
     if isinstance(divergence, Measure):
         return divergence
@@ -89,8 +92,8 @@ def _measure_of_one(
 
 def _question(output: torch.Tensor, which: str = "") -> str:
     return (
-        f"divergence='auto' cannot tell what the module's output {list(output.shape)}{which} means: "
-        "give divergence='kl' if it is logits of classes, or 'mse' if it is other numbers"
+        f"divergence='auto' cannot tell what the module's output {list(output.shape)}{which} "
+        "means: give divergence='kl' if it is logits of classes, or 'mse' if it is other numbers"
     )
 
 
@@ -116,8 +119,8 @@ def _check_classes(measure: Measure, tensors: list[torch.Tensor]) -> None:
         )
     if _are_single(measure, tensors):
         raise CalibrationError(
-            f"divergence='kl' compares classes, and the module's output {list(tensors[0].shape)} has "
-            "one: it would always be 0; use divergence='mse'"
+            f"divergence='kl' compares classes, and the module's output {list(tensors[0].shape)} "
+            "has one: it would always be 0; use divergence='mse'"
         )
 
 
@@ -154,7 +157,7 @@ def _inputs(batch: Batch) -> list[torch.Tensor]:
 
 @contextmanager
 def _makers(module: nn.Module) -> Iterator[Makers]:
-    """Inside, runs of the module are watched: which of its layers made a tensor, if it was a head or a hidden one."""
+    """Inside, it is known which head or hidden layer of the module made a tensor."""
     made: dict[int, tuple[weakref.ref[torch.Tensor], int, nn.Module]] = {}
 
     def note(layer: nn.Module, _: Any, result: Any) -> None:
@@ -182,5 +185,5 @@ def _method(layer: nn.Module) -> str:
 
 
 def _version(tensor: torch.Tensor) -> int:
-    """Changes when the tensor is changed in place; tensors of inference mode do not count their changes."""
+    """Another number after a change in place; tensors of inference mode do not count them."""
     return 0 if tensor.is_inference() else tensor._version

@@ -20,9 +20,12 @@ class Measure:
     """What differences between outputs mean.
 
     Args:
-        kind: "kl", KL(before || now) of distributions over classes, in nats; or "mse", squared error.
-        axis: of the classes; None for axis 1 of a tensor with four axes or more, the last of others.
-        probabilities: the outputs are probabilities; otherwise logits or logarithms of probabilities.
+        kind: "kl", KL(before || now) of distributions over classes, in nats; or "mse", squared
+            error.
+        axis: of the classes; None for axis 1 of a tensor with four axes or more, the last of
+            others.
+        probabilities: the outputs are probabilities; otherwise logits or logarithms of
+            probabilities.
     """
 
     kind: str
@@ -56,15 +59,16 @@ def is_logits(name: str) -> bool:
 
 
 def class_axis(output: torch.Tensor) -> int:
-    """Where classes are if nothing is known: as `torch.nn.functional.cross_entropy` has them, but last in sequences."""
+    """Where classes are if nothing is known: as for `cross_entropy`, but last in sequences."""
     return 1 if output.dim() > 3 else -1
 
 
 def divergence(now: Outputs, before: Outputs, measure: Measure) -> torch.Tensor:
     """Mean over samples of the divergence of outputs from those before; differentiable.
 
-    "kl": the mean over all positions of all logits. "mse": of each output the mean squared error, relative to the variance of what was before,
-    then the mean over the outputs. Where shapes differ the common leading part is compared, and what one side alone has is compared with zeros.
+    "kl": the mean over all positions of all logits. "mse": of each output the mean squared error,
+    relative to the variance of what was before, then the mean over the outputs. Where shapes differ
+    the common leading part is compared, and what one side alone has is compared with zeros.
     """
     if measure.kind == "mse":
         names = list(dict.fromkeys([*before, *now]))
@@ -79,7 +83,7 @@ def divergence(now: Outputs, before: Outputs, measure: Measure) -> torch.Tensor:
 
 
 def samples(outputs: Outputs, measure: Measure) -> int:
-    """What `divergence` takes the mean over: positions with logits; a batch of "mse" is one sample."""
+    """What `divergence` takes the mean over: positions of logits; a batch of "mse" is one."""
     if measure.kind == "mse":
         return 1
     logits = [measure.logits(one) for name in measure.names(outputs) for one in outputs[name]]
@@ -87,7 +91,7 @@ def samples(outputs: Outputs, measure: Measure) -> int:
 
 
 def spread(values: torch.Tensor) -> torch.Tensor:
-    """What squared errors of values are relative to: their variance; their mean square if all are equal, 1 if they are zeros."""
+    """What errors are relative to: the variance; of equal values their square; of zeros 1."""
     if values.numel() == 0:
         return values.new_ones(())
     variance, square = values.var(correction=0), values.square().mean()

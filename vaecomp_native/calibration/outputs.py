@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 Outputs = Mapping[str, Sequence[torch.Tensor]]
-"""Floating-point and complex tensors by their place in a result: "" for the result itself, "logits", "0.boxes"."""
+"""Floating-point and complex tensors by their place in a result, "" for the result itself."""
 
 BY_PRODUCTS = frozenset({"loss", "past_key_values"})
 """What Hugging Face models give beside their outputs: made of labels, or for the next call only."""
@@ -19,8 +19,9 @@ BY_PRODUCTS = frozenset({"loss", "past_key_values"})
 def outputs_of(result: Any) -> dict[str, list[torch.Tensor]]:
     """The floating-point and complex tensors of a result, as they are.
 
-    The result may be a tensor, a tuple, list or mapping, a dataclass or another object, nested as they may be. Mappings and objects in
-    a list are samples: what they have under one name is one output, of several tensors. By-products count only where there is nothing else.
+    The result may be a tensor, a tuple, list or mapping, a dataclass or another object, nested as
+    they may be. Mappings and objects in a list are samples: what they have under one name is one
+    output, of several tensors. By-products count only where there is nothing else.
     """
     outputs: dict[str, list[torch.Tensor]] = {}
     for path, tensor in _tensors(result, (), ()):

@@ -14,10 +14,12 @@ from vaecomp_native.calibration.outputs import Outputs
 class Probes:
     """A seeded source of scalar functions of outputs, whose mean squared gradient is a curvature.
 
-    "kl": the negative log-likelihood of labels drawn from softmax(logits / temperature). Its mean squared gradients are the Fisher
-    information, the curvature of the divergence KL(before || after) at that temperature (Martens 2020, arXiv 1412.1193).
-    "mse": a projection of the outputs on normally distributed numbers; the curvature of half the squared error, and of several outputs
-    that of half the sum of their mean squared errors relative to their variances.
+    "kl": the negative log-likelihood of labels drawn from softmax(logits / temperature). Its mean
+    squared gradients are the Fisher information, the curvature of the divergence KL(before ||
+    after) at that temperature (Martens 2020, arXiv 1412.1193).
+    "mse": a projection of the outputs on normally distributed numbers; the curvature of half the
+    squared error, and of several outputs that of half the sum of their mean squared errors relative
+    to their variances.
 
     Raises ValueError for a temperature not above 0, or a count below 1.
     """

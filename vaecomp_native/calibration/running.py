@@ -19,10 +19,11 @@ WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
 
 
 def run(module: nn.Module, batch: Batch, *, number: int = 0) -> Outputs:
-    """The module's outputs for a batch, as float32 or complex64: all floating-point tensors of its result.
+    """All floating-point tensors of the module's result for a batch, as float32 or complex64.
 
-    See `outputs_of` for what a result may be. Raises CalibrationError, which names the batch by its `number`, if the module
-    rejects the batch, or gives no floating-point output or one that is not finite.
+    See `outputs_of` for what a result may be. Raises CalibrationError, which names the batch by its
+    `number`, if the module rejects the batch, or gives no floating-point output or one that is not
+    finite.
     """
     found = results(module, batch, number=number)
     outputs = {name: [numbers(one) for one in output] for name, output in found.items()}
@@ -35,7 +36,7 @@ def run(module: nn.Module, batch: Batch, *, number: int = 0) -> Outputs:
 
 
 def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, list[torch.Tensor]]:
-    """What `outputs_of` finds in the module's result for a batch. Raises CalibrationError as `run` does."""
+    """What `outputs_of` finds in the module's result. Raises CalibrationError as `run` does."""
     if _is_empty(batch):
         raise CalibrationError(f"calibration batch {number} is empty: leave it out")
     try:
@@ -58,7 +59,7 @@ def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, li
 
 
 def outputs(module: nn.Module, batches: Sequence[Batch], *, first: int = 0) -> list[Outputs]:
-    """What `run` gives for each batch, numbered from `first`, in evaluation mode and without gradients."""
+    """What `run` gives for each batch, in evaluation mode and without gradients."""
     with evaluation(module), torch.no_grad():
         return [run(module, batch, number=number) for number, batch in enumerate(batches, first)]
 
@@ -77,7 +78,7 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def ordinary_tensors(module: nn.Module) -> Iterator[None]:
-    """Parameters and buffers made under `torch.inference_mode`, which no gradient passes, are copies inside the block."""
+    """Inside, tensors made under `torch.inference_mode`, which stops gradients, are copies."""
     copies: dict[int, torch.Tensor] = {}
     replaced: list[tuple[nn.Module, str, torch.Tensor]] = []
     try:

@@ -1,8 +1,8 @@
 """How much a module's output depends on its weights: second-order statistics for quantisers.
 
 An error E of an operator's matrix [W b] moves the output by a divergence of about half the sum over
-its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher information of Martens & Grosse
-2015 (arXiv 1503.05671), of whose second factor only the diagonal is kept.
+its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher information of Martens &
+Grosse 2015 (arXiv 1503.05671), of whose second factor only the diagonal is kept.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Sensitivity:
     """What an operator sees and causes; it belongs to `LinearMap.matrix` [rows, n].
 
     Args:
-        moment: float64 [n, n], the mean of x x^T over the positions of all batches (and the groups of
-            a convolution); x are the inputs, with a 1 behind them if there is a bias.
-        rows: float64 [rows], the mean over samples of the sum over positions of the squared gradients
-            of the outputs.
+        moment: float64 [n, n], the mean of x x^T over the positions of all batches (and the groups
+            of a convolution); x are the inputs, with a 1 behind them if there is a bias.
+        rows: float64 [rows], the mean over samples of the sum over positions of the squared
+            gradients of the outputs.
     """
 
     moment: Float64Array
@@ -61,10 +61,10 @@ def sensitivities(
 ) -> dict[str, Sensitivity]:
     """The sensitivity of each of `maps`, by its name.
 
-    Gradients are those of `probes` random probes of each batch's outputs (see `Probes` for what a sample is, and `measure_for` for
-    the divergence). A map that never runs gets zeros, and zero rows if no gradient
-    reaches it. Moments lie in `scratch`. The module is left as it was. Raises CalibrationError as `run` does, without batches,
-    and if a map's statistics are not finite.
+    Gradients are those of `probes` random probes of each batch's outputs (see `Probes` for what a
+    sample is, and `measure_for` for the divergence). A map that never runs gets zeros, and zero
+    rows if no gradient reaches it. Moments lie in `scratch`. The module is left as it was. Raises
+    CalibrationError as `run` does, without batches, and if a map's statistics are not finite.
     """
     probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
@@ -105,10 +105,11 @@ def diagonal_sensitivity(
 ) -> dict[str, Float64Array]:
     """The diagonal of the Fisher information for tensors of the state dict, in their shapes.
 
-    That is the mean over probes and batches of the squared gradient of a batch, over the batch's number
-    of samples: in expectation the mean over samples, in the units of `Sensitivity`. A tensor that is
-    no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The module is left as it was. Raises
-    CalibrationError as `run` does, without batches, and for gradients that are not finite.
+    That is the mean over probes and batches of the squared gradient of a batch, over the batch's
+    number of samples: in expectation the mean over samples, in the units of `Sensitivity`. A tensor
+    that is no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The
+    module is left as it was. Raises CalibrationError as `run` does, without batches, and for
+    gradients that are not finite.
     """
     state = module.state_dict()
     room = scratch or Scratch()

@@ -85,7 +85,7 @@ class Archive(Mapping[str, Array]):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
     Use `open` to get one. Safe to read from several threads. `items` and `values` decode some tensors at a time, of 16 MiB together or one
-    larger one, so that all of them cost little more than `decode` and take little memory. By its name, each tensor is decoded for itself.
+    larger one, so that all of them cost little more than `decode` and take little memory. So do tensors that are asked for by name in the archive's order.
     """
 
     def __init__(

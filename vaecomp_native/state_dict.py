@@ -23,7 +23,7 @@ from vaecomp_native.io.checkpoints import KINDS, read_checkpoint
 from vaecomp_native.io.checkpoints.base import Checkpoint, listed
 from vaecomp_native.io.checkpoints.nested import unwrap
 from vaecomp_native.io.urls import is_url, plain
-from vaecomp_native.tensors import is_tensor, tensor_to_array, why_not_plain
+from vaecomp_native.tensors import EXTRA_STATE, is_tensor, tensor_to_array, why_not_plain
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +36,6 @@ LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 MOST_DIMENSIONS = 32
 """Of a tensor in an archive."""
 ARCHIVE_MAGIC = b"\x89VAEC\r\n\x1a"
-EXTRA_STATE = "_extra_state"
-"""How torch modules end the name of what they store beside tensors."""
 
 
 @dataclass(frozen=True)

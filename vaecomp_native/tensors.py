@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 PREFIX = "torch."
+EXTRA_STATE = "_extra_state"
+"""How names end of what torch modules store beside tensors."""
 BITS = {1: "uint8", 2: "int16", 4: "int32"}
 """Integers that carry the bits of a dtype that NumPy does not know, by bytes an element."""
 

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from vaecomp_native.errors import in_one_line
+from vaecomp_native.tensors import EXTRA_STATE
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts of names that DataParallel, torch.compile and their like put before a module's own."""
-EXTRA_STATE = "_extra_state"
-"""How names end of what modules store beside tensors; an archive that has none keeps the module's."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -67,7 +66,7 @@ def all_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def is_extra(name: str) -> bool:
-    """Whether a name is of what modules store beside tensors."""
+    """Whether a name is of what modules store beside tensors; an archive that has none keeps the module's."""
     return name.rpartition(".")[2] == EXTRA_STATE
 
 

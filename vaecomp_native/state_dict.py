@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.archive import Archive
-from vaecomp_native.errors import WeightsError
+from vaecomp_native.errors import WeightsError, listed
 from vaecomp_native.io.checkpoints import KINDS, read_checkpoint
-from vaecomp_native.io.checkpoints.base import Checkpoint, listed
+from vaecomp_native.io.checkpoints.base import Checkpoint
 from vaecomp_native.io.checkpoints.nested import unwrap
 from vaecomp_native.io.urls import is_url, plain
 from vaecomp_native.tensors import EXTRA_STATE, is_tensor, tensor_to_array, why_not_plain

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from vaecomp_native.archive import Archive
-from vaecomp_native.errors import ModuleMismatchError
-from vaecomp_native.io.checkpoints.base import listed
+from vaecomp_native.errors import ModuleMismatchError, listed
 from vaecomp_native.io.sources import Source
 from vaecomp_native.tensors import array_to_tensor, is_uninitialized, why_not_plain
 from vaecomp_native.torch.fit import Fit, all_tensors, find_fit
@@ -104,7 +103,7 @@ def load_into(
     empty = tuple(name for name, tensor in all_tensors(module) if tensor.is_meta)
     if empty:
         warnings.warn(
-            f"the module's {listed(list(empty))} have no values, being on the meta device: the archive "
+            f"the module's {listed(empty)} have no values, being on the meta device: the archive "
             "has nothing for them; set them before the module runs",
             stacklevel=2,
         )

@@ -20,9 +20,3 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def listed(names: list[str], most: int = 5) -> str:
-    """Names for a message: the first few, and how many more there are."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vaecomp_native.errors import WeightsError
-from vaecomp_native.io.checkpoints.base import listed
+from vaecomp_native.errors import WeightsError, listed
 
 INDEX_SUFFIX = ".index.json"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".gguf")

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.errors import WeightsError, in_one_line
-from vaecomp_native.io.checkpoints.base import Checkpoint, listed
+from vaecomp_native.errors import WeightsError, in_one_line, listed
+from vaecomp_native.io.checkpoints.base import Checkpoint
 
 Array = npt.NDArray[Any]
 PREFIX = "gguf."

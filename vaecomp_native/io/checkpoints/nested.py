@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from vaecomp_native.errors import WeightsError
-from vaecomp_native.io.checkpoints.base import listed
+from vaecomp_native.errors import WeightsError, listed
 
 DEPTH = 4
 """Levels of containers that are looked into."""
@@ -29,11 +28,11 @@ def unwrap(
     found = dict(_candidates(content, is_tensor))
     inner = {".".join(path): path for path in found if path}
     if key is not None and key not in inner:
-        known = listed(list(inner), 20) if inner else "no containers of tensors"
+        known = listed([*inner], 20) if inner else "no containers of tensors"
         raise WeightsError(f"key '{key}' names no state dict; the checkpoint has {known}")
     if key is None and len(inner) > 1:
         raise WeightsError(
-            f"the checkpoint holds {len(inner)} state dicts: {listed(list(inner), 20)}; choose one "
+            f"the checkpoint holds {len(inner)} state dicts: {listed([*inner], 20)}; choose one "
             "by its key (--key on the command line)"
         )
     if not inner:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaecomp_native.errors import WeightsError
-from vaecomp_native.io.checkpoints.base import Checkpoint, listed
+from vaecomp_native.errors import WeightsError, listed
+from vaecomp_native.io.checkpoints.base import Checkpoint
 
 COUNTED = ("total_size", "total_parameters")
 """What an index says of the tensors' number; it follows from the tensors."""

@@ -1,6 +1,6 @@
 """How decoding grows with the number of weights and threads: python bench/growth.py [--plot growth.svg].
 
-Archives of matrices of normal weights, plainly quantised to 4.3 bits each, from 10^5 weights up in factors of ten.
+Archives of matrices of normal weights, plainly quantized to 4.3 bits each, from 10^5 weights up in factors of ten.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _write(path: Path, count: int) -> None:
         weights,
         path,
         codec="residual",
-        quantiser="uniform",
+        quantizer="uniform",
         rate_weight=0.005,
         progress=silent,
     )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest, unchunk
-from vaecomp_native.quantisation.matrix import Codebook, QuantisedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Codebook, QuantizedMatrix, to_bfloat16
 
 from .samples import DTYPES, any_bits
 
@@ -59,9 +59,9 @@ def float32_decoder(generator: np.random.Generator) -> Float32Decoder:
 
 @dataclass(frozen=True)
 class ResidualTensor:
-    """A quantised matrix with the tensor it belongs to and what chooses its frequency tables."""
+    """A quantized matrix with the tensor it belongs to and what chooses its frequency tables."""
 
-    matrix: QuantisedMatrix
+    matrix: QuantizedMatrix
     shape: tuple[int, ...]
     dtype: Any
     level: int = 0
@@ -87,7 +87,7 @@ class ResidualTensor:
 def random_residual(
     generator: np.random.Generator, shape: tuple[int, ...], dtype: Any, parts: str = ""
 ) -> ResidualTensor:
-    """A quantised tensor; `parts` has a letter for each thing it shall have: r, R (exponents and levels of rows), c, C
+    """A quantized tensor; `parts` has a letter for each thing it shall have: r, R (exponents and levels of rows), c, C
     (of columns) and b (a codebook)."""
     rows = shape[0] if len(shape) > 1 else 1
     columns = int(np.prod(shape[1:] if len(shape) > 1 else shape, dtype=np.int64))
@@ -99,7 +99,7 @@ def random_residual(
     values = to_bfloat16(
         generator.standard_normal(symbols.max(initial=0) - symbols.min(initial=0) + 1)
     )
-    matrix = QuantisedMatrix(
+    matrix = QuantizedMatrix(
         symbols,
         step=float(to_bfloat16(generator.uniform(0.01, 0.1))),
         codebook=Codebook(int(symbols.min(initial=0)), values) if "b" in parts else None,
@@ -150,7 +150,7 @@ def make_sample(seed: int = 0) -> Sample:
         "empty": np.zeros((0, 3), np.float32),
         "": np.array([1.5, np.nan, np.inf], np.float32),
     }
-    quantised = {
+    quantized = {
         "gru.weight": random_residual(generator, (20, 30), np.float32, "rRcC"),
         "gru.bias": random_residual(generator, (17,), ml_dtypes.bfloat16, "c"),
         "gru.book": random_residual(generator, (5, 4, 3), np.float16, "brC"),
@@ -178,7 +178,7 @@ def make_sample(seed: int = 0) -> Sample:
         (float_specs, floats.forward(y)),
     ):
         arrays |= zip(specs, unchunk(values, list(specs.values())), strict=True)
-    residual, residual_arrays = residual_section(quantised)
+    residual, residual_arrays = residual_section(quantized)
     sums, sum_arrays = residual_section(added, 7, integers.forward(x))
     sections = [
         ("integer_decoder", _encode(integers)),
@@ -222,13 +222,13 @@ def make_block_sample() -> Sample:
     def sparse(count: int) -> npt.NDArray[np.bool_]:
         return generator.random(count) < 0.001
 
-    quantised = {
+    quantized = {
         "rows": random_residual(generator, (3, 50_000), np.float32, "rR"),
         "vector": random_residual(generator, (130_000,), np.float16),
     }
-    for part in quantised.values():
+    for part in quantized.values():
         part.matrix.symbols[:] = sparse(part.matrix.symbols.size).reshape(part.matrix.symbols.shape)
-    residual, arrays = residual_section(quantised)
+    residual, arrays = residual_section(quantized)
     planes = {
         "flags": sparse(140_000),
         "bytes": generator.integers(0, 256, 4_200).astype(np.uint8),

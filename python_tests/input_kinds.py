@@ -326,7 +326,7 @@ def outcome_of(kind: Kind, directory: Path, expected: Mapping[str, str] | None) 
     run = vaecomp("compress", source, out, "--codec", "lossless", *kind.arguments)
     if run.returncode != 0:
         assert run.returncode == 1 and run.stderr.count("\n") == 1 and not out.exists(), run.stderr
-        why = "refused: " + _generalised(run.stderr.removeprefix("vaecomp: ").strip(), made)
+        why = "refused: " + _generalized(run.stderr.removeprefix("vaecomp: ").strip(), made)
         return Outcome(why, "", "")
     lossless = decoded(out)
     if expected is not None:
@@ -348,7 +348,7 @@ def outcome_of(kind: Kind, directory: Path, expected: Mapping[str, str] | None) 
     )
 
 
-def _generalised(message: str, directory: Path) -> str:
+def _generalized(message: str, directory: Path) -> str:
     """A message without this run's directory."""
     return re.sub(r"\s+", " ", message.replace(str(directory), "DIR"))
 

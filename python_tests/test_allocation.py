@@ -22,7 +22,7 @@ from vaecomp_native.allocation.calibrated import calibrated_operators, usable_ma
 from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
 from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
 from vaecomp_native.allocation.operators import (  # noqa: E402
-    QUANTISERS,
+    QUANTIzERS,
     VECTOR_PRECISION,
     Operator,
     cost_of_all,
@@ -30,7 +30,7 @@ from vaecomp_native.allocation.operators import (  # noqa: E402
 )
 from vaecomp_native.allocation.search import (  # noqa: E402
     OCTAVE_STEPS,
-    equalise,
+    equalize,
     largest_keeping,
     rate_weight_at,
     rate_weight_for_bits,
@@ -42,7 +42,7 @@ from vaecomp_native.errors import CalibrationError, UnreachableError  # noqa: E4
 from vaecomp_native.io import scratch as scratch_module  # noqa: E402
 from vaecomp_native.io.scratch import Scratch  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
-from vaecomp_native.quantisation.feedback import Curvature, OutOfRangeError  # noqa: E402
+from vaecomp_native.quantization.feedback import Curvature, OutOfRangeError  # noqa: E402
 from vaecomp_native.state_dict import read_state_dict  # noqa: E402
 
 from .samples import generators  # noqa: E402
@@ -101,14 +101,14 @@ def calibrated_encoder(
     held_out: Sequence[Batch],
     *,
     divergence: str = "mse",
-    quantiser: str = "feedback",
+    quantizer: str = "feedback",
 ) -> Encoder:
     arrays = arrays_of(module)
     maps = usable_maps(module, data[0], arrays)
     operators = calibrated_operators(module, data, maps, arrays, divergence, Scratch(), silent)
     bench = Workbench(module, arrays, data, held_out, divergence)
     bench.remember_inputs(maps, Scratch())
-    return Encoder(operators, arrays, quantiser, 1, bench, {one.name: one for one in maps})
+    return Encoder(operators, arrays, quantizer, 1, bench, {one.name: one for one in maps})
 
 
 def divergence(encoder: Encoder, rate_weight: float, *, correct: bool = False) -> float:
@@ -242,15 +242,15 @@ class TestOperatorsOfLayers:
             assert operator.elements == one.rows * one.columns
         assert {key for operator in operators for key in operator.tensors} == set(arrays)
 
-    @pytest.mark.parametrize("quantiser", QUANTISERS)
-    def test_tensors_come_back_in_their_places(self, name: str, quantiser: str) -> None:
+    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    def test_tensors_come_back_in_their_places(self, name: str, quantizer: str) -> None:
         operators, arrays, _ = self.operators(name)
         for operator in operators:
             matrix = operator.matrix(arrays)
             weight = 1e-5 * cost_of_all(operator, arrays)
-            parts = operator.quantise(matrix, weight, quantiser, 1)
+            parts = operator.quantize(matrix, weight, quantizer, 1)
             assert set(parts) == set(operator.tensors)
-            back = Encoder(operators, arrays, quantiser, 1).decoded(parts)
+            back = Encoder(operators, arrays, quantizer, 1).decoded(parts)
             for key, array in back.items():
                 assert array.shape == arrays[key].shape and array.dtype == arrays[key].dtype
             error = operator.matrix(back) - matrix
@@ -270,7 +270,7 @@ class TestCalibratedOperators:
         maps = usable_maps(module, data[0], arrays)
         found = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
         by_name = {operator.name: operator for operator in found}
-        # Gains of one sign are delicate: nobody quantises them.
+        # Gains of one sign are delicate: nobody quantizes them.
         assert set(by_name) == {"2", "0.weight", "1.bias"}
         assert by_name["0.weight"].row_weights.shape == (7,)
         assert by_name["1.bias"].row_weights.shape == (1,)
@@ -323,7 +323,7 @@ class TestDataFree:
         array = rng.standard_normal((12, 5, 2, 2)[:rank]).astype(np.float32)
         scaled = np.ldexp(array, octaves)
         found = [
-            data_free_operator("x", one).quantise(
+            data_free_operator("x", one).quantize(
                 data_free_operator("x", one).matrix({"x": one}), 0.02, "feedback", 1
             )["x"]
             for one in (array, scaled)
@@ -351,17 +351,17 @@ class TestDataFree:
         array[::2] = 0
         for one in (array, np.zeros((3, 4), np.float32)):
             operator = data_free_operator("x", one)
-            matrix = operator.quantise(operator.matrix({"x": one}), 0.01, "feedback", 1)["x"]
+            matrix = operator.quantize(operator.matrix({"x": one}), 0.01, "feedback", 1)["x"]
             assert not matrix.values()[~one.any(1)].any()
             assert np.square(matrix.values() - one).mean() <= 0.02 * np.square(one).mean()
 
-    @pytest.mark.parametrize("quantiser", QUANTISERS)
-    def test_every_quantiser_meets_a_rate(self, quantiser: str) -> None:
+    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    def test_every_quantizer_meets_a_rate(self, quantizer: str) -> None:
         arrays = {
             "a": np.random.default_rng(0).standard_normal((80, 90)).astype(np.float32),
             "b": 30 * np.random.default_rng(1).standard_normal((50, 60)).astype(np.float32),
         }
-        with fitting(arrays, quantiser, None, 1, silent) as fitter:
+        with fitting(arrays, quantizer, None, 1, silent) as fitter:
             fit = fitter.at_rate_weight(0.02)
         assert fit.rate_weight == pytest.approx(0.02)
         assert 2.3 < fit.encoding.ideal_bits / (80 * 90 + 50 * 60) < 4.3
@@ -389,7 +389,7 @@ class TestEncoder:
             for name, array in arrays.items()
         ]
         encoding = Encoder(flat, arrays, "feedback", 1).encode(1e-3)
-        assert encoding.unquantisable == {"far"} and set(encoding.matrices) == {"near"}
+        assert encoding.unquantizable == {"far"} and set(encoding.matrices) == {"near"}
 
     def test_the_module_holds_what_was_encoded(self) -> None:
         module, data = deep(), batches()
@@ -459,7 +459,7 @@ class TestEncoder:
         assert np.quantile(gap, 0.9) <= 3 * steps
 
 
-class TestEqualise:
+class TestEqualize:
     def test_multipliers_move_to_where_bits_buy_more(self) -> None:
         """One layer is said to matter 16 times as much as it does, or as little.
 
@@ -479,7 +479,7 @@ class TestEqualise:
         claimed = dataclasses.replace(second, row_weights=factor * second.row_weights)
         encoder = dataclasses.replace(encoder, operators=[first, claimed])
         target = 4.0 * sum(operator.elements for operator in encoder.operators)
-        found = equalise(encoder, rate_weight_for_bits(encoder, target), silent).operators
+        found = equalize(encoder, rate_weight_for_bits(encoder, target), silent).operators
         return found[1].multiplier / found[0].multiplier
 
     @pytest.mark.parametrize(("factor", "most"), [(16.0, 0.5), (1.0, 1.15)])
@@ -490,7 +490,7 @@ class TestEqualise:
             encoder = self.misled(seed, factor)
             target = 4.0 * sum(operator.elements for operator in encoder.operators)
             before = divergence(encoder, rate_weight_for_bits(encoder, target))
-            better = equalise(encoder, rate_weight_for_bits(encoder, target), silent)
+            better = equalize(encoder, rate_weight_for_bits(encoder, target), silent)
             ratios.append(divergence(better, rate_weight_for_bits(better, target)) / before)
         assert np.exp(np.mean(np.log(ratios))) < most
 
@@ -510,14 +510,14 @@ class TestEqualise:
         return dataclasses.replace(encoder, operators=operators)
 
     def test_trials_that_fail_leave_the_module_as_it_was(self) -> None:
-        """An operator that only the coarse trial can quantise: the others are measured beside its original."""
+        """An operator that only the coarse trial can quantize: the others are measured beside its original."""
         module, data = Sum(1.0), batches()
         encoder = calibrated_encoder(module, data, data)
-        original = encoder.operators[0].quantise
+        original = encoder.operators[0].quantize
         limit = 0.05 * typical_cost(encoder)
 
         class Coarse(Operator):
-            def quantise(self, matrix: Any, rate_weight: float, *rest: Any) -> Any:
+            def quantize(self, matrix: Any, rate_weight: float, *rest: Any) -> Any:
                 if rate_weight < 1.5 * limit:
                     raise OutOfRangeError
                 return original(matrix, rate_weight, *rest)
@@ -525,7 +525,7 @@ class TestEqualise:
         first = encoder.operators[0]
         fields = {one.name: getattr(first, one.name) for one in dataclasses.fields(first)}
         encoder = dataclasses.replace(encoder, operators=[Coarse(**fields), encoder.operators[1]])
-        equalise(encoder, limit, silent)
+        equalize(encoder, limit, silent)
         now = arrays_of(module)
         for name in first.tensors:
             np.testing.assert_array_equal(now[name], encoder.arrays[name])

@@ -363,7 +363,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "float64": lambda: recurrent().double(),
     "bfloat16": lambda: recurrent().bfloat16(),
     "float16": lambda: tied().half(),
-    "parametrised": with_orthogonal,
+    "parametrized": with_orthogonal,
     "parallel": lambda: nn.DataParallel(tied()),
     "compiled": lambda: torch.compile(tied()),
     "lazy once": lambda: nn.Sequential(nn.LazyLinear(5)),
@@ -421,7 +421,7 @@ class TestModules:
             [x.to(dtype) for x in BATCHES],
             tmp_path,
             evaluate=evaluate,
-            quantiser="uniform",
+            quantizer="uniform",
         )
         assert report.score is not None and len(set(seen)) > 1
         assert state_of(module) == before

@@ -368,7 +368,7 @@ class TestFinding:
             (nn.ConvTranspose1d(3, 4, 2), torch.randn(2, 3, 5)),
             (nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), torch.randn(2, 3)),
         ],
-        ids=["projected LSTM", "embedding", "norm", "transposed", "parametrised"],
+        ids=["projected LSTM", "embedding", "norm", "transposed", "parametrized"],
     )
     def test_what_is_no_map_still_runs(self, module: nn.Module, batch: torch.Tensor) -> None:
         assert find_linear_maps(module, batch) == ()

@@ -364,7 +364,7 @@ def test_paths_that_are_not_there_say_what_may_be_meant(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for path, message in (
-        ("organisation/model", "hub"),
+        ("organization/model", "hub"),
         ("absent.safetensors", "no such file"),
         (tmp_path / "absent" / "m.pt", "directory .* does not exist"),
     ):

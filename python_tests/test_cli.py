@@ -138,7 +138,7 @@ def test_inspect_names_the_codecs_of_tensors(source: Path, tmp_path: Path) -> No
         (["--target-bytes", "1.5 KiB"], 1505, 1536),
         (["--rate-weight", "0.3"], 500, 1500),
         (["--codec", "lossless"], 5000, 9700),
-        (["--codec", "residual", "--quantiser", "uniform", "--target-bytes", "3000"], 2900, 3000),
+        (["--codec", "residual", "--quantizer", "uniform", "--target-bytes", "3000"], 2900, 3000),
     ],
     ids=["bits", "kB", "KiB", "rate weight", "lossless", "uniform"],
 )
@@ -317,7 +317,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_training(
         (["compress", "a", "b", "--latent", "0"], "--latent"),
         (["compress", "a", "b", "--decoder", "tiny"], "--decoder"),
         (["compress", "a", "b", "--codec", "zip"], "--codec"),
-        (["compress", "a", "b", "--quantiser", "int4"], "--quantiser"),
+        (["compress", "a", "b", "--quantizer", "int4"], "--quantizer"),
         (["compress", "a", "b", "--target-bytes", "12 parsecs"], "no size"),
         (["compress", "a", "b", "--target-bytes", "0"], "--target-bytes"),
         (["compress", "a", "b", "--bits-per-weight", "nan"], "--bits-per-weight"),

@@ -48,12 +48,12 @@ def module(data: tuple[torch.Tensor, torch.Tensor]) -> torch.nn.Module:
             torch.nn.ReLU(),
             torch.nn.Linear(32, CLASSES),
         )
-    optimiser = torch.optim.Adam(net.parameters(), 0.02)
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(points), labels).backward()
-        optimiser.step()
-    optimiser.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
     return net
 
 
@@ -114,13 +114,13 @@ def codecs_of(report: vc.CompressionReport) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "quantiser", ["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
+    "quantizer", ["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
 )
-def test_every_quantiser_decodes_alike_on_both_paths(
-    quantiser: str, weights: dict[str, np.ndarray], tmp_path: Path
+def test_every_quantizer_decodes_alike_on_both_paths(
+    quantizer: str, weights: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.vaec"
-    report = vc.compress(weights, path, codec="residual", quantiser=quantiser, bits_per_weight=5)
+    report = vc.compress(weights, path, codec="residual", quantizer=quantizer, bits_per_weight=5)
     decoded, expected = vc.decode(path), reference.decode(path.read_bytes())
     assert {name: array.tobytes() for name, array in decoded.items()} == {
         name: array.tobytes() for name, array in expected.items()
@@ -155,7 +155,7 @@ def test_every_codec_decodes_alike_on_both_paths(
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64, ">f4"])
-def test_other_float_dtypes_are_quantised(dtype: object, tmp_path: Path) -> None:
+def test_other_float_dtypes_are_quantized(dtype: object, tmp_path: Path) -> None:
     original = normal(40, 50).astype(dtype)
     report = vc.compress({"w": original}, tmp_path / "w.vaec", bits_per_weight=6)
     assert report.codec == "residual"
@@ -194,7 +194,7 @@ def test_what_is_no_float_comes_back_exactly(codec: str, tmp_path: Path) -> None
         assert decoded[name].dtype == np.asarray(array).dtype
 
 
-def test_quantised_torch_weights_come_back_exactly(tmp_path: Path) -> None:
+def test_quantized_torch_weights_come_back_exactly(tmp_path: Path) -> None:
     symbols = torch.randint(-8, 8, (32, 32), dtype=torch.int8)
     state = {"qweight": symbols, "scales": torch.rand(32, dtype=torch.float16) + 0.1}
     vc.compress(state, tmp_path / "q.vaec")
@@ -215,7 +215,7 @@ def test_quantised_torch_weights_come_back_exactly(tmp_path: Path) -> None:
     ],
     ids=lambda value: "+".join(value) or "nothing" if isinstance(value, dict) else value,
 )
-def test_nothing_to_quantise_is_no_error(
+def test_nothing_to_quantize_is_no_error(
     weights: dict[str, np.ndarray], codec: str, tmp_path: Path
 ) -> None:
     report = vc.compress(weights, tmp_path / "w.vaec", codec=codec)
@@ -268,15 +268,15 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     assert decoded["0.weight"] is decoded["1.weight"]
 
 
-@pytest.mark.parametrize("quantiser", ["feedback", "uniform"])
+@pytest.mark.parametrize("quantizer", ["feedback", "uniform"])
 @pytest.mark.parametrize("outlier", [1e8, 1e30, 5000.0])
 def test_matrices_with_outliers_come_back_exactly(
-    outlier: float, quantiser: str, tmp_path: Path
+    outlier: float, quantizer: str, tmp_path: Path
 ) -> None:
     weights = {"fine": normal(20, 40), "odd": normal(20, 40, seed=1) * np.float32(0.01)}
     weights["odd"][3, 5] = outlier
     with pytest.warns(UserWarning, match="tensor 'odd' is stored without loss") as caught:
-        vc.compress(weights, tmp_path / "w.vaec", codec="residual", quantiser=quantiser)
+        vc.compress(weights, tmp_path / "w.vaec", codec="residual", quantizer=quantizer)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     decoded = vc.decode(tmp_path / "w.vaec")
@@ -353,7 +353,7 @@ def test_target_bytes_hold_with_calibration(
 
 
 @pytest.mark.parametrize("bits", [14, 24])
-def test_more_bits_than_quantisation_takes_lose_nearly_nothing(bits: int, tmp_path: Path) -> None:
+def test_more_bits_than_quantization_takes_lose_nearly_nothing(bits: int, tmp_path: Path) -> None:
     path = tmp_path / "w.vaec"
     report = vc.compress({"w": normal(24, 40)}, path, codec="residual", bits_per_weight=bits)
     assert path.stat().st_size <= bits * 24 * 40 / 8
@@ -505,10 +505,10 @@ def test_auto_takes_the_smaller_and_lists_the_other(name: str, bits: int, tmp_pa
 def test_auto_trains_nothing(weights: dict[str, np.ndarray], tmp_path: Path) -> None:
     stages = set()
     vc.compress(weights, tmp_path / "w.vaec", progress=lambda stage, *_: stages.add(stage))
-    assert stages == {"quantising"}
+    assert stages == {"quantizing"}
 
 
-def test_nothing_is_quantised_for_integers_alone(tmp_path: Path) -> None:
+def test_nothing_is_quantized_for_integers_alone(tmp_path: Path) -> None:
     stages = set()
     report = vc.compress(
         {"ids": np.arange(5000, dtype=np.int16)},
@@ -596,7 +596,7 @@ def test_a_score_that_cannot_be_kept_is_told_and_leaves_no_file(
 
     options = {"max_loss": 0.5, "evaluate": only_the_original}
     calls = iter([1.0])
-    with pytest.raises(vc.UnreachableError, match=r"no quantisation keeps a score of 0\.5"):
+    with pytest.raises(vc.UnreachableError, match=r"no quantization keeps a score of 0\.5"):
         vc.compress(
             module,
             tmp_path / "m.vaec",
@@ -666,7 +666,7 @@ def test_ctrl_c_in_evaluate_restores_the_module(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["calibration", "allocating", "quantising", "searching"])
+@pytest.mark.parametrize("stage", ["calibration", "allocating", "quantizing", "searching"])
 def test_ctrl_c_at_any_stage_restores_the_module(
     stage: str,
     module: torch.nn.Module,
@@ -834,7 +834,7 @@ def test_progress_is_reported(codec: str, weights: dict[str, np.ndarray], tmp_pa
     vc.compress(
         weights, tmp_path / "w", codec=codec, epochs=5, latent=4, chunk_length=256, progress=record
     )
-    assert ("quantising" in stages) == ("residual" in codec)
+    assert ("quantizing" in stages) == ("residual" in codec)
     assert ("train" in " ".join(stages)) == ("vae" in codec)
     assert all(max(done) > 0 for done in stages.values())
 

@@ -12,9 +12,9 @@ import vaecomp_native as vc
 from vaecomp_native import _core, kernels, reference
 from vaecomp_native.codecs import residual
 from vaecomp_native.codecs.residual import encode_matrices
-from vaecomp_native.quantisation.contexts import ContextLevels, fit_contexts
-from vaecomp_native.quantisation.entropy import entropy_bits
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
+from vaecomp_native.quantization.entropy import entropy_bits
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 from .samples import generators
 
@@ -35,7 +35,7 @@ def spread_symbols(
 
 
 def coded_bytes(*symbols: Symbols) -> int:
-    return len(encode_matrices([QuantisedMatrix(one) for one in symbols]))
+    return len(encode_matrices([QuantizedMatrix(one) for one in symbols]))
 
 
 def bytes_with_one_table(monkeypatch: pytest.MonkeyPatch, *symbols: Symbols) -> int:
@@ -141,7 +141,7 @@ def test_levels_fit_the_format_and_decode(
                 assert levels.dtype == np.uint8 and levels.shape == (length,)
                 # What all have in common is in the base level, and zeros are left out.
                 assert levels.min() == 0 < levels.max() < tables
-    section = encode_matrices([QuantisedMatrix(one) for one in symbols])
+    section = encode_matrices([QuantizedMatrix(one) for one in symbols])
     arrays = {str(i): one.astype(np.float32) for i, one in enumerate(symbols)}
     table = [
         (name, "residual", array.shape, array.dtype, 0, kernels.digest(array))
@@ -177,7 +177,7 @@ def test_one_table_has_no_levels() -> None:
 
 def test_equal_symbols_give_equal_bytes() -> None:
     symbols = spread_symbols(8, 60, 70, row_octaves=3, column_octaves=3)
-    matrices = [QuantisedMatrix(symbols.copy()), QuantisedMatrix(-symbols)]
+    matrices = [QuantizedMatrix(symbols.copy()), QuantizedMatrix(-symbols)]
     assert encode_matrices(matrices) == encode_matrices(matrices[:])
 
 

@@ -92,7 +92,7 @@ KL: list[tuple[str, nn.Module, tuple[int, ...], int | None]] = [
     ("linear", linear(), VECTORS, -1),
     ("linear in sequences", linear(), SEQUENCES, -1),
     ("linear with axes", linear(), (2, 3, 4, 8), -1),
-    ("linear, parametrised", nn.utils.parametrizations.weight_norm(linear()), VECTORS, -1),
+    ("linear, parametrized", nn.utils.parametrizations.weight_norm(linear()), VECTORS, -1),
     ("bias of its own", nn.Sequential(nn.ReLU(), linear()), VECTORS, -1),
     ("dropout behind", after_linear(nn.Dropout()), VECTORS, -1),
     ("identity behind", after_linear(nn.Identity()), VECTORS, -1),
@@ -546,17 +546,17 @@ class TestDetectionModels:
     # Proposals carry no gradient.
     @pytest.mark.filterwarnings(r"ignore:calibration never uses rpn\.")
     @pytest.mark.parametrize(
-        ("make", "quantiser"),
+        ("make", "quantizer"),
         [(faster_rcnn, "feedback"), (retina_net, "uniform"), (ssd, "feedback")],
     )
     def test_are_calibrated_whatever_they_find(
-        self, make: Callable[[], nn.Module], quantiser: str, tmp_path: Path
+        self, make: Callable[[], nn.Module], quantizer: str, tmp_path: Path
     ) -> None:
         module = make()
         images = [[torch.rand(3, 32, 40), torch.rand(3, 32, 32)] for _ in range(4)]
         before = {name: one.clone() for name, one in module.state_dict().items()}
         report = compress(
-            module, images, tmp_path, quantiser=quantiser, inputs=lambda batch: (batch,)
+            module, images, tmp_path, quantizer=quantizer, inputs=lambda batch: (batch,)
         )
         assert report.divergence == "mse" and module.training
         assert all(torch.equal(one, before[name]) for name, one in module.state_dict().items())

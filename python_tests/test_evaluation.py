@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaecomp_native.evaluation.accounting import (
-    amortised_ratio,
+    amortized_ratio,
     break_even_models,
     latents_only_ratio,
     self_contained_ratio,
@@ -24,19 +24,19 @@ def test_the_self_contained_ratio_counts_the_whole_file() -> None:
 
 
 def test_one_model_that_shares_with_nobody_has_the_self_contained_ratio() -> None:
-    assert amortised_ratio(1000, shared_bytes=150, own_bytes=50, models=1) == 5.0
+    assert amortized_ratio(1000, shared_bytes=150, own_bytes=50, models=1) == 5.0
 
 
 def test_more_models_share_the_decoder() -> None:
-    assert amortised_ratio(1000, shared_bytes=150, own_bytes=50, models=3) == 10.0
+    assert amortized_ratio(1000, shared_bytes=150, own_bytes=50, models=3) == 10.0
 
 
 @given(raw=SIZES, shared=SIZES, own=SIZES, models=st.integers(1, 10**6))
 def test_sharing_approaches_the_ratio_without_a_decoder(
     raw: int, shared: int, own: int, models: int
 ) -> None:
-    with_more = amortised_ratio(raw, shared, own, models + 1)
-    assert amortised_ratio(raw, shared, own, models) <= with_more <= raw / own
+    with_more = amortized_ratio(raw, shared, own, models + 1)
+    assert amortized_ratio(raw, shared, own, models) <= with_more <= raw / own
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Quantisation with error feedback: the native kernel against the reference, and what it promises."""
+"""Quantization with error feedback: the native kernel against the reference, and what it promises."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 import vaecomp_native as vc
 from vaecomp_native import _core, kernels, reference
 from vaecomp_native.codecs.residual import encode_matrices
-from vaecomp_native.quantisation import feedback as feedback_module
-from vaecomp_native.quantisation.entropy import total_bits
-from vaecomp_native.quantisation.feedback import (
+from vaecomp_native.quantization import feedback as feedback_module
+from vaecomp_native.quantization.entropy import total_bits
+from vaecomp_native.quantization.feedback import (
     Curvature,
     OutOfRangeError,
-    QuantisedOperator,
+    QuantizedOperator,
     counted_bits,
-    feedback_quantise,
+    feedback_quantize,
     guessed_bits,
 )
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
 
 from .samples import generators
 
@@ -55,7 +55,7 @@ def cost(error: npt.NDArray[Any], moment: Float64Array, rows: npt.NDArray[Any]) 
     return float(rows @ ((wide @ moment) * wide).sum(1))
 
 
-def bits_of(operator: QuantisedOperator) -> float:
+def bits_of(operator: QuantizedOperator) -> float:
     return sum(total_bits(one) for one in (operator.weights, operator.bias) if one is not None)
 
 
@@ -85,10 +85,10 @@ def test_native_symbols_are_those_of_the_reference(
     rng: np.random.Generator, size: tuple[int, int], independent: bool, tables: int
 ) -> None:
     arguments = kernel_arguments(rng, *size, independent=independent, tables=tables)
-    expected = reference.feedback_quantise(**arguments)
+    expected = reference.feedback_quantize(**arguments)
     assert expected.shape == size
     for threads in (1, 2, 5):
-        found = _core.feedback_quantise(**arguments, threads=threads)
+        found = _core.feedback_quantize(**arguments, threads=threads)
         assert found.dtype == np.int32
         np.testing.assert_array_equal(found, expected)
 
@@ -97,7 +97,7 @@ def test_native_symbols_are_those_of_the_reference(
 def test_free_bits_give_the_nearest_symbol(rng: np.random.Generator, size: tuple[int, int]) -> None:
     arguments = kernel_arguments(rng, *size, independent=True, tables=1)
     arguments |= {"rate_weight": 0.0, "bits": np.ones((1, 201), np.float32), "first": -100}
-    symbols = _core.feedback_quantise(**arguments, threads=1)
+    symbols = _core.feedback_quantize(**arguments, threads=1)
     steps = arguments["row_scales"][:, None] * arguments["column_scales"]
     expected = np.rint(np.clip(arguments["values"] / steps, -100, 100))
     np.testing.assert_array_equal(symbols, expected)
@@ -117,7 +117,7 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_arguments_that_do_not_fit_are_refused(message: str) -> None:
     arguments = kernel_arguments(np.random.default_rng(0), 2, 3, independent=False, tables=1)
     with pytest.raises(ValueError, match=message):
-        _core.feedback_quantise(**(arguments | WRONG[message]), threads=1)
+        _core.feedback_quantize(**(arguments | WRONG[message]), threads=1)
 
 
 @pytest.mark.parametrize("rate_weight", [1e-3, 0.1])
@@ -130,8 +130,8 @@ def test_feedback_beats_plain_rounding(rate_weight: float, monkeypatch: pytest.M
         columns = int(rng.integers(5, 40))
         moment, matrix = random_moment(rng, columns), random_weights(rng, 30, columns)
         rows = rng.exponential(size=30) + 0.1
-        found = feedback_quantise(matrix, Curvature.of(moment, False), rows, rate_weight).weights
-        unit = QuantisedMatrix(
+        found = feedback_quantize(matrix, Curvature.of(moment, False), rows, rate_weight).weights
+        unit = QuantizedMatrix(
             np.ones_like(found.symbols),
             found.step,
             None,
@@ -155,7 +155,7 @@ def test_decisions_lower_the_whole_objective(monkeypatch: pytest.MonkeyPatch) ->
         totals = []
         for decision in (feedback_module.DECISION, 0.0):
             monkeypatch.setattr(feedback_module, "DECISION", decision)
-            found = feedback_quantise(matrix, Curvature.of(moment, False), rows, rate_weight)
+            found = feedback_quantize(matrix, Curvature.of(moment, False), rows, rate_weight)
             monkeypatch.undo()
             error = matrix - found.matrix()
             totals.append(cost(error, moment, rows) + rate_weight * bits_of(found))
@@ -169,7 +169,7 @@ def test_a_larger_rate_weight_takes_fewer_bits_and_errs_more(bias: bool) -> None
     rows = rng.exponential(size=40)
     curvature = Curvature.of(moment, bias)
     found = [
-        feedback_quantise(matrix, curvature, rows, weight) for weight in 4.0 ** np.arange(-5, 5)
+        feedback_quantize(matrix, curvature, rows, weight) for weight in 4.0 ** np.arange(-5, 5)
     ]
     bits = [bits_of(one) for one in found]
     costs = [cost(matrix - one.matrix(), moment, rows) for one in found]
@@ -182,7 +182,7 @@ def test_independent_inputs_pass_nothing_on() -> None:
     np.testing.assert_array_equal(curvature.feedback, np.eye(7, dtype=np.float32))
     matrix = random_weights(np.random.default_rng(4), 9, 7)
     flat = Curvature.flat(7)
-    found = [feedback_quantise(matrix, one, np.ones(9), 0.01) for one in (curvature, flat)]
+    found = [feedback_quantize(matrix, one, np.ones(9), 0.01) for one in (curvature, flat)]
     # Damping makes the curvature one hundredth larger, which a bfloat16 step may show.
     assert found[0].weights.step == pytest.approx(found[1].weights.step, rel=0.01)
     decoded = [one.weights.values() for one in found]
@@ -216,7 +216,7 @@ def test_the_bias_takes_over_the_mean_error() -> None:
     inputs = np.column_stack([rng.standard_normal((500, 20)) + 3, np.ones(500)])
     matrix = random_weights(rng, 30, 21)
     curvature = Curvature.of(inputs.T @ inputs / 500, True)
-    found = feedback_quantise(matrix, curvature, np.ones(30), 0.5)
+    found = feedback_quantize(matrix, curvature, np.ones(30), 0.5)
     assert found.bias is not None
     before = inputs[:, :20] @ (matrix[:, :20] - found.weights.values()).T
     after = inputs @ (matrix - found.matrix()).T
@@ -230,13 +230,13 @@ def test_values_beyond_all_symbols_are_refused(value: float) -> None:
     matrix[1, 2] = value
     for curvature in (Curvature.flat(4), Curvature.of(np.eye(4), False)):
         with pytest.raises(OutOfRangeError):
-            feedback_quantise(matrix, curvature, np.ones(3), 0.01)
+            feedback_quantize(matrix, curvature, np.ones(3), 0.01)
 
 
 def test_a_bias_has_the_step_that_it_needs() -> None:
     matrix = np.ones((3, 5), np.float32)
     matrix[:, 4] = [1e20, -3e19, 0]
-    found = feedback_quantise(matrix, Curvature.of(np.eye(5), True), np.ones(3), 0.01)
+    found = feedback_quantize(matrix, Curvature.of(np.eye(5), True), np.ones(3), 0.01)
     assert found.matrix()[:, 4] == pytest.approx(matrix[:, 4], abs=1e20 / 4000)
     assert found.matrix()[:, :4] == pytest.approx(1, abs=0.2)
 
@@ -244,7 +244,7 @@ def test_a_bias_has_the_step_that_it_needs() -> None:
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 9), (9, 1)])
 def test_shapes_at_the_edge(shape: tuple[int, int]) -> None:
     matrix = np.full(shape, 0.7, np.float32)
-    found = feedback_quantise(matrix, Curvature.flat(shape[1]), np.ones(shape[0]), 1e-4)
+    found = feedback_quantize(matrix, Curvature.flat(shape[1]), np.ones(shape[0]), 1e-4)
     assert found.weights.symbols.shape == shape and found.bias is None
     assert found.matrix() == pytest.approx(matrix, abs=0.02)
 
@@ -276,7 +276,7 @@ def test_singular_and_badly_conditioned_moments(kind: str, bias: bool) -> None:
     matrix = random_weights(np.random.default_rng(7), 10, 20 + bias)
     rows = np.ones(10)
     unit = max(float(curvature.diagonal.astype(np.float64).mean()), 1e-30)
-    found = feedback_quantise(matrix, curvature, rows, 1e-2 * unit)
+    found = feedback_quantize(matrix, curvature, rows, 1e-2 * unit)
     assert np.isfinite(found.matrix()).all()
     error = matrix - found.matrix()
     assert cost(error, moment, rows) <= 0.2 * cost(matrix, moment, rows)
@@ -289,7 +289,7 @@ def test_rows_that_never_count_do_not_coarsen_the_others() -> None:
     rows = rng.exponential(size=30) + 0.1
     dead = np.where(np.arange(30) < 15, rows, 0.0)
     found, alone = (
-        feedback_quantise(one, curvature, weights, 0.1).weights.values()[:15]
+        feedback_quantize(one, curvature, weights, 0.1).weights.values()[:15]
         for one, weights in ((matrix, dead), (matrix[:15], rows[:15]))
     )
     costs = [cost(matrix[:15] - decoded, moment, rows[:15]) for decoded in (found, alone)]
@@ -298,7 +298,7 @@ def test_rows_that_never_count_do_not_coarsen_the_others() -> None:
 
 def test_nothing_counts() -> None:
     matrix = random_weights(np.random.default_rng(9), 4, 5)
-    found = feedback_quantise(matrix, Curvature.flat(5), np.zeros(4), 1e-6)
+    found = feedback_quantize(matrix, Curvature.flat(5), np.zeros(4), 1e-6)
     assert np.isfinite(found.matrix()).all()
 
 
@@ -306,7 +306,7 @@ def test_nothing_counts() -> None:
 def test_rate_weights_without_reason(rate_weight: float) -> None:
     matrix = random_weights(np.random.default_rng(9), 4, 5)
     try:
-        found = feedback_quantise(matrix, Curvature.flat(5), np.ones(4), rate_weight)
+        found = feedback_quantize(matrix, Curvature.flat(5), np.ones(4), rate_weight)
     except OutOfRangeError:
         assert rate_weight < 1
     else:
@@ -319,7 +319,7 @@ def test_steps_follow_rows_and_columns_by_half() -> None:
     moment = np.diag([1.0, 256.0, 1.0, 256.0])
     rows = np.array([1.0, 256.0])
     matrix = random_weights(np.random.default_rng(10), 2, 4)
-    found = feedback_quantise(matrix, Curvature.of(moment, False), rows, 0.01).weights
+    found = feedback_quantize(matrix, Curvature.of(moment, False), rows, 0.01).weights
     assert found.row_exponents is not None and found.column_exponents is not None
     np.testing.assert_array_equal(found.row_exponents, [2, -2])
     np.testing.assert_array_equal(found.column_exponents - found.column_exponents[1], [4, 0, 4, 0])
@@ -333,7 +333,7 @@ def test_archives_decode_to_what_was_promised(
     curvature = Curvature.of(random_moment(rng, columns + bias, bias=bias), bias)
     matrix = random_weights(rng, rows, columns + bias)
     rate_weight = 10 ** rng.uniform(-2, 1) * curvature.energy.mean()
-    found = feedback_quantise(matrix, curvature, 10 ** rng.uniform(-1, 1, rows), rate_weight)
+    found = feedback_quantize(matrix, curvature, 10 ** rng.uniform(-1, 1, rows), rate_weight)
     arrays = {"weight": found.weights.values()}
     matrices = [found.weights]
     if found.bias is not None:
@@ -354,7 +354,7 @@ def test_threads_make_no_difference() -> None:
     curvature = Curvature.of(random_moment(rng, 33), False)
     matrix, rows = random_weights(rng, 70, 33), rng.exponential(size=70)
     found = [
-        feedback_quantise(matrix, curvature, rows, 0.1, threads=threads).weights.symbols
+        feedback_quantize(matrix, curvature, rows, 0.1, threads=threads).weights.symbols
         for threads in (0, 1, 2, 5)
     ]
     for symbols in found[1:]:
@@ -366,9 +366,9 @@ def test_slabs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(13)
     curvature = Curvature.of(random_moment(rng, 9), False)
     matrix, rows = random_weights(rng, 31, 9), rng.exponential(size=31)
-    whole = feedback_quantise(matrix, curvature, rows, 0.1).weights
-    monkeypatch.setattr("vaecomp_native.quantisation.matrix.SLAB_ELEMENTS", 40)
-    parts = feedback_quantise(matrix, curvature, rows, 0.1).weights
+    whole = feedback_quantize(matrix, curvature, rows, 0.1).weights
+    monkeypatch.setattr("vaecomp_native.quantization.matrix.SLAB_ELEMENTS", 40)
+    parts = feedback_quantize(matrix, curvature, rows, 0.1).weights
     np.testing.assert_array_equal(parts.symbols, whole.symbols)
     np.testing.assert_array_equal(parts.values(), whole.values())
 
@@ -385,6 +385,6 @@ def test_prices_of_symbols() -> None:
 def test_steps_are_bfloat16_numbers() -> None:
     matrix = random_weights(np.random.default_rng(12), 5, 6)
     for rate_weight in (1e-4, 0.037, 2.2):
-        step = feedback_quantise(matrix, Curvature.flat(6), np.ones(5), rate_weight).weights.step
+        step = feedback_quantize(matrix, Curvature.flat(6), np.ones(5), rate_weight).weights.step
         assert float(to_bfloat16(step)) == step
         assert step == pytest.approx(feedback_module.STEP * rate_weight**0.5, rel=2**-8)

@@ -347,7 +347,7 @@ def test_targets_exclude_each_other(pack: Path, tmp_path: Path) -> None:
 
 
 class Classifier(torch.nn.Module):
-    """Two layers, with normalisation between them."""
+    """Two layers, with normalization between them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -582,7 +582,7 @@ def test_wide_posteriors_take_cheaper_latents() -> None:
     def bits(deviation: float) -> tuple[float, float]:
         deviations = np.full_like(means, deviation)
         prior = LatentPrior.fit(means, deviations)
-        chosen = prior.quantise(means.reshape(-1), deviations.reshape(-1))
+        chosen = prior.quantize(means.reshape(-1), deviations.reshape(-1))
         shares = np.array(prior.counts) / sum(prior.counts)
         error = float(np.abs(chosen / UNIT - means.reshape(-1)).max())
         return float(-np.log2(shares[chosen - prior.first]).mean()), error

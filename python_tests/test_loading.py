@@ -233,7 +233,7 @@ def test_assign_takes_the_archives_dtypes_and_keeps_what_is_frozen(tmp_path: Pat
 
 def test_modules_that_cannot_be_loaded_into_are_named(tmp_path: Path) -> None:
     path = archive_of(tmp_path, linear().state_dict())
-    with pytest.raises(vc.ModuleMismatchError, match="weight is not initialised"):
+    with pytest.raises(vc.ModuleMismatchError, match="weight is not initialized"):
         vc.load_into(nn.LazyLinear(2), path)
     with pytest.raises(vc.ModuleMismatchError, match="b has the layout"):
         vc.load_into(Buffer(torch.eye(3).to_sparse()), archive_of(tmp_path, {"b": torch.eye(3)}))

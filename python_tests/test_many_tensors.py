@@ -16,9 +16,9 @@ from vaecomp_native import reference
 from vaecomp_native.allocation.bunched import BunchedOperator
 from vaecomp_native.allocation.operators import cost_of_all, data_free_operator
 from vaecomp_native.estimates import lossless_bytes
-from vaecomp_native.quantisation.bunch import Bunch, values_of
-from vaecomp_native.quantisation.contexts import fit_contexts
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.bunch import Bunch, values_of
+from vaecomp_native.quantization.contexts import fit_contexts
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 SHAPES = st.lists(
     st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple), min_size=1, max_size=12
@@ -68,7 +68,7 @@ def test_values_of_many_matrices_are_those_of_each(
         ]
         symbols = rng.integers(-2047, 2048, (rows, columns)).astype(np.int16)
         step = float(2.0 ** rng.integers(-90, 60))
-        matrices.append(QuantisedMatrix(symbols, step, None, *axes))
+        matrices.append(QuantizedMatrix(symbols, step, None, *axes))
     for found, one in zip(values_of(matrices), matrices, strict=True):
         assert found.dtype == np.float32 and found.shape == one.symbols.shape
         assert found.tobytes() == one.values().tobytes()
@@ -83,14 +83,14 @@ def test_steps_of_small_tensors_are_those_that_each_has_by_itself(
         return
     operator = BunchedOperator.of(arrays)
     costs = operator.costs(arrays)
-    quantised = operator.quantise(operator.matrix(arrays), rate_weight, "feedback", 1)
-    assert list(quantised) == list(arrays)
+    quantized = operator.quantize(operator.matrix(arrays), rate_weight, "feedback", 1)
+    assert list(quantized) == list(arrays)
     for number, (name, array) in enumerate(arrays.items()):
         alone = data_free_operator(name, array)
         assert costs[number] == pytest.approx(cost_of_all(alone, arrays))
         matrix = alone.matrix(arrays)
-        one = alone.quantise(matrix, rate_weight, "feedback", 1)[name]
-        found = quantised[name]
+        one = alone.quantize(matrix, rate_weight, "feedback", 1)[name]
+        found = quantized[name]
         assert found.symbols.shape == one.symbols.shape
         # Sums of squares may differ in the last bit, and with them where a step is rounded to.
         assert found.step == pytest.approx(one.step, rel=2**-7)
@@ -101,7 +101,7 @@ def test_steps_of_small_tensors_are_those_that_each_has_by_itself(
         )
 
 
-def _exponents(matrix: QuantisedMatrix) -> np.ndarray:
+def _exponents(matrix: QuantizedMatrix) -> np.ndarray:
     return np.zeros(1) if matrix.row_exponents is None else matrix.row_exponents.astype(float)
 
 
@@ -110,15 +110,15 @@ def test_tensors_that_no_step_can_hold_leave_the_others_alone() -> None:
     operator = BunchedOperator.of(arrays)
     values = operator.matrix(arrays)
     values[31] = 1e9
-    found = operator.quantise(values, 0.01, "feedback", 1)
+    found = operator.quantize(values, 0.01, "feedback", 1)
     assert set(found) == {"t0", "t2"}
     fewer = operator.within({"t0", "t2"})
     assert fewer is not None
-    alone = fewer.quantise(fewer.matrix(arrays), 0.01, "feedback", 1)
+    alone = fewer.quantize(fewer.matrix(arrays), 0.01, "feedback", 1)
     for name in alone:
         assert found[name].values().tobytes() == alone[name].values().tobytes()
     values[:] = 1e9
-    assert not operator.quantise(values, 1e-9, "feedback", 1)
+    assert not operator.quantize(values, 1e-9, "feedback", 1)
 
 
 @given(SHAPES, st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 10]))

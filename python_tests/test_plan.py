@@ -178,7 +178,7 @@ def test_estimates_are_about_what_compress_makes(tmp_path: Path) -> None:
     [
         ({"x": np.array(["text"])}, {}, vc.WeightsError, "'x'"),
         ({}, {"codec": "zip"}, ValueError, "codec is 'zip'"),
-        ({}, {"quantiser": "int4"}, ValueError, "quantiser is 'int4'"),
+        ({}, {"quantizer": "int4"}, ValueError, "quantizer is 'int4'"),
         ({}, {"chunk_length": 0}, ValueError, "chunk_length is 0"),
         ({}, {"target_bytes": 3, "max_loss": 1}, ValueError, "give one of them"),
         ({}, {"bits_per_weight": math.nan}, ValueError, "bits_per_weight is nan"),

@@ -1,4 +1,4 @@
-"""Quantisers beside each other: codings of posteriors, savings at equal errors, and the experiment."""
+"""Quantizers beside each other: codings of posteriors, savings at equal errors, and the experiment."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from vaecomp_native.evaluation.quantisers import (
+from vaecomp_native.evaluation.quantizers import (
     PARAMETER_BITS,
-    QUANTISERS,
+    QUANTIzERS,
     TABLES,
     Coding,
     Posterior,
     codings,
 )
 from vaecomp_native.evaluation.savings import frontier, percent_fewer
-from vaecomp_native.experiments import posteriors, quantisers
-from vaecomp_native.quantisation.entropy import total_bits
-from vaecomp_native.quantisation.uniform import uniform
-from vaecomp_native.quantisation.vbq import quantise_latents
+from vaecomp_native.experiments import posteriors, quantizers
+from vaecomp_native.quantization.entropy import total_bits
+from vaecomp_native.quantization.uniform import uniform
+from vaecomp_native.quantization.vbq import quantize_latents
 from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
 from vaecomp_native.zoo.networks import build
 
@@ -47,17 +47,17 @@ def test_distortion_is_in_nats_a_number() -> None:
     assert posterior.distortion(decoded) == pytest.approx((1 + 1 + 0.25 + 0.25) / 4)
 
 
-@pytest.mark.parametrize("quantiser", QUANTISERS)
-def test_a_coding_counts_every_bit_and_decodes_every_block(quantiser: str) -> None:
+@pytest.mark.parametrize("quantizer", QUANTIzERS)
+def test_a_coding_counts_every_bit_and_decodes_every_block(quantizer: str) -> None:
     posterior = channels([1.0, 0.1])
-    for coding in codings(posterior, quantiser, 1.0):
+    for coding in codings(posterior, quantizer, 1.0):
         assert 0 < coding.symbol_bits < coding.bits
         assert [block.shape for block in coding.decoded] == [(3000, 2)]
         assert coding.decoded[0].dtype == np.float32
         assert coding.distortion == posterior.distortion(coding.decoded)
 
 
-def test_one_table_is_the_quantiser_itself() -> None:
+def test_one_table_is_the_quantizer_itself() -> None:
     posterior = channels([1.0])
     (means,), (variances,) = posterior.means, posterior.variances
     matrix = uniform(means.T, 1 / variances.T, 2.0)
@@ -74,7 +74,7 @@ def test_a_table_for_each_channel_is_that_of_the_latents() -> None:
     posterior.variances[0][:, 1] *= 1000
     best, _ = codings(posterior, "vbq", 0.5)
     assert best.tables == "one a channel"
-    matrices = quantise_latents(posterior.means[0], posterior.variances[0], 0.5)
+    matrices = quantize_latents(posterior.means[0], posterior.variances[0], 0.5)
     assert np.array_equal(best.decoded[0], np.hstack([matrix.values() for matrix in matrices]))
 
 
@@ -83,10 +83,10 @@ def test_scaled_channels_share_a_table_where_there_are_few_numbers() -> None:
     assert best.tables == "one, channels scaled"
 
 
-@pytest.mark.parametrize("quantiser", QUANTISERS)
-def test_the_codings_that_are_kept_are_the_best(quantiser: str) -> None:
+@pytest.mark.parametrize("quantizer", QUANTIzERS)
+def test_the_codings_that_are_kept_are_the_best(quantizer: str) -> None:
     posterior = channels([1.0, 20.0, 0.1], rows=200)
-    found = codings(posterior, quantiser, 0.3)
+    found = codings(posterior, quantizer, 0.3)
     assert {coding.tables for coding in found} <= set(TABLES)
 
     def objectives(coding: Coding) -> tuple[float, ...]:
@@ -97,7 +97,7 @@ def test_the_codings_that_are_kept_are_the_best(quantiser: str) -> None:
     assert objectives(found[-1])[1] <= objectives(found[0])[1]
 
 
-def test_variational_bayesian_quantisation_wins_where_variances_differ() -> None:
+def test_variational_bayesian_quantization_wins_where_variances_differ() -> None:
     """With variances over four decades the published savings are there, up to 2.5 bits."""
     posterior = channels([1.0], rows=40_000, decades=4)
     curves = {
@@ -161,46 +161,46 @@ class Run:
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    out = tmp_path_factory.mktemp("quantisers") / "new"
+    out = tmp_path_factory.mktemp("quantizers") / "new"
     notices: list[str] = []
     stages: set[str] = set()
-    result = quantisers.run(
+    result = quantizers.run(
         _few_digits(),
         out,
         models=("rnn",),
         classifier_epochs=1,
         betas=(1.0,),
         epochs=1,
-        rate_factors=dict.fromkeys(QUANTISERS, 400.0),
+        rate_factors=dict.fromkeys(QUANTIzERS, 400.0),
         progress=lambda stage, done, total, metrics: stages.add(stage),
         notice=notices.append,
     )
     return Run(out, result.to_dict(), notices, stages)
 
 
-def test_the_experiment_has_every_quantiser_on_every_data_set(experiment: Run) -> None:
+def test_the_experiment_has_every_quantizer_on_every_data_set(experiment: Run) -> None:
     sets = {data["name"]: data for data in experiment.result["data_sets"]}
     assert list(sets) == ["weights, RNN", "latents, beta 1"]
     assert sets["weights, RNN"]["numbers"] == 54_538
     assert sets["latents, beta 1"]["numbers"] == 27 * 64
     for data in sets.values():
-        assert {point["quantiser"] for point in data["points"]} == set(QUANTISERS)
+        assert {point["quantizer"] for point in data["points"]} == set(QUANTIzERS)
         assert all(point["symbol_bits"] <= point["bits"] for point in data["points"])
-        for name in QUANTISERS:
-            points = [point for point in data["points"] if point["quantiser"] == name]
+        for name in QUANTIzERS:
+            points = [point for point in data["points"] if point["quantizer"] == name]
             assert points[-1]["bits"] > 4
             assert {point["best_by"] for point in points} <= {"both", "bits", "symbol_bits"}
             assert points[-1]["distortion"] < 0.1 * points[0]["distortion"]
             assert points[-1]["effect"] < points[0]["effect"]
-        pairs = {(s["quantiser"], s["rate"], s["error"]) for s in data["savings"]}
+        pairs = {(s["quantizer"], s["rate"], s["error"]) for s in data["savings"]}
         assert len(pairs) == len(data["savings"]) == 4 * 2 * 2
-    assert "experiment quantisers" in experiment.result["settings"]["command"]
+    assert "experiment quantizers" in experiment.result["settings"]["command"]
     assert {"coding weights, RNN", "training rnn"} <= experiment.stages
     assert len(experiment.notices) == 1 + len(sets)
 
 
 def test_the_experiment_writes_its_result_and_a_page_that_stands_alone(experiment: Run) -> None:
-    written = json.loads((experiment.out / "quantisers.json").read_text(encoding="utf-8"))
+    written = json.loads((experiment.out / "quantizers.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(experiment.result))
     page = (experiment.out / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 2
@@ -211,12 +211,12 @@ def test_the_experiment_writes_its_result_and_a_page_that_stands_alone(experimen
 
 def test_the_command_has_help_and_refuses_unknown_networks(tmp_path: Path) -> None:
     def vaecomp(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "vaecomp_native", "experiment", "quantisers", *arguments]
+        command = [sys.executable, "-m", "vaecomp_native", "experiment", "quantizers", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     shown = vaecomp("--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "vaecomp experiment quantisers" in shown.stdout.partition("Examples:")[2]
+    assert "vaecomp experiment quantizers" in shown.stdout.partition("Examples:")[2]
     for option in ("--models", "--json", "--out", "--data", "--seed", "--threads"):
         assert option in shown.stdout
     refused = vaecomp("--models", "lenet5", "--out", str(tmp_path / "out"))

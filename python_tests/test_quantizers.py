@@ -1,4 +1,4 @@
-"""Quantisers: well-formed results, what they promise of the objective, and edge cases."""
+"""Quantizers: well-formed results, what they promise of the objective, and edge cases."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaecomp_native import kernels
-from vaecomp_native.evaluation.quantisers import QUANTISERS, Quantiser
-from vaecomp_native.quantisation.assignment import cheapest_codewords
-from vaecomp_native.quantisation.codebooks import flatten, nearest_codewords
-from vaecomp_native.quantisation.ecsq import (
+from vaecomp_native.evaluation.quantizers import QUANTIzERS, Quantizer
+from vaecomp_native.quantization.assignment import cheapest_codewords
+from vaecomp_native.quantization.codebooks import flatten, nearest_codewords
+from vaecomp_native.quantization.ecsq import (
     descend,
     entropy_constrained_lloyd,
     entropy_constrained_uniform,
 )
-from vaecomp_native.quantisation.entropy import (
+from vaecomp_native.quantization.entropy import (
     distortion,
     entropy_bits,
     objective,
     table_bits,
     total_bits,
 )
-from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, to_bfloat16
-from vaecomp_native.quantisation.uniform import round_to_step, uniform
-from vaecomp_native.quantisation.vbq import (
+from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
+from vaecomp_native.quantization.uniform import round_to_step, uniform
+from vaecomp_native.quantization.vbq import (
     cheapest_points,
     dyadic_quantiles,
     point_levels,
-    quantise_latents,
-    variational_bayesian_quantisation,
+    quantize_latents,
+    variational_bayesian_quantization,
 )
 
 from .samples import generators
 
-quantisers = st.sampled_from(list(QUANTISERS.values()))
+quantizers = st.sampled_from(list(QUANTIzERS.values()))
 rate_weights = st.one_of(st.just(0.0), st.floats(-14, 5).map(lambda power: 2.0**power))
 
 
@@ -97,9 +97,9 @@ def at_most(cost: float, bound: float) -> bool:
     return cost <= bound * (1 + 1e-9)
 
 
-@given(sample=samples(), quantiser=quantisers, rate_weight=rate_weights)
-def test_results_fit_the_format(sample: Sample, quantiser: Quantiser, rate_weight: float) -> None:
-    matrix = quantiser(sample.values, sample.importance, rate_weight)
+@given(sample=samples(), quantizer=quantizers, rate_weight=rate_weights)
+def test_results_fit_the_format(sample: Sample, quantizer: Quantizer, rate_weight: float) -> None:
+    matrix = quantizer(sample.values, sample.importance, rate_weight)
     assert matrix.symbols.dtype in (np.int8, np.int16)
     symbols = matrix.symbols.astype(np.int64)
     assert symbols.shape == sample.values.shape
@@ -114,13 +114,13 @@ def test_results_fit_the_format(sample: Sample, quantiser: Quantiser, rate_weigh
     assert decoded.dtype == np.float32 and np.isfinite(decoded).all()
 
 
-@given(sample=samples(), quantiser=quantisers, rate_weight=rate_weights)
+@given(sample=samples(), quantizer=quantizers, rate_weight=rate_weights)
 def test_results_do_not_depend_on_the_form_of_importance(
-    sample: Sample, quantiser: Quantiser, rate_weight: float
+    sample: Sample, quantizer: Quantizer, rate_weight: float
 ) -> None:
     full = np.broadcast_to(sample.importance, sample.values.shape).astype(np.float64)
-    scalar = quantiser(sample.values, sample.importance, rate_weight)
-    expanded = quantiser(sample.values, full, rate_weight)
+    scalar = quantizer(sample.values, sample.importance, rate_weight)
+    expanded = quantizer(sample.values, full, rate_weight)
     costs = [objective(matrix, sample.values, full, rate_weight) for matrix in (scalar, expanded)]
     assert costs[0] == pytest.approx(costs[1], rel=1e-3)
 
@@ -129,12 +129,12 @@ def test_results_do_not_depend_on_the_form_of_importance(
 def test_entropy_constraint_is_never_worse_than_uniform(sample: Sample, rate_weight: float) -> None:
     costs = [
         objective(
-            quantiser(sample.values, sample.importance, rate_weight),
+            quantizer(sample.values, sample.importance, rate_weight),
             sample.values,
             sample.importance,
             rate_weight,
         )
-        for quantiser in (uniform, entropy_constrained_uniform, entropy_constrained_lloyd)
+        for quantizer in (uniform, entropy_constrained_uniform, entropy_constrained_lloyd)
     ]
     assert at_most(costs[1], costs[0])
     assert at_most(costs[2], costs[1])
@@ -146,23 +146,23 @@ def test_what_importance_is_worth(rate_weight: float) -> None:
     sample = spread_sample(3)
     costs = {
         name: objective(
-            quantiser(sample.values, sample.importance, rate_weight),
+            quantizer(sample.values, sample.importance, rate_weight),
             sample.values,
             sample.importance,
             rate_weight,
         )
-        for name, quantiser in QUANTISERS.items()
+        for name, quantizer in QUANTIzERS.items()
     }
     assert costs["ecsq-lloyd"] < 0.97 * costs["uniform"]
     assert costs["ecsq-lloyd"] < costs["vbq"] < 1.01 * costs["uniform"]
 
 
-@pytest.mark.parametrize("name", QUANTISERS)
+@pytest.mark.parametrize("name", QUANTIzERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_larger_rate_weight_takes_fewer_bits(name: str, seed: int) -> None:
     sample = spread_sample(seed)
     matrices = [
-        QUANTISERS[name](sample.values, sample.importance, weight)
+        QUANTIzERS[name](sample.values, sample.importance, weight)
         for weight in 4.0 ** np.arange(-4, 5)
     ]
     bits = [total_bits(matrix) for matrix in matrices]
@@ -219,7 +219,7 @@ def test_a_wide_posterior_takes_fewer_bits() -> None:
     values = np.random.default_rng(5).standard_normal((100, 100)).astype(np.float32)
     wide = 10.0 ** np.arange(-2, 3)
     matrices = [
-        variational_bayesian_quantisation(values, np.float32(1 / deviation**2), 0.1)
+        variational_bayesian_quantization(values, np.float32(1 / deviation**2), 0.1)
         for deviation in wide
     ]
     bits = [total_bits(matrix) for matrix in matrices]
@@ -230,7 +230,7 @@ def test_in_one_matrix_the_wide_posteriors_move() -> None:
     rng = np.random.default_rng(6)
     values = rng.standard_normal((200, 100)).astype(np.float32)
     importance = np.where(np.arange(100) < 50, 100, 0.1).astype(np.float32)
-    errors = np.abs(variational_bayesian_quantisation(values, importance, 0.1).values() - values)
+    errors = np.abs(variational_bayesian_quantization(values, importance, 0.1).values() - values)
     assert errors[:, :50].mean() < 0.2 * errors[:, 50:].mean()
 
 
@@ -239,7 +239,7 @@ def test_latents_have_a_prior_for_each_channel() -> None:
     scales = np.array([0.01, 1, 100], np.float32)
     means = rng.standard_normal((4000, 3)).astype(np.float32) * scales
     variances = np.broadcast_to((0.1 * scales) ** 2, means.shape)
-    matrices = quantise_latents(means, variances, 0.1)
+    matrices = quantize_latents(means, variances, 0.1)
     assert [matrix.symbols.shape for matrix in matrices] == [(4000, 1)] * 3
     bits = [total_bits(matrix) / 4000 for matrix in matrices]
     assert bits == pytest.approx([bits[0]] * 3, rel=0.05)
@@ -256,10 +256,10 @@ def test_kmeans_takes_the_nearest_codeword(sample: Sample, rate_weight: float) -
     assert np.abs(values - matrix.values()) == pytest.approx(gaps.min(-1))
 
 
-@pytest.mark.parametrize("quantiser", [entropy_constrained_uniform, entropy_constrained_lloyd])
-def test_codewords_are_weighted_means(quantiser: Quantiser) -> None:
+@pytest.mark.parametrize("quantizer", [entropy_constrained_uniform, entropy_constrained_lloyd])
+def test_codewords_are_weighted_means(quantizer: Quantizer) -> None:
     sample = spread_sample(9)
-    matrix = quantiser(sample.values, sample.importance, 1.0)
+    matrix = quantizer(sample.values, sample.importance, 1.0)
     assert matrix.codebook is not None
     for symbol, codeword in enumerate(matrix.codebook.values, matrix.codebook.first):
         members = matrix.symbols == symbol
@@ -267,10 +267,10 @@ def test_codewords_are_weighted_means(quantiser: Quantiser) -> None:
         assert codeword == pytest.approx(mean, rel=0.05, abs=0.03)
 
 
-@pytest.mark.parametrize("name", QUANTISERS)
+@pytest.mark.parametrize("name", QUANTIzERS)
 class TestEdges:
-    def matrix(self, name: str, values: npt.ArrayLike, weight: float = 1e-6) -> QuantisedMatrix:
-        return QUANTISERS[name](np.array(values, np.float32, ndmin=2), np.float32(1), weight)
+    def matrix(self, name: str, values: npt.ArrayLike, weight: float = 1e-6) -> QuantizedMatrix:
+        return QUANTIzERS[name](np.array(values, np.float32, ndmin=2), np.float32(1), weight)
 
     def test_zeros_take_no_bits(self, name: str) -> None:
         matrix = self.matrix(name, np.zeros((20, 30)))
@@ -289,7 +289,7 @@ class TestEdges:
 
     def test_nothing_is_important(self, name: str) -> None:
         values = np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32)
-        matrix = QUANTISERS[name](values, np.zeros(9, np.float32), 0.1)
+        matrix = QUANTIzERS[name](values, np.zeros(9, np.float32), 0.1)
         assert np.unique(matrix.symbols).size == 1
 
     def test_a_number_far_away_survives(self, name: str) -> None:
@@ -312,7 +312,7 @@ def test_entropy_by_hand() -> None:
 @pytest.mark.parametrize("scale", [0.3, 3.0, 30.0])
 def test_bits_are_those_of_a_coded_stream(scale: float) -> None:
     normal = np.random.default_rng(2).standard_normal((300, 200)) * scale
-    matrix = QuantisedMatrix(np.rint(normal).astype(np.int32))
+    matrix = QuantizedMatrix(np.rint(normal).astype(np.int32))
     stream = kernels.encode_symbols(matrix.symbols.ravel(), [matrix.symbols.size], lanes=1)
     assert total_bits(matrix) == pytest.approx(8 * len(stream), rel=0.005)
 
@@ -321,15 +321,15 @@ def test_bits_of_codebook_and_exponents_count() -> None:
     sample = spread_sample(1, 2000)
     matrix = hessian_weighted_kmeans(sample.values, sample.importance, 1.0)
     assert matrix.codebook is not None
-    plain = QuantisedMatrix(matrix.symbols)
+    plain = QuantizedMatrix(matrix.symbols)
     assert total_bits(matrix) - total_bits(plain) >= 16 * matrix.codebook.values.size
     exponents = np.arange(matrix.symbols.shape[0], dtype=np.int8)
-    scaled = QuantisedMatrix(matrix.symbols, row_exponents=exponents)
+    scaled = QuantizedMatrix(matrix.symbols, row_exponents=exponents)
     assert total_bits(scaled) - total_bits(plain) >= exponents.size * np.log2(exponents.size)
 
 
 def test_symbols_take_a_byte_where_they_fit() -> None:
-    assert QuantisedMatrix(np.array([[-127, 127]], np.int32)).symbols.dtype == np.int8
-    assert QuantisedMatrix(np.array([[0, 128]], np.int32)).symbols.dtype == np.int16
+    assert QuantizedMatrix(np.array([[-127, 127]], np.int32)).symbols.dtype == np.int8
+    assert QuantizedMatrix(np.array([[0, 128]], np.int32)).symbols.dtype == np.int16
     with pytest.raises(ValueError, match="a symbol is 32768; symbols must fit 16 bits"):
-        QuantisedMatrix(np.array([[0, 2**15]], np.int32))
+        QuantizedMatrix(np.array([[0, 2**15]], np.int32))

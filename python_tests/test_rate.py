@@ -119,7 +119,7 @@ def test_an_allowed_loss_leaves_room_for_its_error() -> None:
 
 
 class Tied(nn.Module):
-    """Tied weights, a normalisation layer with its counter, and a vector."""
+    """Tied weights, a normalization layer with its counter, and a vector."""
 
     def __init__(self) -> None:
         super().__init__()

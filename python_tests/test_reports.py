@@ -21,7 +21,7 @@ from vaecomp_native.cli import tables
 from vaecomp_native.experiments.fleet import FleetResult, HeldOutPoint, TrainedPack
 from vaecomp_native.experiments.measure import measure
 from vaecomp_native.experiments.paper import PaperResult
-from vaecomp_native.experiments.quantisers import DataSet, Point, QuantiserResult, Saving
+from vaecomp_native.experiments.quantizers import DataSet, Point, QuantizerResult, Saving
 from vaecomp_native.experiments.rate import (
     ALLOWED_LOSSES,
     ChosenFile,
@@ -33,7 +33,7 @@ from vaecomp_native.experiments.report import figures
 from vaecomp_native.experiments.report.demo import DemoReport, render_demo
 from vaecomp_native.experiments.report.fleet import render_fleet
 from vaecomp_native.experiments.report.paper import PaperReport, render_paper
-from vaecomp_native.experiments.report.quantisers import render_quantisers
+from vaecomp_native.experiments.report.quantizers import render_quantizers
 from vaecomp_native.experiments.report.rate import render_rate
 from vaecomp_native.experiments.report.series import render_series
 from vaecomp_native.experiments.series import CodecResult, Row, SeriesResult
@@ -313,15 +313,15 @@ POINT = Point("vbq", "one", "both", 1.0, 2.0, 2.0, 0.0, 0.5)
 
 
 @pytest.mark.parametrize("sets", [[], [data_set()]], ids=["no data set", "no saving"])
-def test_a_page_of_quantisers_without_a_saving_says_so(sets: list[DataSet]) -> None:
-    page = render_quantisers(QuantiserResult(tuple(sets), SETTINGS, MACHINE))
-    assert page.count("No quantiser was compared with another one.") == 2
+def test_a_page_of_quantizers_without_a_saving_says_so(sets: list[DataSet]) -> None:
+    page = render_quantizers(QuantizerResult(tuple(sets), SETTINGS, MACHINE))
+    assert page.count("No quantizer was compared with another one.") == 2
     assert "<svg" not in page
 
 
-def test_a_page_of_quantisers_has_dashes_for_what_there_is_not() -> None:
-    result = QuantiserResult((data_set([SAVING], [POINT]),), SETTINGS, MACHINE)
-    page = render_quantisers(result)
+def test_a_page_of_quantizers_has_dashes_for_what_there_is_not() -> None:
+    result = QuantizerResult((data_set([SAVING], [POINT]),), SETTINGS, MACHINE)
+    page = render_quantizers(result)
     row = page.partition("posterior distortion</td>")[2].partition("</tr>")[0]
     assert row.count("–") == 2
     assert "+0 %" in row
@@ -372,8 +372,8 @@ def test_a_demo_page_without_training_or_archives_says_so(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("print_result", "result"),
     [
-        (tables.print_quantisers, QuantiserResult((), {}, {})),
-        (tables.print_quantisers, QuantiserResult((data_set(),), {}, {})),
+        (tables.print_quantizers, QuantizerResult((), {}, {})),
+        (tables.print_quantizers, QuantizerResult((data_set(),), {}, {})),
         (tables.print_rate, rate_result(models=())),
         (tables.print_fleet, fleet_result()),
         (tables.print_series, series_result()),
@@ -397,7 +397,7 @@ def test_a_table_names_the_network_that_no_file_was_chosen_for(
 
 
 def test_tables_have_dashes_for_what_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_quantisers(QuantiserResult((data_set([SAVING]),), {}, {}), Path("r.html"))
+    tables.print_quantizers(QuantizerResult((data_set([SAVING]),), {}, {}), Path("r.html"))
     row = next(line for line in capsys.readouterr().out.splitlines() if "vbq" in line)
     assert row.split()[-4:] == ["-", "-", "+0", "%"]
 

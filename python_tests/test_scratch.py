@@ -9,7 +9,7 @@ import pytest
 
 from vaecomp_native.io import scratch as scratch_module
 from vaecomp_native.io.scratch import Scratch
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 from .samples import FLOAT_DTYPES
 
@@ -82,8 +82,8 @@ def test_memory_of_arrays_that_are_gone_is_room_again(
         assert not mapped_files(tmp_path)
 
 
-def test_quantised_matrices_keep_their_values_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = QuantisedMatrix(np.array([[3, -2], [0, 130]], np.int32), step=0.5)
+def test_quantized_matrices_keep_their_values_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = QuantizedMatrix(np.array([[3, -2], [0, 130]], np.int32), step=0.5)
     for room in (0, 1 << 20):
         monkeypatch.setattr(scratch_module, "ROOM", room)
         kept = matrix.kept_in(Scratch())

@@ -37,7 +37,7 @@ REFUSED = {
         "nested",
     ),
     "meta": (lambda: torch.empty(3, device="meta"), "meta device"),
-    "lazy": (lambda: torch.nn.LazyLinear(3).weight, "not initialised"),
+    "lazy": (lambda: torch.nn.LazyLinear(3).weight, "not initialized"),
     "fake": (fake, "FakeTensor"),
     "bits": (lambda: torch.zeros(3, dtype=torch.uint8).view(torch.bits8), "bits8"),
     "masked": (lambda: np.ma.array([1.0, 2.0], mask=[False, True]), r"filled\(value\)"),
@@ -116,5 +116,5 @@ def test_what_shares_only_a_part_is_not_tied() -> None:
 
 
 def test_lazy_modules_are_refused_by_name() -> None:
-    with pytest.raises(vc.WeightsError, match="'weight' is not initialised; run the module once"):
+    with pytest.raises(vc.WeightsError, match="'weight' is not initialized; run the module once"):
         read_state_dict(torch.nn.LazyLinear(3))

@@ -202,7 +202,7 @@ one, levels = np.ones(columns, np.float32), np.zeros(columns, np.uint8)
 arguments = (np.zeros((rows, columns), np.float32), np.zeros((columns, columns), np.float32), one)
 arguments += (np.ones(rows, np.float32), np.ones(rows, np.float32), one, 0.1)
 arguments += (np.zeros((1, 3), np.float32), -1, np.zeros(rows, np.uint8), levels, {THREADS})
-threading.Thread(target=_core.feedback_quantise, args=arguments, daemon=True).start()
+threading.Thread(target=_core.feedback_quantize, args=arguments, daemon=True).start()
 time.sleep(0.1)
 """,
         b"",

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from vaecomp_native import kernels  # noqa: E402
 from vaecomp_native.decoders import IntegerDecoder  # noqa: E402
 from vaecomp_native.errors import TrainingError  # noqa: E402
-from vaecomp_native.quantisation.fixed_point import fixed_point  # noqa: E402
+from vaecomp_native.quantization.fixed_point import fixed_point  # noqa: E402
 from vaecomp_native.training import (  # noqa: E402
     TrainedVAE,
     TrainingConfig,
@@ -27,7 +27,7 @@ from vaecomp_native.training import (  # noqa: E402
 from vaecomp_native.training.finetune import SimulatedDecoder  # noqa: E402
 from vaecomp_native.training.hidden import hidden_activations  # noqa: E402
 from vaecomp_native.training.refine import refine_latents  # noqa: E402
-from vaecomp_native.training.trainer import EarlyStopping, normalised_importance  # noqa: E402
+from vaecomp_native.training.trainer import EarlyStopping, normalized_importance  # noqa: E402
 from vaecomp_native.training.variants import Variants  # noqa: E402
 
 SMALL = TrainingConfig(
@@ -330,7 +330,7 @@ class TestRefinement:
         )
         shift = np.random.default_rng(0).integers(-9, 10, latents.shape)
         worse = np.clip(latents + shift, -127, 127).astype(np.int8)
-        weights = normalised_importance(chunks, np.ones_like(chunks))
+        weights = normalized_importance(chunks, np.ones_like(chunks))
         losses: list[float] = []
         refined = refine_latents(
             decoder,

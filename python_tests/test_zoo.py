@@ -78,7 +78,7 @@ def test_the_notice_names_source_and_split(bundled: mnist.MnistData) -> None:
         assert text in bundled.notice
 
 
-def test_pixels_are_normalised(bundled: mnist.MnistData) -> None:
+def test_pixels_are_normalized(bundled: mnist.MnistData) -> None:
     pixels = bundled.train.images * 0.3081 + 0.1307
     assert pixels.min().item() == pytest.approx(0, abs=1e-6)
     assert pixels.max().item() == pytest.approx(1, abs=1e-6)

@@ -79,7 +79,7 @@ def encode_exact(
     base: int, detail: int, tensors: Sequence[_ExactTensor], tables: int = 256
 ) -> bytes: ...
 def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
-def feedback_quantise(
+def feedback_quantize(
     values: _Float32,
     feedback: _Float32 | None,
     curvature: _Float32,

@@ -23,7 +23,7 @@ from vaecomp_native.errors import TrainingError, UnreachableError
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 from vaecomp_native.state_dict import StateDict
 
 Array = npt.NDArray[Any]
@@ -78,7 +78,7 @@ def encode_residual_archive(job: Job, codec: Codec, original: float | None) -> C
 
     Raises UnreachableError, naming what can be reached, and TrainingError.
     """
-    with fitting(job.floats, job.quantiser, job.calibration, job.threads, job.progress) as fitter:
+    with fitting(job.floats, job.quantizer, job.calibration, job.threads, job.progress) as fitter:
         if codec == "residual":
             return _fitted(job, fitter, original, functools.partial(_assemble_residual, job))
         return _fitted(job, fitter, original, _DecoderAndResidual(job, fitter))
@@ -170,7 +170,7 @@ def _assemble_residual(job: Job, fit: Fit) -> Candidate:
 
 
 class _DecoderAndResidual:
-    """A small decoder's output as the base, and what it leaves quantised as the weights themselves were.
+    """A small decoder's output as the base, and what it leaves quantized as the weights themselves were.
 
     Vectors have no base: they take few bytes and need more precision than a decoder has.
     """
@@ -183,14 +183,14 @@ class _DecoderAndResidual:
     def __call__(self, fit: Fit) -> Candidate:
         """The archive of a fit. Raises TrainingError."""
         job, encoder = self._job, self._fitter.encoder
-        quantised = [name for name in job.state.names if name in fit.encoding.matrices]
+        quantized = [name for name in job.state.names if name in fit.encoding.matrices]
         vectors = {
-            name: encoder.arrays[name] for name in quantised if encoder.arrays[name].ndim < 2
+            name: encoder.arrays[name] for name in quantized if encoder.arrays[name].ndim < 2
         }
-        based = {name: encoder.arrays[name] for name in quantised if name not in vectors}
+        based = {name: encoder.arrays[name] for name in quantized if name not in vectors}
         vae = self._base(based) if based else EncodedTensors([], {})
         rest = vectors | {name: array - vae.decoded[name] for name, array in based.items()}
-        matrices = self._quantise(rest, fit)
+        matrices = self._quantize(rest, fit)
         parts = [_on_base(vae, matrices)] if based else []
         parts += [encode_residual(vectors, matrices)] if vectors else []
         exact = _exact(job.others(rest))
@@ -203,10 +203,10 @@ class _DecoderAndResidual:
             self._bases[names] = _encode_vae(self._job, lossy, **options)
         return self._bases[names]
 
-    def _quantise(self, rest: Mapping[str, Array], fit: Fit) -> dict[str, QuantisedMatrix]:
+    def _quantize(self, rest: Mapping[str, Array], fit: Fit) -> dict[str, QuantizedMatrix]:
         encoder = self._fitter.encoder
         weight = fit.rate_weight * self._fitter.unit
-        matrices, out_of_range = encoder.quantise_instead(rest, weight)
+        matrices, out_of_range = encoder.quantize_instead(rest, weight)
         if out_of_range:
             raise TrainingError(
                 f"the decoder leaves values of {out_of_range[0]} too far from zero: "
@@ -215,7 +215,7 @@ class _DecoderAndResidual:
         return matrices
 
 
-def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantisedMatrix]) -> EncodedTensors:
+def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantizedMatrix]) -> EncodedTensors:
     """The decoder's sections, and one with what is added to its output."""
     decoded = {
         name: base + matrices[name].values().reshape(base.shape)
@@ -227,8 +227,8 @@ def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantisedMatrix]) -> En
 
 
 def _of_fit(candidate: Candidate, fit: Fit) -> Candidate:
-    unquantisable = fit.encoding.unquantisable
-    return replace(candidate, rate_weight=fit.rate_weight, kept_exact=unquantisable)
+    unquantizable = fit.encoding.unquantizable
+    return replace(candidate, rate_weight=fit.rate_weight, kept_exact=unquantizable)
 
 
 def _encode_vae(job: Job, lossy: Mapping[str, Array], **options: Any) -> EncodedTensors:

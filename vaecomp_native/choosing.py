@@ -22,7 +22,7 @@ from vaecomp_native.candidates import (
     told_exact,
 )
 from vaecomp_native.errors import UnreachableError, WeightsError
-from vaecomp_native.estimates import index_bytes, lossless_bytes, quantised_bytes
+from vaecomp_native.estimates import index_bytes, lossless_bytes, quantized_bytes
 from vaecomp_native.jobs import Codec, Job, Target
 
 EXACT: tuple[Codec, ...] = ("lossless", "raw")
@@ -102,12 +102,12 @@ def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
     """What estimates say cannot be the smaller one."""
     lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
     if not lossy:
-        return {"residual": NotTried("would quantise nothing: every tensor is kept exact")}
+        return {"residual": NotTried("would quantize nothing: every tensor is kept exact")}
     exact = lossless_bytes(job.others(lossy))
     index = index_bytes(job.state.names)
     lossless = exact + lossless_bytes(lossy) + index
     fewest, most = (
-        _at_most(exact + index + quantised_bytes(lossy, bits), job.target.file_bytes)
+        _at_most(exact + index + quantized_bytes(lossy, bits), job.target.file_bytes)
         for bits in _bits_range(job.target)
     )
     if lossless <= fewest:
@@ -120,7 +120,7 @@ def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
 
 
 def _bits_range(target: Target) -> tuple[float, float]:
-    """The fewest and the most bits that a quantised weight may take."""
+    """The fewest and the most bits that a quantized weight may take."""
     if target.weight_bits is not None:
         return target.weight_bits, target.weight_bits
     if target.rate_weight is not None:

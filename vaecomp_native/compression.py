@@ -18,9 +18,9 @@ from vaecomp_native.candidates import Candidate
 from vaecomp_native.choosing import EXACT, RunnerUp, encode_best
 from vaecomp_native.codecs.vae import DecoderKind
 from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, make_job
+from vaecomp_native.jobs import Codec, Divergence, Job, Quantizer, make_job
 from vaecomp_native.progress import Progress, console
-from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
+from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
 from vaecomp_native.suitability import (
     NOT_FINITE,
     OUT_OF_RANGE,
@@ -84,7 +84,7 @@ def compress(
     *,
     key: str | None = None,
     codec: Codec | Literal["auto"] = "auto",
-    quantiser: Quantiser = "feedback",
+    quantizer: Quantizer = "feedback",
     bits_per_weight: float | None = None,
     target_bytes: int | None = None,
     rate_weight: float | None = None,
@@ -105,10 +105,10 @@ def compress(
 ) -> CompressionReport:
     """Compress weights into the archive `out`.
 
-    The residual codec quantises float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
+    The residual codec quantizes float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
     and lets later weights make up for earlier ones' errors; without, errors count relative to each tensor's size. How small the
     file gets is set by one of `bits_per_weight`, `target_bytes`, `rate_weight` and `max_loss`. Integer, boolean, float8 and complex tensors,
-    scalars, gains and variances of normalisation layers, and tensors that hold NaN, infinities or outliers come back bit for bit; tied weights are stored once. The file is decoded and checked
+    scalars, gains and variances of normalization layers, and tensors that hold NaN, infinities or outliers come back bit for bit; tied weights are stored once. The file is decoded and checked
     before it takes its place, atomically; a run that fails leaves no file, and the module as it was.
 
     Args:
@@ -121,10 +121,10 @@ def compress(
         codec: "residual"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small decoder and what it leaves; or "auto",
             the smaller of the first two. It makes the other one only where an estimate says that it may be smaller, or where the
             first does not keep what was asked for.
-        quantiser: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
+        quantizer: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
             published ones that it is compared with: "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq".
         bits_per_weight: size of the file in bits for each element of the weights. If none of the four is given, weights that are
-            quantised get 5 bits each.
+            quantized get 5 bits each.
         target_bytes: most bytes of the file.
         rate_weight: what a bit must save in sensitivity-weighted squared error, relative to losing a weight; 0.005 makes
             about 4 bits a weight, 0.35 about 1.
@@ -179,7 +179,7 @@ def compress(
             weights,
             key=key,
             codec=codec,
-            quantiser=quantiser,
+            quantizer=quantizer,
             bits_per_weight=bits_per_weight,
             target_bytes=target_bytes,
             rate_weight=rate_weight,

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.batches import batches
-from vaecomp_native.quantisation.bunch import joined
-from vaecomp_native.quantisation.entropy import entropy_bits
+from vaecomp_native.quantization.bunch import joined
+from vaecomp_native.quantization.entropy import entropy_bits
 
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ MOST_ALIKE = 256
 PLANE_BYTES = 18
 """What a coded byte plane takes beside its table and its code."""
 MATRIX_BYTES = 4
-"""What a quantised matrix takes beside its symbols."""
+"""What a quantized matrix takes beside its symbols."""
 TENSOR_BYTES = 20
 """About what the index takes for a tensor beside its name."""
 
@@ -50,8 +50,8 @@ def lossless_bytes(arrays: Mapping[str, Array]) -> int:
     return round(total)
 
 
-def quantised_bytes(arrays: Mapping[str, Array], bits: float) -> float:
-    """About what float arrays take that are quantised at `bits` a weight, which may be infinite.
+def quantized_bytes(arrays: Mapping[str, Array], bits: float) -> float:
+    """About what float arrays take that are quantized at `bits` a weight, which may be infinite.
 
     That is less where they hold few different values.
     """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy.typing as npt
 
 from vaecomp_native.allocation.fit import Calibration
-from vaecomp_native.allocation.operators import QUANTISERS
+from vaecomp_native.allocation.operators import QUANTIzERS
 from vaecomp_native.arguments import check_threads
 from vaecomp_native.codecs.vae import DECODERS
 from vaecomp_native.progress import Progress
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Codec = Literal["residual", "vae+residual", "lossless", "vae", "raw"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
-Quantiser = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
+Quantizer = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
 Divergence = Literal["auto", "kl", "mse"]
 CALIBRATED = ("auto", "residual", "vae+residual")
 """Codecs that measure what errors cost."""
@@ -40,7 +40,7 @@ DEFAULT_BITS_PER_WEIGHT = 5.0
 class Target:
     """What a codec aims at; one of the four is given.
 
-    `weight_bits` are about the bits of each quantised weight; `file_bytes` bounds the whole file; `rate_weight` is what a bit must save, relative to
+    `weight_bits` are about the bits of each quantized weight; `file_bytes` bounds the whole file; `rate_weight` is what a bit must save, relative to
     the cost of losing a weight; `max_loss` is what the score may fall by.
     """
 
@@ -56,7 +56,7 @@ class Job:
 
     state: StateDict
     target: Target
-    quantiser: str
+    quantizer: str
     calibration: Calibration | None
     vae: Mapping[str, Any]
     chunk_length: int
@@ -83,7 +83,7 @@ def make_job(
     *,
     key: str | None,
     codec: str,
-    quantiser: str,
+    quantizer: str,
     bits_per_weight: float | None,
     target_bytes: int | None,
     rate_weight: float | None,
@@ -100,7 +100,7 @@ def make_job(
     """Check the arguments of `compress` and read the weights; raises what its documentation says."""
     threads = check_threads(threads)
     _check_choice("codec", codec, ("auto", *CODECS))
-    _check_choice("quantiser", quantiser, QUANTISERS)
+    _check_choice("quantizer", quantizer, QUANTIzERS)
     _check_choice("divergence", divergence, get_args(Divergence))
     _check_choice("decoder", vae["decoder"], DECODERS)
     if chunk_length < 1:
@@ -109,7 +109,7 @@ def make_job(
     return Job(
         state,
         _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
-        quantiser,
+        quantizer,
         _calibration(weights, codec, calibration, inputs, evaluate, max_loss, divergence),
         vae,
         chunk_length,

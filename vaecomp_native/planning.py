@@ -11,7 +11,7 @@ from vaecomp_native import _core
 from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.choosing import AUTO, EXACT, obstacles_to
 from vaecomp_native.codecs.vae import DecoderKind
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantiser, Target, make_job
+from vaecomp_native.jobs import Codec, Divergence, Job, Quantizer, Target, make_job
 from vaecomp_native.progress import silent
 from vaecomp_native.suitability import delicacies
 
@@ -27,8 +27,8 @@ Treatment = Literal["residual", "latent", "exact", "alias"]
 class PlannedTensor:
     """What would become of a tensor.
 
-    `bytes` are those of its elements, 0 for an alias. `operator` names the tensors' group that is quantised together, and `calibrated` says
-    whether calibration measures what its errors cost; both are None where nothing is quantised. `reason` is why a tensor stays exact, or
+    `bytes` are those of its elements, 0 for an alias. `operator` names the tensors' group that is quantized together, and `calibrated` says
+    whether calibration measures what its errors cost; both are None where nothing is quantized. `reason` is why a tensor stays exact, or
     the tensor that an alias shares its data with.
     """
 
@@ -70,13 +70,13 @@ class Plan:
     """What `compress` would do.
 
     `tensors` are in the archive's order, treated as by the residual codec if the codec is "auto". `codecs` are those that would be compared.
-    The `target` is one of: bits of each quantised weight, most bytes of the file, a rate weight, and the most that the score may fall by.
+    The `target` is one of: bits of each quantized weight, most bytes of the file, a rate weight, and the most that the score may fall by.
     `divergence` is how calibration would compare outputs, "kl" or "mse"; None without. `notes` say what reading the weights chose, changed or left out.
     """
 
     tensors: Sequence[PlannedTensor]
     codecs: Sequence[PlannedCodec]
-    quantiser: str
+    quantizer: str
     parameters: int
     raw_bytes: int
     target: Target
@@ -94,8 +94,8 @@ class Plan:
         if self.target.weight_bits is None:
             return self.target.file_bytes
         exact = sum(one.bytes for one in self.tensors if one.treatment == "exact")
-        quantised = sum(math.prod(one.shape) for one in self.tensors if one.treatment == "residual")
-        return exact + math.ceil(self.target.weight_bits * quantised / 8)
+        quantized = sum(math.prod(one.shape) for one in self.tensors if one.treatment == "residual")
+        return exact + math.ceil(self.target.weight_bits * quantized / 8)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -108,7 +108,7 @@ def plan(
     *,
     key: str | None = None,
     codec: Codec | Literal["auto"] = "auto",
-    quantiser: Quantiser = "feedback",
+    quantizer: Quantizer = "feedback",
     bits_per_weight: float | None = None,
     target_bytes: int | None = None,
     rate_weight: float | None = None,
@@ -125,7 +125,7 @@ def plan(
     Nothing is written, and no score is asked for. With `calibration` the module runs on the first batch, to find its linear
     operators and the divergence, and is left as it was. An iterator of batches is used up: give `plan` and `compress` a list.
 
-    Whether a tensor that calibration never uses is quantised without sensitivity, and whether a tensor is stored without loss because the
+    Whether a tensor that calibration never uses is quantized without sensitivity, and whether a tensor is stored without loss because the
     target's steps are too small for it, shows in `compress` only, which warns.
 
     Raises:
@@ -135,7 +135,7 @@ def plan(
         weights,
         key=key,
         codec=codec,
-        quantiser=quantiser,
+        quantizer=quantizer,
         bits_per_weight=bits_per_weight,
         target_bytes=target_bytes,
         rate_weight=rate_weight,
@@ -158,7 +158,7 @@ def plan(
             else PlannedCodec(one)
             for one in (AUTO if codec == "auto" else [codec])
         ],
-        quantiser=quantiser,
+        quantizer=quantizer,
         parameters=job.state.parameters,
         raw_bytes=sum(array.nbytes for array in job.state.arrays.values()),
         target=job.target,
@@ -170,7 +170,7 @@ def plan(
 def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
     lossy = _lossy(job, codec)
     exact = {} if codec in EXACT else delicacies(job.floats) | job.unsuitable
-    otherwise = f"codec {codec}" if codec in EXACT else "not quantised"
+    otherwise = f"codec {codec}" if codec in EXACT else "not quantized"
     planned: dict[str, PlannedTensor] = {}
     for name in job.state.names:
         if name in job.state.aliases:
@@ -204,7 +204,7 @@ def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
 
 
 def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
-    """The operator of each tensor that is quantised, and the tensors whose sensitivity is measured."""
+    """The operator of each tensor that is quantized, and the tensors whose sensitivity is measured."""
     if job.calibration is None or not job.calibration.batches:
         return {name: name for name in by_themselves(job.floats)}, frozenset()
     from vaecomp_native.allocation.calibrated import usable_maps

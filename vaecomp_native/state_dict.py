@@ -1,6 +1,6 @@
 """One view of weights, wherever they come from: arrays, tensors, modules, archives, checkpoints of every kind.
 
-Torch is touched only when its tensors are given; its types are recognised without importing it.
+Torch is touched only when its tensors are given; its types are recognized without importing it.
 """
 
 from __future__ import annotations

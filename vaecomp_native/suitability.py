@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.batches import batches
-from vaecomp_native.quantisation.matrix import LARGEST_SYMBOL
+from vaecomp_native.quantization.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES
 
 Array = npt.NDArray[Any]
@@ -55,7 +55,7 @@ def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
     """Tensors that are too small to gain from a lossy codec or would suffer from any error, and why.
 
     Scalars and empty tensors; and vectors of one sign or one value: gains and variances of
-    normalisation layers, which must not change their sign, and zeros.
+    normalization layers, which must not change their sign, and zeros.
     """
     found = {
         name: "empty" if array.size == 0 else "one value"

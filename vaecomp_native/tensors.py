@@ -108,7 +108,7 @@ def why_not_plain(tensor: torch.Tensor) -> str | None:
     import torch
 
     if is_uninitialized(tensor):
-        return "is not initialised; run the module once on a sample input"
+        return "is not initialized; run the module once on a sample input"
     if tensor.is_quantized:
         return "is quantized; convert it with .dequantize() or .int_repr()"
     if tensor.is_nested:

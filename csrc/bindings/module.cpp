@@ -58,6 +58,6 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindings::register_kernels(module);
     bindings::register_entropy(module);
     bindings::register_archive(module);
-    bindings::register_quantise(module);
+    bindings::register_quantize(module);
     bindings::register_writer(module);
 }

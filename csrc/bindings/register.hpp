@@ -8,7 +8,7 @@ void register_dtypes(pybind11::module_& module);
 void register_kernels(pybind11::module_& module);
 void register_entropy(pybind11::module_& module);
 void register_archive(pybind11::module_& module);
-void register_quantise(pybind11::module_& module);
+void register_quantize(pybind11::module_& module);
 void register_writer(pybind11::module_& module);
 
 }  // namespace vaecomp::core::bindings

@@ -2,8 +2,8 @@
 
 #include "bindings/numpy.hpp"
 #include "bindings/register.hpp"
-#include "quantise/feedback.hpp"
-#include "quantise/histograms.hpp"
+#include "quantize/feedback.hpp"
+#include "quantize/histograms.hpp"
 
 namespace vaecomp::core::bindings {
 namespace {
@@ -19,7 +19,7 @@ std::size_t length(const Contiguous<T>& array, const char* name) {
     return static_cast<std::size_t>(array.size());
 }
 
-SymbolArray quantise(const FloatArray& values, const std::optional<FloatArray>& feedback, const FloatArray& curvature,
+SymbolArray quantize(const FloatArray& values, const std::optional<FloatArray>& feedback, const FloatArray& curvature,
                      const FloatArray& row_weights, const FloatArray& row_scales, const FloatArray& column_scales,
                      float rate_weight, const FloatArray& bits, std::int32_t first, const LevelArray& row_levels,
                      const LevelArray& column_levels, std::size_t threads) {
@@ -49,7 +49,7 @@ SymbolArray quantise(const FloatArray& values, const std::optional<FloatArray>& 
                                   {span_of(bits), static_cast<std::size_t>(bits.shape(0)), symbols, first,
                                    span_of(row_levels), span_of(column_levels)}};
     const py::gil_scoped_release release;
-    feedback_quantise(problem, out, threads);
+    feedback_quantize(problem, out, threads);
     return result;
 }
 
@@ -84,8 +84,8 @@ Contiguous<std::uint32_t> histograms(const SymbolArray& symbols, const LevelArra
 
 }  // namespace
 
-void register_quantise(py::module_& module) {
-    module.def("feedback_quantise", &quantise, "values"_a, "feedback"_a, "curvature"_a, "row_weights"_a, "row_scales"_a,
+void register_quantize(py::module_& module) {
+    module.def("feedback_quantize", &quantize, "values"_a, "feedback"_a, "curvature"_a, "row_weights"_a, "row_scales"_a,
                "column_scales"_a, "rate_weight"_a, "bits"_a, "first"_a, "row_levels"_a, "column_levels"_a, "threads"_a);
     module.def("symbol_histograms", &histograms, "symbols"_a, "groups"_a, "by_column"_a, "group_count"_a, "first"_a,
                "symbol_count"_a);

@@ -1,4 +1,4 @@
-// Quantised matrices to a section (docs/format.md, Residual).
+// Quantized matrices to a section (docs/format.md, Residual).
 #pragma once
 
 #include <cstdint>

@@ -80,7 +80,7 @@ void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> sym
                      if (codebook) {
                          from_codebook(symbols.subspan(at, length), exponent, columns, out + at);
                      } else {
-                         kernels().dequantise(symbols.data() + at, table, exponent, columns, length, out + at);
+                         kernels().dequantize(symbols.data() + at, table, exponent, columns, length, out + at);
                      }
                  });
 }

@@ -1,4 +1,4 @@
-// Quantised matrices: what turns their symbols into values, and the section they lie in (docs/format.md, Residual).
+// Quantized matrices: what turns their symbols into values, and the section they lie in (docs/format.md, Residual).
 #pragma once
 
 #include <array>

@@ -4,7 +4,7 @@
  * After a failure, output buffers have undefined contents and output pointers are null. No function throws, and none
  * ends the process whatever the archive's bytes are. Different archives may be used from different threads, and one
  * archive from several at once, but for vaecomp_close. Structures begin with their size, so that later versions can add
- * members behind the present ones: initialise them with their _INIT macro. Numbers of codes, dtypes and codecs never
+ * members behind the present ones: initialize them with their _INIT macro. Numbers of codes, dtypes and codecs never
  * change their meaning.
  */
 #ifndef VAECOMP_H

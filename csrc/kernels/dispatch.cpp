@@ -16,7 +16,7 @@ constexpr Kernels scalar_kernels = {
     .linear_f32_layout = scalar::linear_f32_layout,
     .linear_f32 = scalar::linear_f32,
     .rans_decode = scalar::rans_decode,
-    .dequantise = scalar::dequantise,
+    .dequantize = scalar::dequantize,
     .add_base = scalar::add_base,
     .xxh64 = scalar::xxh64,
 };
@@ -35,7 +35,7 @@ constexpr Kernels avx2_kernels = {
     .linear_f32_layout = avx2::linear_f32_layout,
     .linear_f32 = avx2::linear_f32,
     .rans_decode = avx2::rans_decode,
-    .dequantise = avx2::dequantise,
+    .dequantize = avx2::dequantize,
     .add_base = avx2::add_base,
     // Products of 64 bits are several instructions here; the general registers have them at once.
     .xxh64 = scalar::xxh64,
@@ -51,7 +51,7 @@ constexpr Kernels with_avx512() {
     kernels.linear_f32_layout = avx512::linear_f32_layout;
     kernels.linear_f32 = avx512::linear_f32;
     kernels.rans_decode = avx512::rans_decode;
-    kernels.dequantise = avx512::dequantise;
+    kernels.dequantize = avx512::dequantize;
     kernels.add_base = avx512::add_base;
     kernels.xxh64 = avx512::xxh64;
     return kernels;
@@ -81,7 +81,7 @@ constexpr Kernels neon_kernels = {
     // NEON has no gathers: lanes would go through the general registers to read the table, one by one, and back, where
     // the scalar form has them from the start.
     .rans_decode = scalar::rans_decode,
-    .dequantise = neon::dequantise,
+    .dequantize = neon::dequantize,
     .add_base = neon::add_base,
     .xxh64 = scalar::xxh64,  // as with AVX2
 };

@@ -9,7 +9,7 @@
 #include "kernels/add_base/add_base.hpp"
 #include "kernels/chunk/convert.hpp"
 #include "kernels/crc32c/crc32c.hpp"
-#include "kernels/dequantise/dequantise.hpp"
+#include "kernels/dequantize/dequantize.hpp"
 #include "kernels/linear_f32/linear_f32.hpp"
 #include "kernels/linear_i8/linear_i8.hpp"
 #include "kernels/rans/rans.hpp"
@@ -29,7 +29,7 @@ struct Kernels {
     PackedLayout linear_f32_layout;
     LinearF32* linear_f32;
     RansDecode* rans_decode;
-    Dequantise* dequantise;
+    Dequantize* dequantize;
     AddBase* add_base;
     Xxh64* xxh64;
 };

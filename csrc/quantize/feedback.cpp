@@ -1,4 +1,4 @@
-#include "quantise/feedback.hpp"
+#include "quantize/feedback.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +20,7 @@ class Tile {
         rest_.assign(values.begin(), values.end());
     }
 
-    void quantise(std::span<std::int32_t> symbols) {
+    void quantize(std::span<std::int32_t> symbols) {
         const std::size_t columns = problem_.columns;
         for (std::size_t j = 0; j < columns; ++j) {
             for (std::size_t r = 0; r < rows_; ++r) {
@@ -68,14 +68,14 @@ class Tile {
 
     const FeedbackProblem& problem_;
     std::size_t first_, rows_;
-    Vector<float> rest_;  // what is left to quantise: values with the errors of earlier columns passed on
+    Vector<float> rest_;  // what is left to quantize: values with the errors of earlier columns passed on
 };
 
 }  // namespace
 
-void feedback_quantise(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads) {
+void feedback_quantize(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads) {
     parallel_ranges(problem.rows, rows_a_tile, threads,
-                    [&](std::size_t begin, std::size_t end) { Tile(problem, begin, end - begin).quantise(symbols); });
+                    [&](std::size_t begin, std::size_t end) { Tile(problem, begin, end - begin).quantize(symbols); });
 }
 
 }  // namespace vaecomp::core

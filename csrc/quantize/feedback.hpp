@@ -1,4 +1,4 @@
-// Quantisation of a matrix column by column with error feedback and rate-distortion decisions (docs/quantisation.md).
+// Quantization of a matrix column by column with error feedback and rate-distortion decisions (docs/quantization.md).
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ struct RateModel {
 };
 
 // A matrix [rows, columns] and the quadratic that says what its errors cost:
-//     sum_i row_weights[i] * sum_j curvature[j] * (error of element (i, j) when its column is quantised)^2
+//     sum_i row_weights[i] * sum_j curvature[j] * (error of element (i, j) when its column is quantized)^2
 // `feedback` [columns, columns] is unit upper triangular: what the error of column j adds to the columns behind it.
 // Empty means that the columns are independent.
 struct FeedbackProblem {
@@ -31,6 +31,6 @@ struct FeedbackProblem {
 
 // Symbols [rows, columns]. Of the nearest symbol, the next one towards zero, and zero, the one with the least cost is
 // taken.
-void feedback_quantise(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads);
+void feedback_quantize(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

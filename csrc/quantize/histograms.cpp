@@ -1,4 +1,4 @@
-#include "quantise/histograms.hpp"
+#include "quantize/histograms.hpp"
 
 namespace vaecomp::core {
 

@@ -45,7 +45,7 @@ struct Sample {
     Vector<std::uint8_t> file;
     Vector<float> values;
     Vector<std::int16_t> raw = {0x0201, 0x0403, 0x0605, 0x0807};
-    Vector<float> quantised, from_codebook, sum, planes;
+    Vector<float> quantized, from_codebook, sum, planes;
 };
 
 Vector<ResidualMatrix> matrices() {
@@ -92,7 +92,7 @@ Sample make_sample(std::optional<Change> change = {}) {
     const Vector<std::int16_t> narrow(first_symbols.begin(), first_symbols.end());
     const Vector<std::int16_t> narrow_codes(second_symbols.begin(), second_symbols.end());
     const Vector<Symbols> symbols = {narrow, narrow_codes};
-    sample.quantised = values_of(matrices()[0], first_symbols);
+    sample.quantized = values_of(matrices()[0], first_symbols);
     sample.from_codebook = values_of(matrices()[1], second_symbols);
     auto residual = encode_residual(std::nullopt, matrices(), symbols);
 
@@ -133,13 +133,13 @@ Sample make_sample(std::optional<Change> change = {}) {
         {"b", Codec::latent, DType::f16, {flat - first}, 1, tensor_digest({half.data(), flat - first, DType::f16}, 1)},
         {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest({sample.raw.data(), 4, DType::i16}, 1)},
         {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest({nullptr, 0, DType::f64}, 1)},
-        {"quantised",
+        {"quantized",
          Codec::residual,
          DType::f32,
          {4, 5},
          3,
-         tensor_digest({sample.quantised.data(), 20, DType::f32}, 1)},
-        {"quantised.codebook",
+         tensor_digest({sample.quantized.data(), 20, DType::f32}, 1)},
+        {"quantized.codebook",
          Codec::residual,
          DType::f32,
          {6},

@@ -335,7 +335,7 @@ TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
     }
 }
 
-TEST(Dequantise, IsAlikeOnEveryIsa) {
+TEST(Dequantize, IsAlikeOnEveryIsa) {
     auto symbols = testing::random_integers<std::int32_t>(most_counts, -32768, 32767, 10);
     for (std::size_t i = 0; i < symbols.size(); i += 5) {
         constexpr std::array<std::int32_t, 4> extremes = {std::numeric_limits<std::int32_t>::min(),
@@ -354,7 +354,7 @@ TEST(Dequantise, IsAlikeOnEveryIsa) {
             for (const bool has_columns : {false, true}) {
                 expect_equal_on_every_isa([&] {
                     Vector<float> out(most_counts + 1, 7.0f);
-                    kernels().dequantise(symbols.data(), scales, has_columns ? 0 : most,
+                    kernels().dequantize(symbols.data(), scales, has_columns ? 0 : most,
                                          has_columns ? columns.data() : nullptr, count, out.data());
                     return out;
                 });

@@ -2,8 +2,8 @@
 #include <limits>
 #include <numeric>
 
-#include "quantise/feedback.hpp"
-#include "quantise/histograms.hpp"
+#include "quantize/feedback.hpp"
+#include "quantize/histograms.hpp"
 #include "tests/support.hpp"
 
 namespace vaecomp::core {
@@ -29,9 +29,9 @@ struct Problem {
         }
     }
 
-    [[nodiscard]] Symbols quantise(float rate_weight, std::size_t threads = 1) const {
+    [[nodiscard]] Symbols quantize(float rate_weight, std::size_t threads = 1) const {
         Symbols symbols(rows * columns);
-        feedback_quantise({values,
+        feedback_quantize({values,
                            rows,
                            columns,
                            feedback,
@@ -55,36 +55,36 @@ struct Problem {
 
 TEST(Feedback, FreeBitsGiveTheNearestSymbolTiesToEven) {
     const Problem problem({-2.6f, -2.5f, -0.4f, 0.5f, 1.5f, 2.4f}, 2, 3);
-    EXPECT_EQ(problem.quantise(0), (Symbols{-3, -2, 0, 0, 2, 2}));
+    EXPECT_EQ(problem.quantize(0), (Symbols{-3, -2, 0, 0, 2, 2}));
 }
 
 TEST(Feedback, StepsAreProductsOfRowAndColumnScales) {
     Problem problem({6, 6, 6, 6}, 2, 2);
     problem.row_scales = {1, 2};
     problem.column_scales = {3, 1};
-    EXPECT_EQ(problem.quantise(0), (Symbols{2, 6, 1, 3}));
+    EXPECT_EQ(problem.quantize(0), (Symbols{2, 6, 1, 3}));
 }
 
 TEST(Feedback, DearBitsMoveSymbolsTowardsZero) {
     // Errors of 0.4 and 0.6 differ by 0.2 in their squares: a price above that takes the smaller symbol.
     Problem problem({2.6f, -2.6f}, 1, 2);
-    EXPECT_EQ(problem.quantise(0.19f), (Symbols{3, -3}));
-    EXPECT_EQ(problem.quantise(0.21f), (Symbols{2, -2}));
+    EXPECT_EQ(problem.quantize(0.19f), (Symbols{3, -3}));
+    EXPECT_EQ(problem.quantize(0.21f), (Symbols{2, -2}));
     // From 2 to 0 it is 6.76 - 0.36 for two bits.
-    EXPECT_EQ(problem.quantise(3.3f), (Symbols{0, 0}));
+    EXPECT_EQ(problem.quantize(3.3f), (Symbols{0, 0}));
     problem.curvature = {1, 2};
-    EXPECT_EQ(problem.quantise(3.3f), (Symbols{0, -2}));
+    EXPECT_EQ(problem.quantize(3.3f), (Symbols{0, -2}));
     problem.row_weights = {20};
-    EXPECT_EQ(problem.quantise(3.3f), (Symbols{3, -3}));
+    EXPECT_EQ(problem.quantize(3.3f), (Symbols{3, -3}));
 }
 
 TEST(Feedback, ColumnsBehindTakeOverErrors) {
     Problem problem({0.4f, 0.2f, 0.1f}, 1, 3);
     problem.feedback = {1, -1, -0.5f, 0, 1, 1, 0, 0, 1};
     // 0.4 is lost and goes to the second column whole, to the third by half; the second, now 0.6, is 0.4 short of 1.
-    EXPECT_EQ(problem.quantise(0), (Symbols{0, 1, 1}));
+    EXPECT_EQ(problem.quantize(0), (Symbols{0, 1, 1}));
     problem.feedback.clear();
-    EXPECT_EQ(problem.quantise(0), (Symbols{0, 0, 0}));
+    EXPECT_EQ(problem.quantize(0), (Symbols{0, 0, 0}));
 }
 
 TEST(Feedback, LevelsSayWhichTableCounts) {
@@ -93,7 +93,7 @@ TEST(Feedback, LevelsSayWhichTableCounts) {
     problem.tables = 2;
     problem.row_levels = {0, 200};
     problem.column_levels = {0, 100};
-    EXPECT_EQ(problem.quantise(1), (Symbols{1, 0, 0, 0}));
+    EXPECT_EQ(problem.quantize(1), (Symbols{1, 0, 0, 0}));
 }
 
 TEST(Feedback, SymbolsStayWithinTheTable) {
@@ -101,10 +101,10 @@ TEST(Feedback, SymbolsStayWithinTheTable) {
     Problem problem({1e30f, -1e30f, infinity, -infinity, nan, 7.4f}, 1, 6);
     problem.feedback.assign(36, 1);
     for (const float rate_weight : {0.0f, 1.0f}) {
-        for (const std::int32_t symbol : problem.quantise(rate_weight)) EXPECT_LE(std::abs(symbol), 7);
+        for (const std::int32_t symbol : problem.quantize(rate_weight)) EXPECT_LE(std::abs(symbol), 7);
     }
     problem.feedback.clear();
-    EXPECT_EQ(problem.quantise(0), (Symbols{7, -7, 7, -7, -7, 7}));
+    EXPECT_EQ(problem.quantize(0), (Symbols{7, -7, 7, -7, -7, 7}));
 }
 
 TEST(Feedback, ThreadsMakeNoDifference) {
@@ -112,13 +112,13 @@ TEST(Feedback, ThreadsMakeNoDifference) {
     Problem problem(testing::random_floats(rows * columns, 1), rows, columns);
     problem.feedback = testing::random_floats(columns * columns, 2);
     for (float& share : problem.feedback) share *= 0.1f;
-    const Symbols expected = problem.quantise(0.3f);
-    for (const std::size_t threads : {0u, 2u, 5u, 64u}) EXPECT_EQ(problem.quantise(0.3f, threads), expected);
+    const Symbols expected = problem.quantize(0.3f);
+    for (const std::size_t threads : {0u, 2u, 5u, 64u}) EXPECT_EQ(problem.quantize(0.3f, threads), expected);
 }
 
-TEST(Feedback, NothingToQuantise) {
-    EXPECT_EQ(Problem({}, 0, 3).quantise(1), Symbols{});
-    EXPECT_EQ(Problem({}, 3, 0).quantise(1), Symbols{});
+TEST(Feedback, NothingToQuantize) {
+    EXPECT_EQ(Problem({}, 0, 3).quantize(1), Symbols{});
+    EXPECT_EQ(Problem({}, 3, 0).quantize(1), Symbols{});
 }
 
 TEST(Histograms, CountByRowOrColumnForEachGroupOfTheOther) {

@@ -10,13 +10,13 @@ namespace {
 // Of the pixels of MNIST's training images, from 0 to 1.
 constexpr float kMean = 0.1307F, kDeviation = 0.3081F;
 
-float normalised(float pixel) { return (pixel / 255.0F - kMean) / kDeviation; }
+float normalized(float pixel) { return (pixel / 255.0F - kMean) / kDeviation; }
 
 std::vector<float> from_bytes(const std::string& body) {
     if (body.size() != kPixels) throw BadRequest{"send 784 bytes, one a pixel, or JSON with its content type"};
     std::vector<float> image(kPixels);
     std::transform(body.begin(), body.end(), image.begin(),
-                   [](char pixel) { return normalised(static_cast<unsigned char>(pixel)); });
+                   [](char pixel) { return normalized(static_cast<unsigned char>(pixel)); });
     return image;
 }
 
@@ -30,7 +30,7 @@ std::vector<float> from_json(const std::string& body) {
     }
     std::vector<float> image(kPixels);
     std::transform(pixels.begin(), pixels.end(), image.begin(),
-                   [](const nlohmann::json& pixel) { return normalised(pixel.get<float>()); });
+                   [](const nlohmann::json& pixel) { return normalized(pixel.get<float>()); });
     return image;
 }
 

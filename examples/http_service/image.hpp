@@ -9,5 +9,5 @@ struct BadRequest {
     std::string message;
 };
 
-// The pixels of a body, 784 bytes or JSON by its content type, normalised as in training. Throws BadRequest.
+// The pixels of a body, 784 bytes or JSON by its content type, normalized as in training. Throws BadRequest.
 std::vector<float> read_image(const std::string& body, const std::string& content_type);

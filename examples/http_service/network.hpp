@@ -19,7 +19,7 @@ class Network {
 
     std::size_t layers() const { return layers_.size(); }
 
-    // Probabilities of the digits, of pixels that are normalised as in training.
+    // Probabilities of the digits, of pixels that are normalized as in training.
     Scores predict(std::vector<float> values) const;
 
   private:

@@ -35,7 +35,7 @@ RAW, LATENTS, INTEGER_DECODER, FLOAT_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER,
 ALIAS, SHARED = 2, 6
 KIND_OF_CODEC = {0: RAW, 1: LATENTS, 3: RESIDUAL, 4: LOSSLESS}
 KIND_IN_MEMBERS = {**KIND_OF_CODEC, 5: MEMBER, 7: EXACT}
-QUANTISABLE = list(DTYPES)[9:15]  # the dtypes of latent and residual tensors
+QUANTIzABLE = list(DTYPES)[9:15]  # the dtypes of latent and residual tensors
 ORDERED = list(DTYPES)[9:13]  # of exact ones
 
 
@@ -187,7 +187,7 @@ def read_entry(index: Reader, name: str, parts: list[Section], entries: list[Ent
     number = index.number("B", "dtype")
     index.require(number < len(DTYPES), "dtype", f"{number} is not allowed")
     dtype = list(DTYPES)[number]
-    index.require(codec in (0, 4) or dtype in QUANTISABLE, "dtype", f"{dtype} is not allowed here")
+    index.require(codec in (0, 4) or dtype in QUANTIzABLE, "dtype", f"{dtype} is not allowed here")
     rank = index.number("B", "rank")
     index.require(rank <= 32, "rank", "above 32")
     shape = tuple(index.varint("shape") for _ in range(rank))
@@ -212,7 +212,7 @@ def read_member_entry(index: Reader, own: Entry, parts: list[Section]) -> Entry:
     if codec == SHARED:
         return replace(own, codec=SHARED)
     index.require(codec in KIND_IN_MEMBERS, "codec", f"{codec} is not allowed")
-    dtypes = {0: DTYPES, 4: DTYPES, 7: ORDERED}.get(codec, QUANTISABLE)
+    dtypes = {0: DTYPES, 4: DTYPES, 7: ORDERED}.get(codec, QUANTIzABLE)
     index.require(own.dtype in dtypes, "codec", f"{codec} does not fit {own.dtype}")
     section = read_home(index, parts, KIND_IN_MEMBERS[codec])
     digest = index.number("Q", "digest")
@@ -274,7 +274,7 @@ class Archive:
         self.fleet = Fleet([], [])
         for number in self.of_kind(FLEET):
             elements = [
-                entry.elements if entry.codec != ALIAS and entry.dtype in QUANTISABLE else None
+                entry.elements if entry.codec != ALIAS and entry.dtype in QUANTIzABLE else None
                 for entry in self.entries
             ]
             self.fleet = read_fleet(self.readers[number][0], self.decoders, elements)
@@ -348,7 +348,7 @@ class Archive:
         values = {
             place: bytes_to_floats(tensor.data, tensor.dtype)
             for place, tensor in enumerate(shared)
-            if tensor.dtype in QUANTISABLE
+            if tensor.dtype in QUANTIzABLE
         }
         for group in fleet.groups:
             added = group.added(latents)

@@ -278,7 +278,7 @@ LEAST_NORMAL, GREATEST = bits_to_float(0x00800000), bits_to_float(0x7F7FFFFF)
 
 
 @dataclass(frozen=True)
-class Quantiser:
+class Quantizer:
     """What a residual section says of one tensor, seen as a matrix."""
 
     rows: int
@@ -331,7 +331,7 @@ class Quantiser:
             yield float32(level * scales[exponent])
 
 
-def read_quantiser(reader: Reader, shape: tuple[int, ...]) -> Quantiser:
+def read_quantizer(reader: Reader, shape: tuple[int, ...]) -> Quantizer:
     step = reader.bfloat16s(1, "step")[0]
     reader.require(step > 0, "step", "not above 0")
     flags = reader.number("B", "flags")
@@ -346,25 +346,25 @@ def read_quantiser(reader: Reader, shape: tuple[int, ...]) -> Quantiser:
         codebook = reader.bfloat16s(size, "codebook")
     rows = shape[0] if len(shape) >= 2 else 1
     columns = math.prod(shape[1:] if len(shape) >= 2 else shape)
-    return Quantiser(rows, columns, step, flags, level, first, codebook)
+    return Quantizer(rows, columns, step, flags, level, first, codebook)
 
 
-def read_axes(reader: Reader, quantisers: list[Quantiser]) -> None:
-    count = sum(length for quantiser in quantisers for _, length in quantiser.lengths())
+def read_axes(reader: Reader, quantizers: list[Quantizer]) -> None:
+    count = sum(length for quantizer in quantizers for _, length in quantizer.lengths())
     symbols = iter(read_stream(reader, count, AXES).read(reader))
-    for quantiser in quantisers:
-        for flag, length in quantiser.lengths():
+    for quantizer in quantizers:
+        for flag, length in quantizer.lengths():
             low, high = (-64, 64) if flag in (ROW_EXPONENTS, COLUMN_EXPONENTS) else (0, 255)
             axis = list(itertools.islice(symbols, length))
             inside = all(low <= symbol <= high for symbol in axis)
             reader.require(inside, "axes", f"not all are {low} to {high}")
-            quantiser.axes[flag] = axis
+            quantizer.axes[flag] = axis
 
 
-def table_of_each(quantisers: list[Quantiser], tables: list[Table]) -> Iterator[Table]:
-    for quantiser in quantisers:
-        for level in quantiser.sums(ROW_LEVELS, COLUMN_LEVELS):
-            yield tables[min(quantiser.level + level, len(tables) - 1)]
+def table_of_each(quantizers: list[Quantizer], tables: list[Table]) -> Iterator[Table]:
+    for quantizer in quantizers:
+        for level in quantizer.sums(ROW_LEVELS, COLUMN_LEVELS):
+            yield tables[min(quantizer.level + level, len(tables) - 1)]
 
 
 def read_residual(
@@ -377,15 +377,15 @@ def read_residual(
     count = sum(map(math.prod, shapes))
     number = head.varint("base")
     base = read_base(head, number - 1) if number else None
-    quantisers = [read_quantiser(head, shape) for shape in shapes]
-    read_axes(head, quantisers)
+    quantizers = [read_quantizer(head, shape) for shape in shapes]
+    read_axes(head, quantizers)
     tables = [read_table(head, INT16) for _ in range(head.varint("table_count", 1, 256))]
     lanes = read_lanes(head)
     directory = read_directory(head, count, lanes)
     head.finish()
-    symbols = iter(directory.read(blocks, table_of_each(quantisers, tables)))
+    symbols = iter(directory.read(blocks, table_of_each(quantizers, tables)))
     blocks.finish()
-    values = [value for quantiser in quantisers for value in quantiser.values(head, symbols)]
+    values = [value for quantizer in quantizers for value in quantizer.values(head, symbols)]
     if base is not None:
         values = [float32(total) for total in map(add, base, values)]
     return [one_nan(value) for value in values]

@@ -1,4 +1,4 @@
-"""Small tensors that are quantised together, without calibration.
+"""Small tensors that are quantized together, without calibration.
 
 Each has the steps that it would have by itself. Their symbols are priced and counted together, as
 the archive codes them: under a few frequency tables, from quiet to lively.
@@ -18,9 +18,9 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.allocation.operators import NO_COST, VECTOR_PRECISION
 from vaecomp_native.io.scratch import Scratch
-from vaecomp_native.quantisation.bunch import Bunch, joined
-from vaecomp_native.quantisation.entropy import entropy_bits, table_bits
-from vaecomp_native.quantisation.feedback import (
+from vaecomp_native.quantization.bunch import Bunch, joined
+from vaecomp_native.quantization.entropy import entropy_bits, table_bits
+from vaecomp_native.quantization.feedback import (
     DECISION,
     LEAST_ROW_WEIGHT,
     MARGIN,
@@ -29,10 +29,10 @@ from vaecomp_native.quantisation.feedback import (
     smoothed_bits,
     steps_for,
 )
-from vaecomp_native.quantisation.matrix import (
+from vaecomp_native.quantization.matrix import (
     LARGEST_SYMBOL,
     Float32Array,
-    QuantisedMatrix,
+    QuantizedMatrix,
     matrix_shape,
     scales,
 )
@@ -46,8 +46,8 @@ LIVELINESS = 2.0
 QUIETEST = 2.0**-6
 
 
-class QuantisedBunch(Mapping[str, QuantisedMatrix]):
-    """Quantised tensors by name; each is cut out when asked for. `bits` is what all of them take."""
+class QuantizedBunch(Mapping[str, QuantizedMatrix]):
+    """Quantized tensors by name; each is cut out when asked for. `bits` is what all of them take."""
 
     def __init__(
         self,
@@ -66,19 +66,19 @@ class QuantisedBunch(Mapping[str, QuantisedMatrix]):
         self._row_exponents = row_exponents
         self.bits = bits
 
-    def kept_in(self, scratch: Scratch) -> QuantisedBunch:
+    def kept_in(self, scratch: Scratch) -> QuantizedBunch:
         """The same with its symbols in `scratch`."""
         self._symbols = scratch.copy(self._symbols)
         return self
 
     @cached_property
-    def _matrices(self) -> list[QuantisedMatrix]:
+    def _matrices(self) -> list[QuantizedMatrix]:
         bunch = self._bunch
         firsts = bunch.first_rows.tolist()
         lasts = (bunch.first_rows + bunch.rows).tolist()
         scaled = np.logical_or.reduceat(self._row_exponents != 0, bunch.first_rows).tolist()
         return [
-            QuantisedMatrix(
+            QuantizedMatrix(
                 symbols, step, None, self._row_exponents[first:last] if has_scales else None
             )
             for symbols, step, first, last, has_scales in zip(
@@ -86,7 +86,7 @@ class QuantisedBunch(Mapping[str, QuantisedMatrix]):
             )
         ]
 
-    def __getitem__(self, name: str) -> QuantisedMatrix:
+    def __getitem__(self, name: str) -> QuantizedMatrix:
         return self._matrices[self._numbers[name]]
 
     def __contains__(self, name: object) -> bool:
@@ -154,10 +154,10 @@ class BunchedOperator:
         costs = np.add.reduceat(lost, self.bunch.first_rows) / self.sizes
         return np.asarray(np.maximum(self.multiplier * costs, NO_COST))
 
-    def quantise(
-        self, values: Float32Array, rate_weight: float, quantiser: str, threads: int
-    ) -> QuantisedBunch:
-        """Quantise all elements [N]; tensors some of whose values no step can hold are left out."""
+    def quantize(
+        self, values: Float32Array, rate_weight: float, quantizer: str, threads: int
+    ) -> QuantizedBunch:
+        """Quantize all elements [N]; tensors some of whose values no step can hold are left out."""
         weight = rate_weight / self.multiplier
         bunch, of_row = self.bunch, self.bunch.matrix_of_row
         mean = np.exp(_means(np.log(self.row_weights), bunch))
@@ -171,14 +171,14 @@ class BunchedOperator:
         if not within.all():
             fewer = self._only(within)
             if fewer is None:
-                return QuantisedBunch((), bunch, np.empty(0, np.int8), steps, exponents, 0.0)
+                return QuantizedBunch((), bunch, np.empty(0, np.int8), steps, exponents, 0.0)
             kept = values[np.repeat(within, bunch.sizes)]
-            return fewer.quantise(kept, rate_weight, quantiser, threads)
+            return fewer.quantize(kept, rate_weight, quantizer, threads)
         limit = min(LARGEST_SYMBOL, math.ceil(float(reach.max())) + MARGIN)
         prices = _Prices(bunch, limit)
         symbols = np.zeros(0, np.int32)
         for bits in prices:
-            symbols = _core.feedback_quantise(
+            symbols = _core.feedback_quantize(
                 values[:, None],
                 None,
                 np.ones(1, np.float32),
@@ -195,7 +195,7 @@ class BunchedOperator:
             prices.count(symbols)
         total = prices.total_bits() + _stream_bits(exponents[exponents != 0])
         narrow = np.int8 if np.abs(symbols).max() <= np.iinfo(np.int8).max else np.int16
-        return QuantisedBunch(self.tensors, bunch, symbols.astype(narrow), steps, exponents, total)
+        return QuantizedBunch(self.tensors, bunch, symbols.astype(narrow), steps, exponents, total)
 
     def _only(self, chosen: npt.NDArray[np.bool_]) -> BunchedOperator | None:
         names = tuple(name for name, one in zip(self.tensors, chosen, strict=True) if one)

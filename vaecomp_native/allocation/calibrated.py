@@ -30,8 +30,8 @@ from vaecomp_native.calibration import (
 )
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
-from vaecomp_native.quantisation.feedback import Curvature
-from vaecomp_native.quantisation.matrix import matrix_shape
+from vaecomp_native.quantization.feedback import Curvature
+from vaecomp_native.quantization.matrix import matrix_shape
 
 Array = npt.NDArray[Any]
 
@@ -58,12 +58,12 @@ def calibrated_operators(
 ) -> list[Operator]:
     """An operator for each map and one for each tensor of `arrays` that is in none; `scratch` holds what is large of them.
 
-    Warns about tensors that the batches never use: they are quantised as if as sensitive as the others are on average.
+    Warns about tensors that the batches never use: they are quantized as if as sensitive as the others are on average.
     """
     measured = sensitivities(
         module, batches, maps, divergence=divergence, scratch=scratch, progress=progress
     )
-    # A moment is let go when it is factorised.
+    # A moment is let go when it is factorized.
     operators = [
         _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in maps
     ]
@@ -116,7 +116,7 @@ def _with_fallbacks(
     # No gradient ever reaches a buffer: that is nothing to warn of.
     if unused:
         warnings.warn(
-            f"calibration never uses {', '.join(unused)}: quantised without sensitivity",
+            f"calibration never uses {', '.join(unused)}: quantized without sensitivity",
             stacklevel=2,
         )
     return result

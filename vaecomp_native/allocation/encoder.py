@@ -1,4 +1,4 @@
-"""From a rate weight to quantised tensors: operator after operator, in order of execution."""
+"""From a rate weight to quantized tensors: operator after operator, in order of execution."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.bunched import BunchedOperator, QuantisedBunch
+from vaecomp_native.allocation.bunched import BunchedOperator, QuantizedBunch
 from vaecomp_native.allocation.operators import Operator
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.quantisation.bunch import decoded_values
-from vaecomp_native.quantisation.entropy import total_bits
-from vaecomp_native.quantisation.feedback import DAMPING, Curvature, OutOfRangeError
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.bunch import decoded_values
+from vaecomp_native.quantization.entropy import total_bits
+from vaecomp_native.quantization.feedback import DAMPING, Curvature, OutOfRangeError
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 if TYPE_CHECKING:
     from vaecomp_native.allocation.workbench import Workbench
@@ -36,19 +36,19 @@ RECURRENT_STRENGTH = 0.5
 
 @dataclass(frozen=True)
 class Encoding:
-    """Quantised tensors by name, and the names of those whose values no step can hold, with their bits.
+    """Quantized tensors by name, and the names of those whose values no step can hold, with their bits.
 
-    `bunches` are small tensors that were quantised together, the others are `apart`.
+    `bunches` are small tensors that were quantized together, the others are `apart`.
     """
 
-    apart: Mapping[str, QuantisedMatrix]
-    unquantisable: frozenset[str]
+    apart: Mapping[str, QuantizedMatrix]
+    unquantizable: frozenset[str]
     exact_bits: int = 0
-    bunches: Sequence[QuantisedBunch] = ()
+    bunches: Sequence[QuantizedBunch] = ()
 
     @cached_property
-    def matrices(self) -> Mapping[str, QuantisedMatrix]:
-        """All quantised tensors."""
+    def matrices(self) -> Mapping[str, QuantizedMatrix]:
+        """All quantized tensors."""
         found = dict(self.apart)
         for bunch in self.bunches:
             found.update(bunch)
@@ -63,7 +63,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Quantises operators at a rate weight.
+    """Quantizes operators at a rate weight.
 
     With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
     an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
@@ -74,7 +74,7 @@ class Encoder:
 
     operators: Sequence[AnyOperator]
     arrays: Mapping[str, Array]
-    quantiser: str
+    quantizer: str
     threads: int
     bench: Workbench | None = None
     maps: Mapping[str, LinearMap] | None = None
@@ -84,48 +84,48 @@ class Encoder:
 
     @property
     def parameters(self) -> int:
-        """Elements of all tensors that are quantised."""
+        """Elements of all tensors that are quantized."""
         return sum(self.arrays[name].size for one in self.operators for name in one.tensors)
 
     def encode(
         self, rate_weight: float, *, correct: bool = False, progress: Progress = silent
     ) -> Encoding:
         """One pass over all operators."""
-        apart: dict[str, QuantisedMatrix] = {}
-        bunches: list[QuantisedBunch] = []
-        unquantisable: set[str] = set()
+        apart: dict[str, QuantizedMatrix] = {}
+        bunches: list[QuantizedBunch] = []
+        unquantizable: set[str] = set()
         if self.bench is not None:
             self.bench.replace(self.arrays)
         for number, operator in enumerate(self.operators):
-            found: Mapping[str, QuantisedMatrix]
+            found: Mapping[str, QuantizedMatrix]
             try:
-                found = self.quantise(operator, rate_weight, correct=correct)
+                found = self.quantize(operator, rate_weight, correct=correct)
             except OutOfRangeError:
                 found = {}
-            unquantisable |= set(operator.tensors) - found.keys()
-            if isinstance(found, QuantisedBunch):
+            unquantizable |= set(operator.tensors) - found.keys()
+            if isinstance(found, QuantizedBunch):
                 bunches.append(found.kept_in(self.scratch))
             else:
                 apart |= {name: one.kept_in(self.scratch) for name, one in found.items()}
             if self.bench is not None:
                 self.bench.replace(self.decoded(found))
-            progress("quantising", number + 1, len(self.operators), {})
-        exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantisable)
-        return Encoding(apart, frozenset(unquantisable), exact_bits, bunches)
+            progress("quantizing", number + 1, len(self.operators), {})
+        exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantizable)
+        return Encoding(apart, frozenset(unquantizable), exact_bits, bunches)
 
-    def quantise(
+    def quantize(
         self, operator: AnyOperator, rate_weight: float, *, correct: bool = False
-    ) -> Mapping[str, QuantisedMatrix]:
-        """Quantised matrices of one operator's tensors. Raises OutOfRangeError."""
+    ) -> Mapping[str, QuantizedMatrix]:
+        """Quantized matrices of one operator's tensors. Raises OutOfRangeError."""
         matrix = operator.matrix(self.arrays)
         if correct and isinstance(operator, Operator):
             operator, matrix = self._corrected(operator, matrix)
         if self.predicted:
             matrix = matrix - operator.matrix(self.predicted)
-        return operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+        return operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
 
-    def decoded(self, matrices: Mapping[str, QuantisedMatrix]) -> dict[str, Array]:
-        """What the archive gives back for quantised tensors, in the shapes and dtypes of `arrays`."""
+    def decoded(self, matrices: Mapping[str, QuantizedMatrix]) -> dict[str, Array]:
+        """What the archive gives back for quantized tensors, in the shapes and dtypes of `arrays`."""
         result = {}
         for name, decoded in decoded_values(matrices):
             array, values = self.arrays[name], decoded.reshape(self.arrays[name].shape)
@@ -134,14 +134,14 @@ class Encoder:
             result[name] = values.astype(array.dtype)
         return result
 
-    def quantise_instead(
+    def quantize_instead(
         self, arrays: Mapping[str, Array], rate_weight: float
-    ) -> tuple[dict[str, QuantisedMatrix], list[str]]:
-        """Quantise other arrays as if they were the operators' own tensors, operators without them left out.
+    ) -> tuple[dict[str, QuantizedMatrix], list[str]]:
+        """Quantize other arrays as if they were the operators' own tensors, operators without them left out.
 
         The second result names the operators some of whose values no step can hold.
         """
-        matrices: dict[str, QuantisedMatrix] = {}
+        matrices: dict[str, QuantizedMatrix] = {}
         out_of_range: list[str] = []
         for whole in self.operators:
             operator = whole.within(arrays)
@@ -149,7 +149,7 @@ class Encoder:
                 continue
             matrix = operator.matrix(arrays)
             try:
-                found = operator.quantise(matrix, rate_weight, self.quantiser, self.threads)
+                found = operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
             except OutOfRangeError:
                 out_of_range.append(operator.name)
                 continue

@@ -1,4 +1,4 @@
-"""From tensors and a target to quantised tensors: calibration, allocation and search, in this order."""
+"""From tensors and a target to quantized tensors: calibration, allocation and search, in this order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vaecomp_native.allocation.operators import by_themselves, data_free_operato
 from vaecomp_native.allocation.search import (
     FINEST_BITS,
     best_encoding,
-    equalise,
+    equalize,
     largest_keeping,
     rate_weight_for_bits,
     typical_cost,
@@ -25,7 +25,7 @@ from vaecomp_native.batches import batches
 from vaecomp_native.errors import CalibrationError, UnreachableError, in_one_line
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
-from vaecomp_native.quantisation.bunch import SMALL
+from vaecomp_native.quantization.bunch import SMALL
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ class Fitter:
         self._progress = progress
         self.unit = typical_cost(encoder)
         """What a relative rate weight of 1 is in the operators' own costs."""
-        self._equalised = False
+        self._equalized = False
 
     @property
     def encoder(self) -> Encoder:
@@ -87,13 +87,13 @@ class Fitter:
 
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """The encoding at a relative rate weight."""
-        self._equalise(rate_weight * self.unit)
+        self._equalize(rate_weight * self.unit)
         return self._encode(rate_weight * self.unit)
 
     def at_bits(self, bits: float) -> Fit:
         """The encoding whose ideal bits are about `bits` in all."""
         rate_weight = rate_weight_for_bits(self._encoder, bits)
-        if self._equalise(rate_weight):
+        if self._equalize(rate_weight):
             rate_weight = rate_weight_for_bits(self._encoder, bits)
         return self._encode(rate_weight)
 
@@ -103,15 +103,15 @@ class Fitter:
         Raises UnreachableError if none does.
         """
         start *= self.unit
-        if self._equalises:
+        if self._equalizes:
             coarse, _ = self._largest_keeping(least, start, correct=False)
             if coarse is not None:
                 start = coarse
-                self._equalise(start)
+                self._equalize(start)
         found, best = self._largest_keeping(least, start, correct=self._corrects)
         if found is None:
             raise UnreachableError(
-                f"no quantisation keeps a score of {least:.6g}; the best reached is {best:.6g} at about "
+                f"no quantization keeps a score of {least:.6g}; the best reached is {best:.6g} at about "
                 f"{FINEST_BITS:.0f} bits a weight: allow a larger max_loss, or use codec='lossless'"
             )
         return self._encode(found)
@@ -123,18 +123,18 @@ class Fitter:
 
     @property
     def _corrects(self) -> bool:
-        return bool(self._encoder.maps) and self._encoder.quantiser == "feedback"
+        return bool(self._encoder.maps) and self._encoder.quantizer == "feedback"
 
     @property
-    def _equalises(self) -> bool:
-        return self._corrects and not self._equalised and len(self._encoder.operators) > 1
+    def _equalizes(self) -> bool:
+        return self._corrects and not self._equalized and len(self._encoder.operators) > 1
 
-    def _equalise(self, rate_weight: float) -> bool:
+    def _equalize(self, rate_weight: float) -> bool:
         """Adjust the operators' multipliers, once; says whether it did."""
-        if not self._equalises:
+        if not self._equalizes:
             return False
-        self._encoder = equalise(self._encoder, rate_weight, self._progress)
-        self._equalised = True
+        self._encoder = equalize(self._encoder, rate_weight, self._progress)
+        self._equalized = True
         return True
 
     def _encode(self, rate_weight: float) -> Fit:
@@ -160,7 +160,7 @@ class Fitter:
 @contextmanager
 def fitting(
     arrays: Mapping[str, Array],
-    quantiser: str,
+    quantizer: str,
     calibration: Calibration | None,
     threads: int,
     progress: Progress,
@@ -173,7 +173,7 @@ def fitting(
     known = predicted or {}
     if calibration is None:
         encoder = Encoder(
-            _data_free(arrays, quantiser), arrays, quantiser, threads, predicted=known
+            _data_free(arrays, quantizer), arrays, quantizer, threads, predicted=known
         )
         yield Fitter(encoder, None, progress)
         return
@@ -181,7 +181,7 @@ def fitting(
     originals = {name: scratch.copy(array) for name, array in arrays.items()}
     with workbench(originals, calibration).restored() as bench:
         encoder = _calibrated_encoder(
-            originals, quantiser, calibration, bench, threads, scratch, progress
+            originals, quantizer, calibration, bench, threads, scratch, progress
         )
         yield Fitter(replace(encoder, predicted=known), calibration, progress)
 
@@ -197,11 +197,11 @@ def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbenc
     )
 
 
-def _data_free(arrays: Mapping[str, Array], quantiser: str) -> list[AnyOperator]:
+def _data_free(arrays: Mapping[str, Array], quantizer: str) -> list[AnyOperator]:
     """Operators without calibration: of large tensors by themselves, of small ones together."""
     names = by_themselves(arrays)
-    # The published quantisers, for comparison, know one matrix at a time.
-    most = SMALL if quantiser == "feedback" else 0
+    # The published quantizers, for comparison, know one matrix at a time.
+    most = SMALL if quantizer == "feedback" else 0
     small = {name: arrays[name].size for name in names if arrays[name].size <= most}
     apart = [data_free_operator(name, arrays[name]) for name in names if name not in small]
     together = [BunchedOperator.of({n: arrays[n] for n in run}) for run in batches(small)]
@@ -216,7 +216,7 @@ def _split(batches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
 
 def _calibrated_encoder(
     arrays: Mapping[str, Array],
-    quantiser: str,
+    quantizer: str,
     calibration: Calibration,
     bench: Workbench,
     threads: int,
@@ -226,16 +226,16 @@ def _calibrated_encoder(
     from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
 
     if not calibration.batches:
-        return Encoder(_data_free(arrays, quantiser), arrays, quantiser, threads, bench)
+        return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads, bench)
     fitted, _ = _split(calibration.batches)
     maps = usable_maps(calibration.module, fitted[0], arrays)
     operators = calibrated_operators(
         calibration.module, fitted, maps, arrays, calibration.divergence, scratch, progress
     )
-    if quantiser == "feedback":
+    if quantizer == "feedback":
         bench.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
-    return Encoder(operators, arrays, quantiser, threads, bench, by_name, scratch=scratch)
+    return Encoder(operators, arrays, quantizer, threads, bench, by_name, scratch=scratch)
 
 
 def call_evaluate(calibration: Calibration) -> float:

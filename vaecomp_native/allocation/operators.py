@@ -1,4 +1,4 @@
-"""What is quantised together: matrices of one or more tensors, and what errors in them cost."""
+"""What is quantized together: matrices of one or more tensors, and what errors in them cost."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.ecsq import (
+from vaecomp_native.quantization.ecsq import (
     entropy_constrained_lloyd,
     entropy_constrained_uniform,
 )
-from vaecomp_native.quantisation.feedback import (
+from vaecomp_native.quantization.feedback import (
     Curvature,
-    QuantisedOperator,
-    feedback_quantise,
+    QuantizedOperator,
+    feedback_quantize,
 )
-from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantisation.matrix import QuantisedMatrix, matrix_shape, slabs
-from vaecomp_native.quantisation.uniform import uniform
-from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
+from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
+from vaecomp_native.quantization.matrix import QuantizedMatrix, matrix_shape, slabs
+from vaecomp_native.quantization.uniform import uniform
+from vaecomp_native.quantization.vbq import variational_bayesian_quantization
 from vaecomp_native.suitability import delicacies
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-Elementwise = Callable[[Float32Array, Float32Array, float], QuantisedMatrix]
+Elementwise = Callable[[Float32Array, Float32Array, float], QuantizedMatrix]
 
 ELEMENTWISE: Mapping[str, Elementwise] = {
     "uniform": uniform,
     "ecsq": entropy_constrained_uniform,
     "ecsq-lloyd": entropy_constrained_lloyd,
     "kmeans": hessian_weighted_kmeans,
-    "vbq": variational_bayesian_quantisation,
+    "vbq": variational_bayesian_quantization,
 }
-QUANTISERS = ("feedback", *ELEMENTWISE)
+QUANTIzERS = ("feedback", *ELEMENTWISE)
 VECTOR_PRECISION = 256.0
 """How much more an error in a vector (a bias) counts than one in a matrix when there are no calibration data."""
 
@@ -49,7 +49,7 @@ class Operator:
     """A matrix float32 [R, C], or [R, C + 1] with a bias, made of tensors of the state dict.
 
     `weights` name the tensors side by side in its columns, `biases` those whose sum is its last column. The cost of errors is
-    that of `feedback_quantise`, times `multiplier`, which allocation adjusts.
+    that of `feedback_quantize`, times `multiplier`, which allocation adjusts.
     """
 
     name: str
@@ -95,48 +95,48 @@ class Operator:
             parts.append(np.reshape(bias, (rows, 1)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
-    def quantise(
-        self, matrix: Float32Array, rate_weight: float, quantiser: str, threads: int
-    ) -> dict[str, QuantisedMatrix]:
-        """Quantise the operator's matrix; gives a quantised matrix for each tensor.
+    def quantize(
+        self, matrix: Float32Array, rate_weight: float, quantizer: str, threads: int
+    ) -> dict[str, QuantizedMatrix]:
+        """Quantize the operator's matrix; gives a quantized matrix for each tensor.
 
         Raises OutOfRangeError, for "feedback", if a value is too far from zero for its step.
         """
         weight = rate_weight / self.multiplier
-        if quantiser == "feedback":
-            whole = feedback_quantise(
+        if quantizer == "feedback":
+            whole = feedback_quantize(
                 matrix, self.curvature, self.row_weights, weight, threads=threads
             )
         else:
-            whole = self._quantise_elements(matrix, weight, ELEMENTWISE[quantiser])
+            whole = self._quantize_elements(matrix, weight, ELEMENTWISE[quantizer])
         return self._split(whole)
 
-    def _quantise_elements(
-        self, matrix: Float32Array, rate_weight: float, quantise: Elementwise
-    ) -> QuantisedOperator:
+    def _quantize_elements(
+        self, matrix: Float32Array, rate_weight: float, quantize: Elementwise
+    ) -> QuantizedOperator:
         """Each element for itself, weighted by the diagonal of the second-order form."""
         columns = len(self.curvature.order)
         energy = np.empty(columns)
         energy[self.curvature.order] = self.curvature.energy
         importance = (self.row_weights[:, None] * energy).astype(np.float32)
-        weights = quantise(np.ascontiguousarray(matrix[:, :columns]), importance, rate_weight)
+        weights = quantize(np.ascontiguousarray(matrix[:, :columns]), importance, rate_weight)
         if not self.biases:
-            return QuantisedOperator(weights, None)
+            return QuantizedOperator(weights, None)
         rows = self.row_weights[None].astype(np.float32)
-        return QuantisedOperator(
-            weights, quantise(np.ascontiguousarray(matrix[None, :, columns]), rows, rate_weight)
+        return QuantizedOperator(
+            weights, quantize(np.ascontiguousarray(matrix[None, :, columns]), rows, rate_weight)
         )
 
-    def _split(self, whole: QuantisedOperator) -> dict[str, QuantisedMatrix]:
+    def _split(self, whole: QuantizedOperator) -> dict[str, QuantizedMatrix]:
         """The tensors' own matrices. The first bias gets the operator's, the others are zeros."""
-        parts: dict[str, QuantisedMatrix] = {}
+        parts: dict[str, QuantizedMatrix] = {}
         start = 0
         for name, width in zip(self.weights, self.widths, strict=True):
             parts[name] = whole.weights.columns(start, start + width)
             start += width
         for name in self.biases:
             parts[name] = (
-                QuantisedMatrix(np.zeros((1, len(self.row_weights)), np.int16))
+                QuantizedMatrix(np.zeros((1, len(self.row_weights)), np.int16))
                 if parts.keys() & set(self.biases) or whole.bias is None
                 else whole.bias
             )

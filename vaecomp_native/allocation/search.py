@@ -11,19 +11,19 @@ import numpy as np
 from vaecomp_native.allocation.encoder import Encoder, Encoding
 from vaecomp_native.allocation.operators import NO_COST
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.quantisation.entropy import total_bits
-from vaecomp_native.quantisation.feedback import OutOfRangeError
+from vaecomp_native.quantization.entropy import total_bits
+from vaecomp_native.quantization.feedback import OutOfRangeError
 
 BITS_TOLERANCE = 0.005
 MOST_SECANTS = 8
 FINEST_BITS = 14.0
-"""Beyond these bits a weight nothing is gained by quantising."""
+"""Beyond these bits a weight nothing is gained by quantizing."""
 COARSEST_BITS = -10.0
 """Where nothing is left to lose, by the same rule: a score that is kept here is kept everywhere."""
 OCTAVE_STEPS = (1.0, 0.5, 0.25, 0.125)
 """Steps of the search for the largest rate weight that keeps the score, in octaves, from coarse to fine."""
 TURNS = 2
-"""Of `equalise`; further ones move multipliers by less than the measurement's noise."""
+"""Of `equalize`; further ones move multipliers by less than the measurement's noise."""
 LARGEST_MOVE = 3.0
 DAMPING_FACTORS = (1.0, 0.5, 2.0, 4.0)
 """What `best_encoding` tries."""
@@ -71,7 +71,7 @@ def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
     return math.pow(2.0, best[1])
 
 
-def equalise(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoder:
+def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoder:
     """Adjust the operators' multipliers until a bit buys the same divergence everywhere.
 
     The divergence is measured on held-out batches with one operator's rate weight doubled and halved, the others as they
@@ -106,7 +106,7 @@ def _slopes(
         trials = []
         for factor in (2.0, 0.5):
             try:
-                trial = encoder.quantise(operator, rate_weight * factor)
+                trial = encoder.quantize(operator, rate_weight * factor)
             except OutOfRangeError:
                 break
             encoder.bench.replace(encoder.decoded(trial))
@@ -147,7 +147,7 @@ def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> E
         cost = encoding.ideal_bits * encoder.bench.divergence() ** BITS_POWER
         if best is None or cost < least:
             best, least = encoding, cost
-        progress("quantising", number + 1, len(DAMPING_FACTORS), {})
+        progress("quantizing", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
     encoder.bench.replace(encoder.arrays)
     for name, matrix in best.matrices.items():  # of a large model never all at once

@@ -1,4 +1,4 @@
-"""A module on which quantised weights are tried: swapped in, measured, and put back as they were."""
+"""A module on which quantized weights are tried: swapped in, measured, and put back as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a module's output depends on its weights: second-order statistics for quantisers.
+"""How much a module's output depends on its weights: second-order statistics for quantizers.
 
 An error E of an operator's matrix [W b] moves the output by a divergence of about half the sum over
 its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher information of Martens &
@@ -27,7 +27,7 @@ from vaecomp_native.calibration.tapping import tapped
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS
+from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
 
 Float64Array = npt.NDArray[np.float64]
 

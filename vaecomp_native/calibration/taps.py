@@ -1,4 +1,4 @@
-"""Recognises operators by the parameters they are called with, and shows them to a callback."""
+"""Recognizes operators by the parameters they are called with, and shows them to a callback."""
 
 from __future__ import annotations
 

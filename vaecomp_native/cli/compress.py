@@ -36,8 +36,8 @@ class Codec(str, enum.Enum):
     RAW = "raw"
 
 
-class Quantiser(str, enum.Enum):
-    """Values of ``--quantiser``."""
+class Quantizer(str, enum.Enum):
+    """Values of ``--quantizer``."""
 
     FEEDBACK = "feedback"
     UNIFORM = "uniform"
@@ -80,19 +80,19 @@ def command(
     codec: Annotated[
         Codec,
         typer.Option(
-            help="residual: quantised and entropy-coded; lossless: bit for bit; auto: the smaller of "
-            "these; raw: as they are; vae: latents and a decoder; vae+residual: quantised on top "
+            help="residual: quantized and entropy-coded; lossless: bit for bit; auto: the smaller of "
+            "these; raw: as they are; vae: latents and a decoder; vae+residual: quantized on top "
             "of a small decoder."
         ),
     ] = Codec.AUTO,
-    quantiser: Annotated[
-        Quantiser, typer.Option(help="Of the residual codec; the others are for comparison.")
-    ] = Quantiser.FEEDBACK,
+    quantizer: Annotated[
+        Quantizer, typer.Option(help="Of the residual codec; the others are for comparison.")
+    ] = Quantizer.FEEDBACK,
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
             callback=check_positive,
-            help="Size of the file. By default, 5 bits for each weight that is quantised.",
+            help="Size of the file. By default, 5 bits for each weight that is quantized.",
         ),
     ] = None,
     target_bytes: Annotated[
@@ -145,7 +145,7 @@ def command(
             source,
             key=key,
             codec=codec.value,
-            quantiser=quantiser.value,
+            quantizer=quantizer.value,
             bits_per_weight=bits_per_weight,
             target_bytes=target_bytes,
             rate_weight=rate_weight,
@@ -166,7 +166,7 @@ def command(
             out,
             key=key,
             codec=codec.value,
-            quantiser=quantiser.value,
+            quantizer=quantizer.value,
             bits_per_weight=bits_per_weight,
             target_bytes=target_bytes,
             rate_weight=rate_weight,

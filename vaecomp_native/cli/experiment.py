@@ -33,10 +33,10 @@ RATE_EXAMPLES = (
     "vaecomp experiment rate --models lenet5 --out results/",
     "vaecomp experiment rate --models fnn,cnn --json > rate.json",
 )
-QUANTISER_EXAMPLES = (
-    "vaecomp experiment quantisers --data mnist/",
-    "vaecomp experiment quantisers --models fnn,rnn --out results/",
-    "vaecomp experiment quantisers --models rnn --json > quantisers.json",
+QUANTIzER_EXAMPLES = (
+    "vaecomp experiment quantizers --data mnist/",
+    "vaecomp experiment quantizers --models fnn,rnn --out results/",
+    "vaecomp experiment quantizers --models rnn --json > quantizers.json",
 )
 FLEET_EXAMPLES = (
     "vaecomp experiment fleet --data mnist/",
@@ -121,7 +121,7 @@ def rate(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw size against accuracy on MNIST for every quantiser, beside ISO/IEC 15938-17 (nncodec).
+    """Draw size against accuracy on MNIST for every quantizer, beside ISO/IEC 15938-17 (nncodec).
 
     Writes DIR/report.html, DIR/rate.json and the files of every point, anew after each network.
     nncodec comes with pip install "vaecomp_native[baselines]".
@@ -132,24 +132,24 @@ def rate(
 
 
 @app.command(
-    epilog=examples(*QUANTISER_EXAMPLES), short_help="Variational Bayesian quantisation on trial."
+    epilog=examples(*QUANTIzER_EXAMPLES), short_help="Variational Bayesian quantization on trial."
 )
-def quantisers(
+def quantizers(
     data: DataOption = None,
     models: ModelsOption = PAPER_MODELS,
-    out: OutOption = Path("vaecomp-quantisers"),
+    out: OutOption = Path("vaecomp-quantizers"),
     seed: SeedOption = 0,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare variational Bayesian quantisation with uniform quantisation and entropy coding.
+    """Compare variational Bayesian quantization with uniform quantization and entropy coding.
 
     On latents of autoencoders of the networks' weights, and on the weights. Writes DIR/report.html and
-    DIR/quantisers.json, anew after each data set.
+    DIR/quantizers.json, anew after each data set.
     """
     names = _split(models, PAPER_MODELS)
     finished = f"the data sets that were finished are in {out}"
-    _run("quantisers", data, out, seed, threads, as_json, finished, lambda _: {"models": names})
+    _run("quantizers", data, out, seed, threads, as_json, finished, lambda _: {"models": names})
 
 
 @app.command(epilog=examples(*FLEET_EXAMPLES), short_help="Many models with a shared decoder.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vaecomp_native.experiments.demo import DemoResult
     from vaecomp_native.experiments.fleet import FleetResult
     from vaecomp_native.experiments.paper import PaperResult
-    from vaecomp_native.experiments.quantisers import QuantiserResult
+    from vaecomp_native.experiments.quantizers import QuantizerResult
     from vaecomp_native.experiments.rate import RateResult
     from vaecomp_native.experiments.series import SeriesResult
 
@@ -111,7 +111,7 @@ def print_plan(plan: vc.Plan) -> None:
         console.print(f"codec {choice.codec}: {choice.obstacle or 'would be tried'}")
     target = plan.target
     goals = {
-        "about {:g} bits a quantised weight": target.weight_bits,
+        "about {:g} bits a quantized weight": target.weight_bits,
         "at most {:,} bytes": target.file_bytes,
         "rate weight {:g}": target.rate_weight,
     }
@@ -225,8 +225,8 @@ def print_rate(result: RateResult, report: Path) -> None:
     _print_with_report(table, report)
 
 
-def print_quantisers(result: QuantiserResult, report: Path) -> None:
-    """Percent fewer bits than uniform quantisation at the same posterior distortion."""
+def print_quantizers(result: QuantizerResult, report: Path) -> None:
+    """Percent fewer bits than uniform quantization at the same posterior distortion."""
     rows = [
         (data_set.name, saving)
         for data_set in result.data_sets
@@ -234,10 +234,10 @@ def print_quantisers(result: QuantiserResult, report: Path) -> None:
         if (saving.error, saving.rate) == ("distortion", "bits")
     ]
     columns = list(dict.fromkeys(bits for _, saving in rows for bits in saving.percent_fewer))
-    table = _table("data set, quantiser", *(f"at\n{bits} bits" for bits in columns))
+    table = _table("data set, quantizer", *(f"at\n{bits} bits" for bits in columns))
     for name, saving in rows:
         cells = (_percent_fewer(saving.percent_fewer.get(bits)) for bits in columns)
-        table.add_row(f"{name}, {saving.quantiser}", *cells)
+        table.add_row(f"{name}, {saving.quantizer}", *cells)
     _print_with_report(table, report)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.quantisation.matrix import matrix_shape, slabs
+from vaecomp_native.quantization.matrix import matrix_shape, slabs
 
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]

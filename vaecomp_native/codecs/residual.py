@@ -1,4 +1,4 @@
-"""The residual codec: quantised matrices, entropy-coded under contexts, into a section (format.md, Residual)."""
+"""The residual codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Residual)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.batches import batches
 from vaecomp_native.codecs.sections import EncodedTensors
-from vaecomp_native.quantisation.bunch import values_of
-from vaecomp_native.quantisation.contexts import ContextLevels, fit_contexts
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.bunch import values_of
+from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 Array = npt.NDArray[Any]
 TABLES = (10, 6, 3, 1)
@@ -24,7 +24,7 @@ FEW_MATRICES = 1 << 10
 
 
 def encode_residual(
-    arrays: Mapping[str, Array], matrices: Mapping[str, QuantisedMatrix]
+    arrays: Mapping[str, Array], matrices: Mapping[str, QuantizedMatrix]
 ) -> EncodedTensors:
     """Encode a matrix for each array, [shape[0], -1] for rank 2 and up, else [1, -1].
 
@@ -41,7 +41,7 @@ class _Decoded(Mapping[str, Array]):
     """
 
     def __init__(
-        self, arrays: Mapping[str, Array], matrices: Mapping[str, QuantisedMatrix]
+        self, arrays: Mapping[str, Array], matrices: Mapping[str, QuantizedMatrix]
     ) -> None:
         self._forms = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         self._matrices = matrices
@@ -74,7 +74,7 @@ class _Decoded(Mapping[str, Array]):
         return result
 
 
-def encode_matrices(matrices: Sequence[QuantisedMatrix], base: int = 0) -> bytes:
+def encode_matrices(matrices: Sequence[QuantizedMatrix], base: int = 0) -> bytes:
     """A residual section's bytes: the smallest that any number of tables in `TABLES` gives.
 
     `base` is 0, or 1 and the index of the latents section to whose output the values are added.
@@ -85,13 +85,13 @@ def encode_matrices(matrices: Sequence[QuantisedMatrix], base: int = 0) -> bytes
     return min((_encode(matrices, tables, base) for tables in tried), key=len)
 
 
-def _encode(matrices: Sequence[QuantisedMatrix], tables: int, base: int) -> bytes:
+def _encode(matrices: Sequence[QuantizedMatrix], tables: int, base: int) -> bytes:
     contexts = fit_contexts([matrix.symbols for matrix in matrices], tables)
     rows = [_row(matrix, context) for matrix, context in zip(matrices, contexts, strict=True)]
     return _core.encode_residual(base, rows, tables)
 
 
-def _row(matrix: QuantisedMatrix, context: ContextLevels) -> tuple[Any, ...]:
+def _row(matrix: QuantizedMatrix, context: ContextLevels) -> tuple[Any, ...]:
     codebook = matrix.codebook
     return (
         matrix.symbols,

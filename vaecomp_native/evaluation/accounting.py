@@ -1,7 +1,7 @@
 """Compression ratios with every byte counted, in the order in which reports must show them.
 
 1. self-contained: raw bytes over the whole file;
-2. amortised over M models that share a decoder, with M and the break-even M*;
+2. amortized over M models that share a decoder, with M and the break-even M*;
 3. latents only, the count of Cheng et al. 2024, which leaves the decoder out: never alone.
 """
 
@@ -16,7 +16,7 @@ def self_contained_ratio(raw_bytes: int, total_bytes: int) -> float:
     return raw_bytes / total_bytes
 
 
-def amortised_ratio(raw_bytes: int, shared_bytes: int, own_bytes: float, models: int) -> float:
+def amortized_ratio(raw_bytes: int, shared_bytes: int, own_bytes: float, models: int) -> float:
     """Ratio for ``models`` models of ``raw_bytes`` each that share ``shared_bytes`` (a decoder).
 
     Each model sends ``own_bytes`` of its own beside it. With one model this is the

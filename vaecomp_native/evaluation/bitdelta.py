@@ -112,13 +112,13 @@ def distilled_scales(
     }
     with torch.no_grad():
         wanted = [functional_call(module, targets, (batch,)) for batch in batches]
-    optimiser = torch.optim.Adam(list(scales.values()), learning_rate)
+    optimizer = torch.optim.Adam(list(scales.values()), learning_rate)
     for batch, goal in islice(cycle(zip(batches, wanted, strict=True)), steps):
         weights = {name: bases[name] + scales[name] * signs[name] for name in signs}
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         outputs = functional_call(module, targets | weights, (batch,))
         torch.autograd.backward(nn.functional.mse_loss(outputs, goal))
-        optimiser.step()
+        optimizer.step()
     return {name: float(scale.detach()) for name, scale in scales.items()}
 
 

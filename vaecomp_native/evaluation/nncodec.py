@@ -1,6 +1,6 @@
 """The codec to compare with: ISO/IEC 15938-17 (neural network coding) by the package ``nncodec``.
 
-DeepCABAC with dependent (trellis) quantisation. It needs no data and makes one self-contained
+DeepCABAC with dependent (trellis) quantization. It needs no data and makes one self-contained
 stream, or an update of a network that the decoder has. The package comes with the ``bench`` extra; importing this module does not import it.
 """
 
@@ -78,7 +78,7 @@ def encode_update(
 
     The differences are coded as a differential update of a base network, as the package's federated learning does: tensors
     and rows that do not change take next to nothing. ``qp`` and ``opt_qp`` as for `encode`, now of
-    differences; ``dependent`` quantisation can be left out, and ``vector_qp`` is `UPDATE_VECTOR_QP` if not given. Raises
+    differences; ``dependent`` quantization can be left out, and ``vector_qp`` is `UPDATE_VECTOR_QP` if not given. Raises
     ModuleNotFoundError and ValueError as `encode` does.
     """
     require()

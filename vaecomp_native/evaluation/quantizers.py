@@ -1,4 +1,4 @@
-"""Quantisers beside each other: bits and distortion of the same numbers with the same posteriors."""
+"""Quantizers beside each other: bits and distortion of the same numbers with the same posteriors."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.ecsq import entropy_constrained_lloyd, entropy_constrained_uniform
-from vaecomp_native.quantisation.entropy import entropy_bits, total_bits
-from vaecomp_native.quantisation.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantisation.matrix import (
+from vaecomp_native.quantization.ecsq import entropy_constrained_lloyd, entropy_constrained_uniform
+from vaecomp_native.quantization.entropy import entropy_bits, total_bits
+from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
+from vaecomp_native.quantization.matrix import (
     Float32Array,
-    QuantisedMatrix,
-    Quantiser,
+    QuantizedMatrix,
+    Quantizer,
     to_bfloat16,
 )
-from vaecomp_native.quantisation.uniform import uniform
-from vaecomp_native.quantisation.vbq import quantise_latents, variational_bayesian_quantisation
+from vaecomp_native.quantization.uniform import uniform
+from vaecomp_native.quantization.vbq import quantize_latents, variational_bayesian_quantization
 
-QUANTISERS: dict[str, Quantiser] = {
+QUANTIzERS: dict[str, Quantizer] = {
     "uniform": uniform,
     "ecsq": entropy_constrained_uniform,
     "ecsq-lloyd": entropy_constrained_lloyd,
     "kmeans": hessian_weighted_kmeans,
-    "vbq": variational_bayesian_quantisation,
+    "vbq": variational_bayesian_quantization,
 }
 
 PARAMETER_BITS = 16
@@ -52,7 +52,7 @@ class Posterior:
         """Mean of error^2 / (2 variance) over all numbers, in nats a number.
 
         So much less likely than the mean is a decoded number under its posterior. It is the
-        distortion of variational Bayesian quantisation (arXiv 2002.08158).
+        distortion of variational Bayesian quantization (arXiv 2002.08158).
         """
         blocks = zip(self.means, self.variances, decoded, strict=True)
         errors = (((m.astype(np.float64) - d) ** 2 / v).sum() for m, v, d in blocks)
@@ -61,14 +61,14 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Coding:
-    """A posterior's numbers after one quantiser.
+    """A posterior's numbers after one quantizer.
 
     ``tables`` names one of `TABLES`. ``bits`` a number are those of the symbols and of all that decodes
     them, ``symbol_bits`` the ideal code length of the symbols alone. ``decoded`` has the blocks of
     the posterior.
     """
 
-    quantiser: str
+    quantizer: str
     tables: str
     rate_weight: float
     bits: float
@@ -83,31 +83,31 @@ class Coding:
         return self.distortion + price * self.bits, self.distortion + price * self.symbol_bits
 
 
-def codings(posterior: Posterior, quantiser: str, rate_weight: float) -> tuple[Coding, Coding]:
+def codings(posterior: Posterior, quantizer: str, rate_weight: float) -> tuple[Coding, Coding]:
     """Code the numbers with every form of tables, and keep what is best.
 
     Args:
         posterior: what is coded.
-        quantiser: one of `QUANTISERS`.
+        quantizer: one of `QUANTIzERS`.
         rate_weight: error^2 / variance that is worth one bit; twice the published lambda.
 
     Returns:
         The coding with the least objective, and the one, often the same, that would have it if
         tables, codebooks and scales cost nothing.
     """
-    found = [_code(posterior, quantiser, tables, rate_weight) for tables in TABLES]
+    found = [_code(posterior, quantizer, tables, rate_weight) for tables in TABLES]
     return (
         min(found, key=lambda coding: coding.objectives[0]),
         min(found, key=lambda coding: coding.objectives[1]),
     )
 
 
-def _code(posterior: Posterior, quantiser: str, tables: str, rate_weight: float) -> Coding:
-    matrices, scales, decoded = TABLES[tables](posterior, QUANTISERS[quantiser], rate_weight)
+def _code(posterior: Posterior, quantizer: str, tables: str, rate_weight: float) -> Coding:
+    matrices, scales, decoded = TABLES[tables](posterior, QUANTIzERS[quantizer], rate_weight)
     side_bits = PARAMETER_BITS * (len(matrices) + scales)
     counts = [np.unique(matrix.symbols, return_counts=True)[1] for matrix in matrices]
     return Coding(
-        quantiser=quantiser,
+        quantizer=quantizer,
         tables=tables,
         rate_weight=rate_weight,
         bits=(sum(map(total_bits, matrices)) + side_bits) / posterior.size,
@@ -117,32 +117,32 @@ def _code(posterior: Posterior, quantiser: str, tables: str, rate_weight: float)
     )
 
 
-Coded = tuple[list[QuantisedMatrix], int, tuple[Float32Array, ...]]
-"""Quantised matrices, how many scales of channels there are, and the blocks decoded."""
+Coded = tuple[list[QuantizedMatrix], int, tuple[Float32Array, ...]]
+"""Quantized matrices, how many scales of channels there are, and the blocks decoded."""
 
 
-def _together(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+def _together(posterior: Posterior, quantizer: Quantizer, rate_weight: float) -> Coded:
     ones = [np.ones(block.shape[1], np.float32) for block in posterior.means]
-    matrix, decoded = _one_matrix(posterior, quantiser, rate_weight, ones)
+    matrix, decoded = _one_matrix(posterior, quantizer, rate_weight, ones)
     return [matrix], 0, decoded
 
 
-def _scaled(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+def _scaled(posterior: Posterior, quantizer: Quantizer, rate_weight: float) -> Coded:
     scales = [_deviations(block) for block in posterior.means]
-    matrix, decoded = _one_matrix(posterior, quantiser, rate_weight, scales)
+    matrix, decoded = _one_matrix(posterior, quantizer, rate_weight, scales)
     return [matrix], sum(scale.size for scale in scales), decoded
 
 
-def _apart(posterior: Posterior, quantiser: Quantiser, rate_weight: float) -> Coded:
+def _apart(posterior: Posterior, quantizer: Quantizer, rate_weight: float) -> Coded:
     blocks = [
-        quantise_latents(means, variances, rate_weight, quantiser)
+        quantize_latents(means, variances, rate_weight, quantizer)
         for means, variances in zip(posterior.means, posterior.variances, strict=True)
     ]
     decoded = tuple(np.hstack([channel.values() for channel in block]) for block in blocks)
     return [channel for block in blocks for channel in block], 0, decoded
 
 
-TABLES: dict[str, Callable[[Posterior, Quantiser, float], Coded]] = {
+TABLES: dict[str, Callable[[Posterior, Quantizer, float], Coded]] = {
     "one": _together,
     "one, channels scaled": _scaled,
     "one a channel": _apart,
@@ -152,15 +152,15 @@ divided by their standard deviation; one for each channel."""
 
 
 def _one_matrix(
-    posterior: Posterior, quantiser: Quantiser, rate_weight: float, scales: list[Float32Array]
-) -> tuple[QuantisedMatrix, tuple[Float32Array, ...]]:
-    """Quantise all blocks, divided by the scales float32 [L] of their channels, as one row."""
+    posterior: Posterior, quantizer: Quantizer, rate_weight: float, scales: list[Float32Array]
+) -> tuple[QuantizedMatrix, tuple[Float32Array, ...]]:
+    """Quantize all blocks, divided by the scales float32 [L] of their channels, as one row."""
     blocks = list(zip(posterior.means, posterior.variances, scales, strict=True))
     means = np.concatenate([(m / scale).ravel() for m, _, scale in blocks])
     precisions = np.concatenate(
         [(np.square(scale, dtype=float) / v).ravel() for _, v, scale in blocks]
     )
-    matrix = quantiser(means[None], precisions[None], rate_weight)
+    matrix = quantizer(means[None], precisions[None], rate_weight)
     ends = np.cumsum([m.size for m in posterior.means])[:-1]
     parts = np.split(matrix.values()[0], ends)
     decoded = (

@@ -21,7 +21,7 @@ from vaecomp_native.compression import compress
 from vaecomp_native.evaluation import nncodec
 from vaecomp_native.evaluation.accounting import self_contained_ratio
 from vaecomp_native.evaluation.timing import fastest
-from vaecomp_native.jobs import Divergence, Quantiser
+from vaecomp_native.jobs import Divergence, Quantizer
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.tensors import array_to_tensor
@@ -29,7 +29,7 @@ from vaecomp_native.tensors import array_to_tensor
 if TYPE_CHECKING:
     import torch
 
-QUANTISERS: dict[str, Quantiser] = {
+QUANTIzERS: dict[str, Quantizer] = {
     "residual": "feedback",
     "residual-uniform": "uniform",
     "residual-ecsq": "ecsq",
@@ -37,9 +37,9 @@ QUANTISERS: dict[str, Quantiser] = {
     "residual-kmeans": "kmeans",
     "residual-vbq": "vbq",
 }
-"""Names here of the residual codec with each quantiser of `vaecomp_native.compress`."""
+"""Names here of the residual codec with each quantizer of `vaecomp_native.compress`."""
 
-CODECS: tuple[str, ...] = (*QUANTISERS, "lossless", "nncodec")
+CODECS: tuple[str, ...] = (*QUANTIzERS, "lossless", "nncodec")
 
 RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-8, 4))
 """Operating points of the residual codec; four times the weight is about one bit a weight less."""
@@ -182,7 +182,7 @@ def candidates(
     if "nncodec" in codecs:
         nncodec.require()
     settings: dict[str, list[dict[str, float]]] = {
-        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTISERS},
+        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTIzERS},
         "lossless": [{}],
         "nncodec": [{"qp": qp, "opt_qp": opt} for opt, qp in itertools.product((False, True), qps)],
     }
@@ -246,7 +246,7 @@ def _write(
             module,
             path,
             codec="residual",
-            quantiser=QUANTISERS[candidate.codec],
+            quantizer=QUANTIzERS[candidate.codec],
             **calibrated,
             rate_weight=setting["rate_weight"],
             threads=threads,

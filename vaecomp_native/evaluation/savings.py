@@ -1,4 +1,4 @@
-"""How many bits one quantiser saves against another at the same distortion."""
+"""How many bits one quantizer saves against another at the same distortion."""
 
 from __future__ import annotations
 

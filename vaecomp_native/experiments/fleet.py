@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accounting import amortised_ratio, cheaper_from
+from vaecomp_native.evaluation.accounting import amortized_ratio, cheaper_from
 from vaecomp_native.evaluation.savings import frontier
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.member_codecs import (
@@ -371,7 +371,7 @@ def _compared(points: Sequence[Point], raw_bytes: int, members: int) -> tuple[He
         HeldOutPoint(
             **asdict(point),
             ratio_per_member=raw_bytes / point.bytes_per_member,
-            ratio_total=amortised_ratio(
+            ratio_total=amortized_ratio(
                 raw_bytes, point.shared_bytes, point.bytes_per_member, members
             ),
             break_even_members=break_even(point, points),

@@ -13,7 +13,7 @@ from torch import nn
 import vaecomp_native as vc
 from vaecomp_native import reference
 from vaecomp_native.bits import all_identical
-from vaecomp_native.evaluation.accounting import amortised_ratio, break_even_models
+from vaecomp_native.evaluation.accounting import amortized_ratio, break_even_models
 from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
 
@@ -22,8 +22,8 @@ Decoder = Literal["paper", "compact"]
 DECODE_REPEATS = 5
 """Native decodes that are timed; the fastest counts. The reference is timed once."""
 
-AMORTISED_MODELS = 100
-"""The number of models M of the amortised ratio in the reports."""
+AMORTIzED_MODELS = 100
+"""The number of models M of the amortized ratio in the reports."""
 
 LATENT = 64
 """Latents of a chunk in the paper."""
@@ -58,10 +58,10 @@ class Measurement:
         return break_even_models(self.info.bytes["decoder"], self.own_bytes, self.info.raw_bytes)
 
     @property
-    def amortised(self) -> float:
-        """Ratio if `AMORTISED_MODELS` models of this size shared the decoder."""
+    def amortized(self) -> float:
+        """Ratio if `AMORTIzED_MODELS` models of this size shared the decoder."""
         shared = self.info.bytes["decoder"]
-        return amortised_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTISED_MODELS)
+        return amortized_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTIzED_MODELS)
 
 
 def measure_vae(

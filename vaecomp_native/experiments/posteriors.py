@@ -13,10 +13,10 @@ from torch import nn
 
 from vaecomp_native import training
 from vaecomp_native.calibration import diagonal_sensitivity
-from vaecomp_native.evaluation.quantisers import Posterior
+from vaecomp_native.evaluation.quantizers import Posterior
 from vaecomp_native.kernels import flatten_chunk
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.quantisation.matrix import Float32Array
+from vaecomp_native.quantization.matrix import Float32Array
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.zoo.mnist import MnistData
 
@@ -25,7 +25,7 @@ FISHER_DIGITS, FISHER_BATCH, FISHER_PROBES = 4096, 32, 4
 """Training digits behind a Fisher information, how many in a batch, and probes of each batch."""
 
 EFFECT_DIGITS = 2000
-"""Validation digits on which a network with quantised weights is compared with the original."""
+"""Validation digits on which a network with quantized weights is compared with the original."""
 
 EVIDENCE_STEPS = 100
 BATCH = 500
@@ -33,7 +33,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: what is quantised, and what errors in it do.
+    """A data set: what is quantized, and what errors in it do.
 
     ``effect`` takes decoded blocks and says how much worse things are for them; ``effect_name``
     says what that is.
@@ -89,7 +89,7 @@ def weights(
 
     The mean is the weight; the precision is the number of training digits times the diagonal of the
     Fisher information, plus the precision of the tensor's prior. The effect is the divergence
-    KL(original || quantised) of the predictions, in nats a digit.
+    KL(original || quantized) of the predictions, in nats a digit.
     """
     state = {key: array.copy() for key, array in read_state_dict(model).arrays.items()}
     fisher = diagonal_sensitivity(

@@ -1,8 +1,8 @@
-"""Quantisers beside each other on real latents and on real weights.
+"""Quantizers beside each other on real latents and on real weights.
 
-Variational Bayesian quantisation (Yang, Bamler, Mandt 2020, arXiv 2002.08158) is said to take 33 to
-60 percent fewer bits than uniform quantisation with entropy coding below 2.5 bits a number. Each data set
-is quantised at many rate weights; what counts is bits at equal errors.
+Variational Bayesian quantization (Yang, Bamler, Mandt 2020, arXiv 2002.08158) is said to take 33 to
+60 percent fewer bits than uniform quantization with entropy coding below 2.5 bits a number. Each data set
+is quantized at many rate weights; what counts is bits at equal errors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation.quantisers import QUANTISERS, codings
+from vaecomp_native.evaluation.quantizers import QUANTIzERS, codings
 from vaecomp_native.evaluation.savings import Curve, frontier, percent_fewer
 from vaecomp_native.experiments import posteriors
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.posteriors import Source
 from vaecomp_native.experiments.report import machine
-from vaecomp_native.experiments.report.quantisers import render_quantisers
+from vaecomp_native.experiments.report.quantizers import render_quantizers
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.zoo.mnist import MnistData
 from vaecomp_native.zoo.networks import PARAMETERS
@@ -40,7 +40,7 @@ VAE_EPOCHS = 500
 """At most; training stops early."""
 
 RATE_FACTORS: dict[str, float] = {"uniform": 2**0.5, "vbq": 2**0.5}
-"""Ratio of neighbouring rate weights; of quantisers that are not named here it is 2."""
+"""Ratio of neighbouring rate weights; of quantizers that are not named here it is 2."""
 
 FIRST_RATE_WEIGHT = 8.0
 """Of the distortion of decoding to zeros; next to nothing is coded there."""
@@ -56,13 +56,13 @@ ERRORS = ("distortion", "effect")
 
 @dataclass(frozen=True)
 class Point:
-    """A data set after one quantiser: bits a number, distortion in nats a number, and the effect.
+    """A data set after one quantizer: bits a number, distortion in nats a number, and the effect.
 
-    ``best_by`` says what counted when its tables were chosen: one of `RATES`, or "both". ``tables`` and the two kinds of bits are those of `evaluation.quantisers.Coding`; the effect is
+    ``best_by`` says what counted when its tables were chosen: one of `RATES`, or "both". ``tables`` and the two kinds of bits are those of `evaluation.quantizers.Coding`; the effect is
     what the data set's ``effect_name`` says.
     """
 
-    quantiser: str
+    quantizer: str
     tables: str
     best_by: str
     rate_weight: float
@@ -74,12 +74,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Saving:
-    """How many percent fewer bits a quantiser takes than the baseline, by the baseline's bits.
+    """How many percent fewer bits a quantizer takes than the baseline, by the baseline's bits.
 
     ``rate`` is one of `RATES`, ``error`` one of `ERRORS`. None where a curve does not reach.
     """
 
-    quantiser: str
+    quantizer: str
     rate: str
     error: str
     percent_fewer: Mapping[str, float | None]
@@ -99,7 +99,7 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class QuantiserResult:
+class QuantizerResult:
     """The data sets that are finished, and how and on what it was measured."""
 
     data_sets: tuple[DataSet, ...]
@@ -123,8 +123,8 @@ def run(
     seed: int = 0,
     progress: Progress = silent,
     notice: Callable[[str], None] = lambda line: None,
-) -> QuantiserResult:
-    """Run the experiment; write ``quantisers.json`` and ``report.html`` to ``out``.
+) -> QuantizerResult:
+    """Run the experiment; write ``quantizers.json`` and ``report.html`` to ``out``.
 
     Both are written again after each data set, so that an interruption loses none that is
     finished. ``classifier_epochs`` defaults to what suits the network and the data; ``epochs`` are
@@ -142,12 +142,12 @@ def run(
         ).model
         for name in models
     }
-    result = QuantiserResult((), _settings(data, models, seed), machine.describe())
+    result = QuantizerResult((), _settings(data, models, seed), machine.describe())
     for make in _sources(networks, data, betas, epochs, seed, progress):
         measured = _measure(make(), rate_factors, progress)
         result = replace(result, data_sets=(*result.data_sets, measured))
-        write_text(out / "report.html", render_quantisers(result))
-        write_json(out / "quantisers.json", result.to_dict())
+        write_text(out / "report.html", render_quantizers(result))
+        write_json(out / "quantizers.json", result.to_dict())
         notice(_summary(measured))
     return result
 
@@ -176,9 +176,9 @@ def _sources(
 
 def _measure(source: Source, rate_factors: Mapping[str, float], progress: Progress) -> DataSet:
     points: list[Point] = []
-    for done, quantiser in enumerate(QUANTISERS, start=1):
-        points += _points(source, quantiser, rate_factors.get(quantiser, 2.0))
-        progress(f"coding {source.name}", done, len(QUANTISERS), {"points": len(points)})
+    for done, quantizer in enumerate(QUANTIzERS, start=1):
+        points += _points(source, quantizer, rate_factors.get(quantizer, 2.0))
+        progress(f"coding {source.name}", done, len(QUANTIzERS), {"points": len(points)})
     variances = np.concatenate([block.ravel() for block in source.posterior.variances])
     return DataSet(
         name=source.name,
@@ -191,17 +191,17 @@ def _measure(source: Source, rate_factors: Mapping[str, float], progress: Progre
     )
 
 
-def _points(source: Source, quantiser: str, factor: float) -> Iterator[Point]:
+def _points(source: Source, quantizer: str, factor: float) -> Iterator[Point]:
     """Points from next to no bits to `MOST_BITS`."""
     nothing = source.posterior.distortion(
         [np.zeros_like(block) for block in source.posterior.means]
     )
     for number in range(MOST_POINTS):
-        found = codings(source.posterior, quantiser, FIRST_RATE_WEIGHT * nothing / factor**number)
+        found = codings(source.posterior, quantizer, FIRST_RATE_WEIGHT * nothing / factor**number)
         same = found[0] is found[1]
         for coding, best_by in zip(found, ("both",) if same else RATES, strict=False):
             yield Point(
-                quantiser=quantiser,
+                quantizer=quantizer,
                 tables=coding.tables,
                 best_by=best_by,
                 rate_weight=_rounded(coding.rate_weight),
@@ -223,29 +223,29 @@ def _savings(points: Sequence[Point]) -> Iterator[Saving]:
     for error in ERRORS:
         for rate in RATES:
             baseline = _curve(points, BASELINE, rate, error)
-            for quantiser in QUANTISERS:
-                if quantiser != BASELINE:
-                    curve = _curve(points, quantiser, rate, error)
+            for quantizer in QUANTIzERS:
+                if quantizer != BASELINE:
+                    curve = _curve(points, quantizer, rate, error)
                     fewer = {
                         f"{bits:g}": percent_fewer(curve, baseline, bits) for bits in UNIFORM_BITS
                     }
-                    yield Saving(quantiser, rate, error, fewer)
+                    yield Saving(quantizer, rate, error, fewer)
 
 
-def _curve(points: Sequence[Point], quantiser: str, rate: str, error: str) -> Curve:
+def _curve(points: Sequence[Point], quantizer: str, rate: str, error: str) -> Curve:
     return frontier(
         (getattr(point, rate), getattr(point, error))
         for point in points
-        if point.quantiser == quantiser and point.best_by in (rate, "both")
+        if point.quantizer == quantizer and point.best_by in (rate, "both")
     )
 
 
 def _summary(data_set: DataSet) -> str:
-    """What variational Bayesian quantisation saves, in one line."""
+    """What variational Bayesian quantization saves, in one line."""
     (saving,) = (
         saving
         for saving in data_set.savings
-        if (saving.quantiser, saving.rate, saving.error) == ("vbq", "bits", "distortion")
+        if (saving.quantizer, saving.rate, saving.error) == ("vbq", "bits", "distortion")
     )
     fewer = ", ".join(
         "-" if percent is None else f"{round(percent):+d} %"
@@ -259,7 +259,7 @@ def _settings(data: MnistData, models: Sequence[str], seed: int) -> dict[str, st
     threads = torch.get_num_threads()
     return {
         "command": (
-            f"vaecomp experiment quantisers --models {','.join(models)} --seed {seed} "
+            f"vaecomp experiment quantizers --models {','.join(models)} --seed {seed} "
             f"--threads {threads}"
         ),
         "data": data.notice,

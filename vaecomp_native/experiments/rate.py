@@ -21,7 +21,7 @@ from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
 from vaecomp_native.evaluation.rate_distortion import (
     QPS,
-    QUANTISERS,
+    QUANTIzERS,
     RATE_WEIGHTS,
     Candidate,
     candidates,
@@ -40,7 +40,7 @@ from vaecomp_native.zoo.training import default_epochs, train_classifier
 ALLOWED_LOSSES = (0.2, 0.5, 1.0)
 """Points of accuracy that a file may cost."""
 
-CODECS: tuple[str, ...] = (*QUANTISERS, "nncodec")
+CODECS: tuple[str, ...] = (*QUANTIzERS, "nncodec")
 FINE_CODECS = ("residual", "nncodec")
 """Codecs that are compared at all their operating points; the others get fewer, to save time."""
 
@@ -48,7 +48,7 @@ FINE_WEIGHTS: tuple[float, ...] = tuple(
     sorted(2**quarter * weight for weight in RATE_WEIGHTS for quarter in (0, 0.25, 0.5, 0.75))
 )
 COARSE_WEIGHTS: tuple[float, ...] = RATE_WEIGHTS[::2]
-"""Rate weights for the residual codec with its default quantiser, and with the others."""
+"""Rate weights for the residual codec with its default quantizer, and with the others."""
 
 HOPELESS_LOSS = 4.0
 """Points of validation accuracy beyond which smaller files of the same kind are not tried."""

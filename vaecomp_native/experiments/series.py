@@ -22,7 +22,7 @@ import torch
 
 from vaecomp_native.bits import identical
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.evaluation.accounting import amortised_ratio
+from vaecomp_native.evaluation.accounting import amortized_ratio
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.lossless_differences import CODERS, FORMS, INSTALL
 from vaecomp_native.experiments.files import write_json, write_text
@@ -385,7 +385,7 @@ def _summed(stored: _Stored, rows: Sequence[Row], series: Series) -> CodecResult
         total_bytes=shared + sum(row.bytes for row in own),
         shared_bytes=shared,
         bytes_per_checkpoint=mean,
-        ratio=amortised_ratio(series.raw_bytes, shared, mean, len(series)),
+        ratio=amortized_ratio(series.raw_bytes, shared, mean, len(series)),
         largest_change=max(abs(row.loss) for row in own),
         mean_loss=fmean(row.loss for row in own),
         mean_agreement=fmean(row.agreement for row in own),

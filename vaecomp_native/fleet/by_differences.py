@@ -21,7 +21,7 @@ from vaecomp_native.fleet.principal import Components, principal_components, ten
 from vaecomp_native.fleet.prior import WIDEST, LatentPrior
 from vaecomp_native.fleet.rounding import steps_for_rounding
 from vaecomp_native.progress import Progress
-from vaecomp_native.quantisation.matrix import matrix_shape
+from vaecomp_native.quantization.matrix import matrix_shape
 
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]

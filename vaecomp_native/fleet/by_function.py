@@ -27,7 +27,7 @@ Float32Array = npt.NDArray[np.float32]
 COARSEST, FINEST = 8.0, 0.25
 COARSEST_AT = 1.4e-5
 """A symbol stands for so many times the components' root mean square: the coarsest at this rate weight or above, below in
-proportion to its root, as for a fine quantiser the error that a bit saves is in proportion to the squared step.
+proportion to its root, as for a fine quantizer the error that a bit saves is in proportion to the squared step.
 """
 SENSITIVE_MEMBERS = 16
 """Members whose sensitivity is measured; it is much the same for all."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.quantisation.fixed_point import fixed_point
+from vaecomp_native.quantization.fixed_point import fixed_point
 
 Float32Array = npt.NDArray[np.float32]
 Int8Array = npt.NDArray[np.int8]

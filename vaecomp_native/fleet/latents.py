@@ -64,9 +64,9 @@ def by_function(
     seed: int = 0,
     progress: Progress,
 ) -> Posterior:
-    """The posterior N(means, deviations^2) that maximises the evidence lower bound of the member's outputs.
+    """The posterior N(means, deviations^2) that maximizes the evidence lower bound of the member's outputs.
 
-    Minimises the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)) with one sample a step (Kingma & Welling 2014,
+    Minimizes the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)) with one sample a step (Kingma & Welling 2014,
     arXiv 1312.6114), from zeros, by Adam. `forward` makes the vector [P] of latents [L].
     """
     import torch
@@ -76,20 +76,20 @@ def by_function(
     generator = torch.Generator().manual_seed(seed)
     means = torch.zeros(latents, requires_grad=True)
     spread = torch.full((latents,), math.log(FIRST_DEVIATION), requires_grad=True)
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         [{"params": [means], "lr": LEARNING_RATE}, {"params": [spread], "lr": DEVIATION_RATE}],
         betas=DECAY,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     order = BatchOrder(len(behaviour.batches), seed)
     for step in range(steps):
         noise = torch.randn(latents, generator=generator)
         vector = forward(means + spread.exp() * noise)
         loss, gradient = student.slope(vector.detach(), behaviour, order.next())
         prior = 0.5 * (means.square() + (2 * spread).exp() - 2 * spread).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward([vector, LATENT_COST * prior], [gradient, None])
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         progress("latents", step + 1, steps, {"divergence": loss})
     with torch.no_grad():

@@ -83,7 +83,7 @@ class Layout:
 def is_adjustable(array: Array) -> bool:
     """Whether a decoder may change a tensor.
 
-    Gains and variances of normalisation layers (vectors of one sign) must not change theirs, and what is no real float tensor
+    Gains and variances of normalization layers (vectors of one sign) must not change theirs, and what is no real float tensor
     has no small changes.
     """
     is_float = _core.dtype_name(array.dtype) in LATENT_DTYPES

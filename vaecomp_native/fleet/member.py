@@ -206,7 +206,7 @@ def _latents(
         posterior = by_function(
             student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
         )
-    return pack.quantise(posterior.means, posterior.deviations)
+    return pack.quantize(posterior.means, posterior.deviations)
 
 
 def _check_options(

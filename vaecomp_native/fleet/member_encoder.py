@@ -116,7 +116,7 @@ class MemberEncoder:
                 fit = fitter.at_rate_weight(rate_weight)
             # A residual of zeros costs bytes and changes nothing.
             residuals = {n: one for n, one in fit.encoding.matrices.items() if one.symbols.any()}
-            exact = {name: self.arrays[name] for name in fit.encoding.unquantisable}
+            exact = {name: self.arrays[name] for name in fit.encoding.unquantizable}
             found = replace(parts, residuals=residuals, exact={**parts.exact, **exact})
             return self._choice(found, fit.rate_weight)
 

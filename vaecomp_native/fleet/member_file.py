@@ -16,7 +16,7 @@ from vaecomp_native.codecs.sections import SectionKind
 from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.kernels import digest
-from vaecomp_native.quantisation.matrix import QuantisedMatrix
+from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 Array = npt.NDArray[Any]
 Int8Array = npt.NDArray[np.int8]
@@ -31,7 +31,7 @@ class MemberParts:
     """
 
     latents: Int8Array | None
-    residuals: Mapping[str, QuantisedMatrix] = field(default_factory=dict)
+    residuals: Mapping[str, QuantizedMatrix] = field(default_factory=dict)
     exact: Mapping[str, Array] = field(default_factory=dict)
     differences: Mapping[str, Array] = field(default_factory=dict)
 

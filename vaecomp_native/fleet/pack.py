@@ -109,12 +109,12 @@ class Pack:
         """Whether all decoders are linear in the latents."""
         return all(len(group.decoder.layers) == 1 for group in self.groups)
 
-    def quantise(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
+    def quantize(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
         """Latents int8 [L] for posteriors float32 [L], by the pack's tables."""
         parts, start = [np.empty(0, np.int8)], 0
         for length, prior in self.priors:
             part = slice(start, start + length)
-            parts.append(prior.quantise(means[part], deviations[part]))
+            parts.append(prior.quantize(means[part], deviations[part]))
             start += length
         return np.concatenate(parts)
 

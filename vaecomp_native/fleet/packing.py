@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BASE_OPTIONS: Mapping[str, Any] = {
     "codec": "lossless",
-    "quantiser": "feedback",
+    "quantizer": "feedback",
     "bits_per_weight": None,
     "target_bytes": None,
     "rate_weight": None,

@@ -1,4 +1,4 @@
-"""Latents as symbols: variational Bayesian quantisation under a table that the pack holds.
+"""Latents as symbols: variational Bayesian quantization under a table that the pack holds.
 
 After Yang, Bamler, Mandt 2020 (arXiv 2002.08158): what a wide posterior leaves open is used to choose what is cheap to name.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.fleet.decoder import LARGEST, UNIT
-from vaecomp_native.quantisation.vbq import variational_bayesian_quantisation
+from vaecomp_native.quantization.vbq import variational_bayesian_quantization
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -38,11 +38,11 @@ class LatentPrior:
         flat, spread = means.reshape(-1, 1), deviations.reshape(-1)
         precision = (1.0 / np.square(spread, dtype=np.float64))[:, None]
         # Of twice the published lambda, which is 1 here: a nat is a nat.
-        found = variational_bayesian_quantisation(flat, precision, 2.0 * np.log(2.0)).values()
+        found = variational_bayesian_quantization(flat, precision, 2.0 * np.log(2.0)).values()
         symbols = _clipped(found.reshape(-1))
         prior = LatentPrior._of(symbols)
         for _ in range(TURNS):
-            prior = LatentPrior._of(prior.quantise(flat.reshape(-1), spread))
+            prior = LatentPrior._of(prior.quantize(flat.reshape(-1), spread))
         return prior
 
     @staticmethod
@@ -61,7 +61,7 @@ class LatentPrior:
             -widest, tuple(np.maximum(np.rint(mixed * 2**20), 1).astype(int).tolist())
         )
 
-    def quantise(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
+    def quantize(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
         """The symbol with the least (q - mean)^2 / (2 deviation^2) + nats of its code, for each of [n] latents."""
         grid = self.first + np.arange(len(self.counts))
         nats = -np.log(np.array(self.counts) / sum(self.counts))
@@ -71,8 +71,8 @@ class LatentPrior:
         return symbols
 
     def latents(self, means: Float32Array, deviations: Float32Array) -> Float32Array:
-        """What `quantise` makes of latents, in standard deviations of the fleet."""
-        symbols = self.quantise(means, deviations).astype(np.float32)
+        """What `quantize` makes of latents, in standard deviations of the fleet."""
+        symbols = self.quantize(means, deviations).astype(np.float32)
         values: Float32Array = symbols / np.float32(UNIT)
         return values
 

@@ -1,7 +1,7 @@
 """Training a fleet's decoder by what its members do.
 
 A variational autoencoder without an encoder: each member has a posterior of its own (means and deviations of its latents), and
-the decoder is shared. It minimises, over members and their batches,
+the decoder is shared. It minimizes, over members and their batches,
 
     divergence(outputs of base + decoder(latents) || the member's outputs)
         + LATENT_COST * KL(posterior || N(0, 1)) + rate_weight * bits of the decoder
@@ -34,7 +34,7 @@ STEPS_A_LEARNING_RATE = 60.0
 """The columns' learning rate is the median weight's step divided by this."""
 LATENT_RATE = 0.05
 HIDDEN_RATE = 0.003
-STANDARDISE_EVERY = 50
+STANDARDIzE_EVERY = 50
 REPORT_EVERY = 10
 
 
@@ -90,8 +90,8 @@ def train_by_function(
     recent = 0.0
     for step in range(1, options.steps + 1):
         recent += training.step(step) / REPORT_EVERY
-        if step % STANDARDISE_EVERY == 0:
-            training.standardise()
+        if step % STANDARDIzE_EVERY == 0:
+            training.standardize()
         if step % REPORT_EVERY == 0:
             if not math.isfinite(recent):
                 raise TrainingError(
@@ -104,7 +104,7 @@ def train_by_function(
 
 
 class _Training:
-    """Parameters, their optimisers' moments, and one step."""
+    """Parameters, their optimizers' moments, and one step."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class _Training:
         self._spread_adam.step(to_spread, LATENT_RATE * decay, rows)
         return total / len(rows)
 
-    def standardise(self) -> None:
+    def standardize(self) -> None:
         """Give the latents the mean 0 and the deviation 1 over the fleet again; what is decoded stays as it is."""
         mean, deviation = self._means.mean(0), self._means.std(0).clamp_min(1e-3)
         self._means.sub_(mean).div_(deviation)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.codebooks import Float64Array, IntArray
-from vaecomp_native.quantisation.matrix import Float32Array
+from vaecomp_native.quantization.codebooks import Float64Array, IntArray
+from vaecomp_native.quantization.matrix import Float32Array
 
 _BLOCK = 1 << 16  # values at a time, so that they stay in the cache
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.batches import batches
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, scales
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, scales
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
@@ -95,8 +95,8 @@ def joined(parts: Sequence[Array], dtype: npt.DTypeLike) -> Array:
     return flat
 
 
-def values_of(matrices: Sequence[QuantisedMatrix]) -> list[Float32Array]:
-    """What `QuantisedMatrix.values` gives for each of some matrices."""
+def values_of(matrices: Sequence[QuantizedMatrix]) -> list[Float32Array]:
+    """What `QuantizedMatrix.values` gives for each of some matrices."""
     if len(matrices) == 1 or any(one.codebook or not one.symbols.size for one in matrices):
         return [one.values() for one in matrices]
     bunch = Bunch([one.symbols.shape for one in matrices])
@@ -113,9 +113,9 @@ def values_of(matrices: Sequence[QuantisedMatrix]) -> list[Float32Array]:
 
 
 def decoded_values(
-    matrices: Mapping[str, QuantisedMatrix],
+    matrices: Mapping[str, QuantizedMatrix],
 ) -> Iterator[tuple[str, Float32Array]]:
-    """What quantised tensors decode to, float32 [R, C], those of a bunch at a time."""
+    """What quantized tensors decode to, float32 [R, C], those of a bunch at a time."""
     for names in batches({name: one.symbols.size for name, one in matrices.items()}):
         yield from zip(names, values_of([matrices[name] for name in names]), strict=True)
 

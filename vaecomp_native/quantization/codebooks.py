@@ -1,4 +1,4 @@
-"""From clusters of numbers to a quantised matrix with a codebook."""
+"""From clusters of numbers to a quantized matrix with a codebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.matrix import Codebook, Float32Array, QuantisedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Codebook, Float32Array, QuantizedMatrix, to_bfloat16
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ def weighted_means(
 
 def codebook_matrix(
     labels: IntArray, codewords: Float32Array, shape: tuple[int, ...]
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """The matrix of `shape` whose element i is `codewords[labels[i]]`.
 
     Args:
@@ -62,4 +62,4 @@ def codebook_matrix(
     first = -int(np.argmin(np.abs(levels)))
     symbol_of = np.zeros(codewords.size, np.int32)
     symbol_of[used] = places + first
-    return QuantisedMatrix(symbol_of[labels].reshape(shape), codebook=Codebook(first, levels))
+    return QuantizedMatrix(symbol_of[labels].reshape(shape), codebook=Codebook(first, levels))

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.batches import batches
-from vaecomp_native.quantisation.bunch import SMALL, Bunch, joined
-from vaecomp_native.quantisation.matrix import slabs
+from vaecomp_native.quantization.bunch import SMALL, Bunch, joined
+from vaecomp_native.quantization.matrix import slabs
 
 Symbols = npt.NDArray[np.signedinteger[Any]]
 Levels = npt.NDArray[np.uint8]
@@ -57,7 +57,7 @@ def fit_contexts(matrices: Sequence[Symbols], tables: int) -> list[ContextLevels
             fit.lower_columns()
             fit.choose_levels(0, bits, first, priced=turn > 0)
             counts += fit.table_counts(tables, first, last)
-        frequencies = _normalised(counts + SMOOTHING * frequencies)
+        frequencies = _normalized(counts + SMOOTHING * frequencies)
     found: dict[int, ContextLevels] = {}
     for fit in fits:
         found.update(zip(fit.numbers, fit.compact(), strict=True))
@@ -87,7 +87,7 @@ def _starting_tables(
     liveliest = max((fit.liveliest() for fit in fits if fit.symbols.size), default=1.0)
     activities = np.geomspace(LEAST_ACTIVITY, max(liveliest, 2 * LEAST_ACTIVITY), tables)
     distance = np.abs(np.arange(first, last + 1))
-    return _normalised(np.exp(-distance * np.log1p(1 / activities)[:, None]))
+    return _normalized(np.exp(-distance * np.log1p(1 / activities)[:, None]))
 
 
 class _OneMatrix:
@@ -245,7 +245,7 @@ def _lowered(
     return lowest.astype(np.int64), runs
 
 
-def _normalised(counts: Float64Array) -> Float64Array:
+def _normalized(counts: Float64Array) -> Float64Array:
     safe = np.maximum(counts, 1e-9)
-    normalised: Float64Array = safe / safe.sum(1, keepdims=True)
-    return normalised
+    normalized: Float64Array = safe / safe.sum(1, keepdims=True)
+    return normalized

@@ -1,6 +1,6 @@
-"""Entropy-constrained scalar quantisation, uniform and iterative (Choi, El-Khamy, Lee 2017).
+"""Entropy-constrained scalar quantization, uniform and iterative (Choi, El-Khamy, Lee 2017).
 
-Both minimise sum importance * error^2 + rate_weight * bits, where the importance is the diagonal of
+Both minimize sum importance * error^2 + rate_weight * bits, where the importance is the diagonal of
 a Hessian (arXiv 1612.01543) and the bits are those of an entropy coder.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.assignment import cheapest_codewords
-from vaecomp_native.quantisation.codebooks import (
+from vaecomp_native.quantization.assignment import cheapest_codewords
+from vaecomp_native.quantization.codebooks import (
     Float64Array,
     IntArray,
     codebook_matrix,
@@ -22,9 +22,9 @@ from vaecomp_native.quantisation.codebooks import (
     nearest_codewords,
     weighted_means,
 )
-from vaecomp_native.quantisation.entropy import codebook_bits, entropy_bits, objective, table_bits
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix
-from vaecomp_native.quantisation.uniform import high_rate_step, round_to_step, uniform, usable_step
+from vaecomp_native.quantization.entropy import codebook_bits, entropy_bits, objective, table_bits
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix
+from vaecomp_native.quantization.uniform import high_rate_step, round_to_step, uniform, usable_step
 
 _COARSE_STEPS = 2.0 ** np.arange(-2, 3.75, 0.5)
 """Relative to the best step at high rates; at low rates it is wider."""
@@ -38,7 +38,7 @@ _LEAST_GAIN = 1e-4
 
 def entropy_constrained_uniform(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """Round to the best uniform grid through 0, and give each cell its weighted mean as codeword.
 
     Where the codewords do not pay for their codebook, the multiples of the step stand for
@@ -60,7 +60,7 @@ def entropy_constrained_uniform(
     symbols = round_to_step(values, step)
     candidates = (
         uniform(values, importance, rate_weight),
-        QuantisedMatrix(symbols, step),
+        QuantizedMatrix(symbols, step),
         _means_of(symbols, flat, weights),
         _means_of(np.zeros_like(symbols), flat, weights),
     )
@@ -69,7 +69,7 @@ def entropy_constrained_uniform(
 
 def entropy_constrained_lloyd(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """Let assignment and codewords improve each other: what matters little takes a cheap codeword.
 
     Starts from a uniform grid finer than needed, since codewords that do not pay lose their members
@@ -138,16 +138,16 @@ def _grid_cost(
 
 def _means_of(
     symbols: npt.NDArray[np.int32], values: Float64Array, weights: Float64Array
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     labels = symbols.ravel().astype(np.int64) - symbols.min()
     means = weighted_means(values, weights, labels, int(labels.max()) + 1)
     return codebook_matrix(labels, nearest_codewords(means), symbols.shape)
 
 
 def _best(
-    candidates: tuple[QuantisedMatrix, ...],
+    candidates: tuple[QuantizedMatrix, ...],
     values: Float32Array,
     importance: npt.NDArray[Any],
     rate_weight: float,
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     return min(candidates, key=lambda matrix: objective(matrix, values, importance, rate_weight))

@@ -1,4 +1,4 @@
-"""What a quantised matrix costs: bits after entropy coding, distortion, and the sum of both."""
+"""What a quantized matrix costs: bits after entropy coding, distortion, and the sum of both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.matrix import SLAB_ELEMENTS, QuantisedMatrix
+from vaecomp_native.quantization.matrix import SLAB_ELEMENTS, QuantizedMatrix
 
 _CODEBOOK_HEAD_BITS = 24
 _CODEWORD_BITS = 16
@@ -37,7 +37,7 @@ def codebook_bits(size: int) -> float:
     return float(_CODEBOOK_HEAD_BITS + _CODEWORD_BITS * size)
 
 
-def total_bits(matrix: QuantisedMatrix) -> float:
+def total_bits(matrix: QuantizedMatrix) -> float:
     """Bits of the symbols and of what decodes them: frequency tables, codebook and exponents."""
     streams = (matrix.symbols, matrix.row_exponents, matrix.column_exponents)
     bits = sum(_stream_bits(stream) for stream in streams if stream is not None)
@@ -45,7 +45,7 @@ def total_bits(matrix: QuantisedMatrix) -> float:
 
 
 def distortion(
-    matrix: QuantisedMatrix, values: npt.NDArray[Any], importance: npt.NDArray[Any]
+    matrix: QuantizedMatrix, values: npt.NDArray[Any], importance: npt.NDArray[Any]
 ) -> float:
     """Sum of importance * (values - decoded)^2; `importance` broadcasts to `values` [R, C]."""
     errors = values.astype(np.float64) - matrix.values()
@@ -53,12 +53,12 @@ def distortion(
 
 
 def objective(
-    matrix: QuantisedMatrix,
+    matrix: QuantizedMatrix,
     values: npt.NDArray[Any],
     importance: npt.NDArray[Any],
     rate_weight: float,
 ) -> float:
-    """What every quantiser minimises: distortion + rate_weight * bits."""
+    """What every quantizer minimizes: distortion + rate_weight * bits."""
     return distortion(matrix, values, importance) + rate_weight * total_bits(matrix)
 
 

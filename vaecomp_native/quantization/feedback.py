@@ -1,7 +1,7 @@
-"""Scalar quantisation with error feedback and rate-distortion decisions.
+"""Scalar quantization with error feedback and rate-distortion decisions.
 
-Columns are quantised one after another while the columns behind take over their errors (Hassibi & Stork 1993; Frantar et
-al. 2022, arXiv 2210.17323); each decision weighs distortion against the bits of its symbol. See docs/quantisation.md.
+Columns are quantized one after another while the columns behind take over their errors (Hassibi & Stork 1993; Frantar et
+al. 2022, arXiv 2210.17323); each decision weighs distortion against the bits of its symbol. See docs/quantization.md.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.io.scratch import Scratch
-from vaecomp_native.quantisation.matrix import (
+from vaecomp_native.quantization.matrix import (
     LARGEST_SYMBOL,
-    QuantisedMatrix,
+    QuantizedMatrix,
     scales,
     slabs,
     to_bfloat16,
 )
-from vaecomp_native.quantisation.uniform import round_to_step, usable_step
+from vaecomp_native.quantization.uniform import round_to_step, usable_step
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -51,9 +51,9 @@ class OutOfRangeError(Exception):
 
 @dataclass(frozen=True)
 class Curvature:
-    """What errors in the columns of an operator cost: the second moment of its inputs, factorised.
+    """What errors in the columns of an operator cost: the second moment of its inputs, factorized.
 
-    With columns in `order`, an error in column j alone costs `energy[j]` times its square; quantised in turn it costs `diagonal[j]`
+    With columns in `order`, an error in column j alone costs `energy[j]` times its square; quantized in turn it costs `diagonal[j]`
     and the columns behind take over `feedback[j]` of it (None: columns are independent). `mean`, for an operator with a bias, is what the bias takes
     over from an error in each column, in their own order.
     """
@@ -66,7 +66,7 @@ class Curvature:
 
     @classmethod
     def of(cls, moment: Float64Array, bias: bool, damping: float = DAMPING) -> Curvature:
-        """Factorise a second moment [C, C], with `bias` [C + 1, C + 1]; columns with much energy go first.
+        """Factorize a second moment [C, C], with `bias` [C + 1, C + 1]; columns with much energy go first.
 
         `damping` of its mean diagonal is added to its diagonal.
         """
@@ -102,11 +102,11 @@ class Curvature:
 
 
 @dataclass(frozen=True)
-class QuantisedOperator:
+class QuantizedOperator:
     """A linear operator's weights [R, C] and its bias [1, R], if it has one."""
 
-    weights: QuantisedMatrix
-    bias: QuantisedMatrix | None
+    weights: QuantizedMatrix
+    bias: QuantizedMatrix | None
 
     def matrix(self) -> Float32Array:
         """Decoded weights with the bias as last column: float32 [R, C] or [R, C + 1]."""
@@ -114,15 +114,15 @@ class QuantisedOperator:
         return values if self.bias is None else np.column_stack([values, self.bias.values()[0]])
 
 
-def feedback_quantise(
+def feedback_quantize(
     matrix: Float32Array,
     curvature: Curvature,
     row_weights: Float64Array,
     rate_weight: float,
     *,
     threads: int = 0,
-) -> QuantisedOperator:
-    """Quantise an operator's matrix float32 [R, C], or [R, C + 1] with its bias.
+) -> QuantizedOperator:
+    """Quantize an operator's matrix float32 [R, C], or [R, C + 1] with its bias.
 
     Makes the sum over rows of `row_weights` [R] times the curvature's squared error, plus `rate_weight` times the bits, small.
 
@@ -132,12 +132,12 @@ def feedback_quantise(
     grid = _Grid.of(curvature, row_weights, rate_weight)
     weights = _sweep(matrix[:, :columns], curvature, grid, rate_weight, threads)
     if curvature.mean is None:
-        return QuantisedOperator(weights, None)
+        return QuantizedOperator(weights, None)
     error = matrix[:, :columns].astype(np.float64) - weights.values()
     bias = matrix[None, :, columns] + error @ curvature.mean
     # A bias is never worth more than 11 bits.
     step = usable_step(bias.astype(np.float32), grid.bias_step)
-    return QuantisedOperator(weights, QuantisedMatrix(round_to_step(bias, step), step))
+    return QuantizedOperator(weights, QuantizedMatrix(round_to_step(bias, step), step))
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class _Grid:
 
 def _sweep(
     matrix: Float32Array, curvature: Curvature, grid: _Grid, rate_weight: float, threads: int
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     order = curvature.order
     row_scales = scales(grid.step, grid.row_exponents.astype(np.int32))
     column_scales = scales(1.0, grid.column_exponents[order].astype(np.int32))
@@ -180,7 +180,7 @@ def _sweep(
         bits = guessed_bits(limit) if sweep == 0 else counted_bits(symbols, limit)
         for rows in slabs(matrix.shape):
             part = np.ascontiguousarray(matrix[rows][:, order], np.float32)
-            symbols[rows][:, order] = _core.feedback_quantise(
+            symbols[rows][:, order] = _core.feedback_quantize(
                 part,
                 curvature.feedback,
                 curvature.diagonal,
@@ -195,7 +195,7 @@ def _sweep(
                 threads,
             )
     exponents = (_unless_zero(grid.row_exponents), _unless_zero(grid.column_exponents))
-    return QuantisedMatrix(symbols, grid.step, None, *exponents)
+    return QuantizedMatrix(symbols, grid.step, None, *exponents)
 
 
 def _reach(

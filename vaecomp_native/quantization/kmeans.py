@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.codebooks import (
+from vaecomp_native.quantization.codebooks import (
     CODEBOOK_SIZE,
     Float64Array,
     IntArray,
@@ -15,8 +15,8 @@ from vaecomp_native.quantisation.codebooks import (
     flatten,
     nearest_codewords,
 )
-from vaecomp_native.quantisation.entropy import codebook_bits, entropy_bits, table_bits
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix
+from vaecomp_native.quantization.entropy import codebook_bits, entropy_bits, table_bits
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix
 
 _ITERATIONS = 10
 _PATIENCE = 4
@@ -25,10 +25,10 @@ _PATIENCE = 4
 
 def hessian_weighted_kmeans(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """Take each value to the nearest codeword; codewords are means weighted by importance.
 
-    The clusters are those of fixed-length codes, only their number minimises
+    The clusters are those of fixed-length codes, only their number minimizes
     sum importance * error^2 + rate_weight * bits after entropy coding, codebook included. It grows
     from 1 by splitting the clusters with the largest errors, until that has stopped to help.
 

@@ -1,4 +1,4 @@
-"""A quantised matrix: integer symbols and what turns them back into numbers (format.md, Residual)."""
+"""A quantized matrix: integer symbols and what turns them back into numbers (format.md, Residual)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Codebook:
 
 
 @dataclass(frozen=True)
-class QuantisedMatrix:
+class QuantizedMatrix:
     """Symbols [R, C] with a step or a codebook, and scales of rows and columns in half octaves.
 
     Element (i, j) is level(q) * step * 2^((row_exponents[i] + column_exponents[j]) / 2), where level(q) is q itself or
@@ -45,7 +45,7 @@ class QuantisedMatrix:
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", _narrowed(self.symbols))
 
-    def kept_in(self, scratch: Scratch) -> QuantisedMatrix:
+    def kept_in(self, scratch: Scratch) -> QuantizedMatrix:
         """The same with its symbols in `scratch`."""
         return replace(self, symbols=scratch.copy(self.symbols))
 
@@ -56,7 +56,7 @@ class QuantisedMatrix:
             result[rows] = self._levels(self.symbols[rows]) * self._scales(rows)
         return result
 
-    def columns(self, start: int, stop: int) -> QuantisedMatrix:
+    def columns(self, start: int, stop: int) -> QuantizedMatrix:
         """Columns start to stop - 1."""
         exponents = self.column_exponents
         return replace(
@@ -92,8 +92,8 @@ def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
     return np.ascontiguousarray(symbols, np.int8 if largest <= np.iinfo(np.int8).max else np.int16)
 
 
-Quantiser = Callable[[Float32Array, npt.NDArray[Any], float], QuantisedMatrix]
-"""From values float32 [R, C], their importance and what a bit must save to a quantised matrix."""
+Quantizer = Callable[[Float32Array, npt.NDArray[Any], float], QuantizedMatrix]
+"""From values float32 [R, C], their importance and what a bit must save to a quantized matrix."""
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

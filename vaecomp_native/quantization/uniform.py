@@ -1,4 +1,4 @@
-"""Uniform quantisation: the baseline of all quantisers."""
+"""Uniform quantization: the baseline of all quantizers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
 
 _LARGEST_SYMBOL = 2047
 """A frequency table spans 4,096 symbols."""
@@ -20,15 +20,15 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 def uniform(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """Round values float32 [R, C], finite and at least one, to multiples of one step.
 
-    The step is the one that minimises mean importance * error^2 + rate_weight * bits when it is
+    The step is the one that minimizes mean importance * error^2 + rate_weight * bits when it is
     small against the values: then the error is step^2 / 12 and a halved step costs one bit, so that
     step^2 = (6 / ln 2) * rate_weight / mean importance.
     """
     step = usable_step(values, high_rate_step(importance, rate_weight))
-    return QuantisedMatrix(round_to_step(values, step), step)
+    return QuantizedMatrix(round_to_step(values, step), step)
 
 
 def high_rate_step(importance: npt.NDArray[Any], rate_weight: float) -> float:

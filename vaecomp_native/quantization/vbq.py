@@ -1,4 +1,4 @@
-"""Variational Bayesian quantisation (Yang, Bamler, Mandt 2020, arXiv 2002.08158).
+"""Variational Bayesian quantization (Yang, Bamler, Mandt 2020, arXiv 2002.08158).
 
 A number whose posterior is wide may move to a point that is cheap to name. Points are quantiles of
 the prior: the one at (i + 1/2) / 2^n is named by n bits.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantisation.codebooks import (
+from vaecomp_native.quantization.codebooks import (
     Float64Array,
     IntArray,
     codebook_matrix,
@@ -19,16 +19,16 @@ from vaecomp_native.quantisation.codebooks import (
     nearest_codewords,
     weighted_means,
 )
-from vaecomp_native.quantisation.matrix import Float32Array, QuantisedMatrix, Quantiser
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, Quantizer
 
 LONGEST_NAME = 11
 """Bits. They make 4,095 points, and a codebook holds 4,096."""
 _PLACES = 1 << (LONGEST_NAME + 1)
 
 
-def variational_bayesian_quantisation(
+def variational_bayesian_quantization(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
-) -> QuantisedMatrix:
+) -> QuantizedMatrix:
     """Take each value to the quantile that is near enough and cheap enough.
 
     The posterior of a value has that value as its mean and 1 / importance as its variance, so that
@@ -54,25 +54,25 @@ def variational_bayesian_quantisation(
     return codebook_matrix(chosen, nearest_codewords(centres), values.shape)
 
 
-def quantise_latents(
+def quantize_latents(
     means: Float32Array,
     variances: Float32Array,
     rate_weight: float,
-    quantiser: Quantiser = variational_bayesian_quantisation,
-) -> list[QuantisedMatrix]:
-    """Quantise a variational autoencoder's latents, each channel with its own prior and codebook.
+    quantizer: Quantizer = variational_bayesian_quantization,
+) -> list[QuantizedMatrix]:
+    """Quantize a variational autoencoder's latents, each channel with its own prior and codebook.
 
     Args:
         means: posterior means, float32 [N, L].
         variances: posterior variances, float32 [N, L], positive.
         rate_weight: twice the published lambda.
-        quantiser: another one gets the same freedom: a step or a codebook for each channel.
+        quantizer: another one gets the same freedom: a step or a codebook for each channel.
 
     Returns:
         A matrix [N, 1] for each of the L channels.
     """
     return [
-        quantiser(mean[:, None], precision[:, None], rate_weight)
+        quantizer(mean[:, None], precision[:, None], rate_weight)
         for mean, precision in zip(means.T, 1 / variances.T.astype(np.float64), strict=True)
     ]
 

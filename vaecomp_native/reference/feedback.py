@@ -1,4 +1,4 @@
-"""Quantisation column by column with error feedback (docs/quantisation.md)."""
+"""Quantization column by column with error feedback (docs/quantization.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Float32Array = npt.NDArray[np.float32]
 Symbols = npt.NDArray[np.int32]
 
 
-def feedback_quantise(
+def feedback_quantize(
     values: Float32Array,
     feedback: Float32Array | None,
     curvature: Float32Array,
@@ -40,7 +40,7 @@ def feedback_quantise(
         row_levels: uint8 [R], whose sums with ``column_levels`` are the elements' tables.
         column_levels: uint8 [C].
     """
-    rest = values.copy()  # what is left to quantise
+    rest = values.copy()  # what is left to quantize
     symbols = np.empty(values.shape, np.int32)
     tables = np.minimum(row_levels[:, None].astype(np.int64) + column_levels, len(bits) - 1)
     price = np.float32(rate_weight) * bits

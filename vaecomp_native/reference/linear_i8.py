@@ -17,7 +17,7 @@ def accumulate(
     return sums
 
 
-def requantise(
+def requantize(
     accumulators: npt.NDArray[np.int32],
     multiplier: npt.NDArray[np.int32],
     shift: npt.NDArray[np.uint8],
@@ -40,7 +40,7 @@ def decoder_i8(
     *hidden, (last_weight, last_bias, scale) = layers
     x = latents
     for weight, bias, multiplier, shift in hidden:
-        x = requantise(accumulate(x, weight, bias), multiplier, shift)
+        x = requantize(accumulate(x, weight, bias), multiplier, shift)
     with np.errstate(all="ignore"):
         outputs = accumulate(x, last_weight, last_bias).astype(np.float32) * scale
     return np.asarray(outputs, np.float32)

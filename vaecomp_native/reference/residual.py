@@ -1,4 +1,4 @@
-"""Residual sections: quantised matrices and their contexts (docs/kernels.md, section 7)."""
+"""Residual sections: quantized matrices and their contexts (docs/kernels.md, section 7)."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ class TrainingConfig:
         batch_chunks: chunks in a training step.
         learning_rate: of Adam; halved whenever half the patience passed without an improvement.
         seed: of the initial weights, the variants, the order of the tiles and the
-            reparameterisation.
+            reparameterization.
         device: "auto" (CUDA, then MPS, then CPU) or a name of a PyTorch device.
-        finetune_steps: steps of quantisation-aware training of an INT8 decoder, which is for more
+        finetune_steps: steps of quantization-aware training of an INT8 decoder, which is for more
             chunks than hidden units.
         refine_steps: rounds of proposals for the latents of an INT8 decoder.
         distortion: weighted squared error that the grid of a COARSE decoder may add, relative to that of

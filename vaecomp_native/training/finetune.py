@@ -1,4 +1,4 @@
-"""Quantisation-aware training of a decoder and of the latents on the true chunks."""
+"""Quantization-aware training of a decoder and of the latents on the true chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from vaecomp_native.decoders import Float32Array, Int8Array, IntegerLayer
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress
-from vaecomp_native.quantisation.fixed_point import fixed_point
+from vaecomp_native.quantization.fixed_point import fixed_point
 from vaecomp_native.training.config import TrainingConfig
 from vaecomp_native.training.device import choose_device
 from vaecomp_native.training.hidden import LARGEST
@@ -116,7 +116,7 @@ def finetune(
     Args:
         trained: where training starts.
         chunks: float32 [K, C].
-        weights: float32 [K, C], factors of the errors (`normalised_importance`).
+        weights: float32 [K, C], factors of the errors (`normalized_importance`).
         config: options.
         progress: called as progress("fine-tune", step, steps, {"loss": mean squared weighted
             error}).
@@ -128,7 +128,7 @@ def finetune(
     model = SimulatedDecoder(trained, chunks).to(device)
     generator = torch.Generator().manual_seed(config.seed)
     steps = config.finetune_steps if len(chunks) > len(model.weight) else 0
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         [
             {"params": [model.latents], "lr": 1.0},
             {"params": [model.weight], "lr": 0.5},
@@ -141,14 +141,14 @@ def finetune(
         ],
         fused=device.type != "mps",
     )
-    rates = [group["lr"] for group in optimiser.param_groups]
+    rates = [group["lr"] for group in optimizer.param_groups]
     rows = torch.empty(0, dtype=torch.int64)
     for step in range(1, steps + 1):
         if not len(rows):
             rows = torch.randperm(len(chunks), generator=generator)
         batch, rows = rows[: config.batch_chunks], rows[config.batch_chunks :]
         decay = 0.5 * (1 + math.cos(math.pi * step / (steps + 1)))
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * decay
         target = torch.from_numpy(chunks[batch.numpy()] / np.float32(trained.scale)).to(device)
         weight = torch.from_numpy(weights[batch.numpy()]).to(device)
@@ -157,9 +157,9 @@ def finetune(
             raise TrainingError(
                 "the loss of fine-tuning is not finite; train the VAE with a lower learning_rate"
             )
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         progress("fine-tune", step, steps, {"loss": loss.item()})
     return model.cpu().export()
 

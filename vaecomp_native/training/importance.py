@@ -17,7 +17,7 @@ def tensor_importance(tensors: Sequence[np.ndarray], chunk_length: int) -> Float
     """Factors of the errors for tensors cut into chunks: 1 / (deviation * size^(1/4)) of each.
 
     A layer bears errors in proportion to its weights, and the errors of all layers add up at the
-    output whatever the layers' sizes, so that a small layer should get finer steps: minimising the
+    output whatever the layers' sizes, so that a small layer should get finer steps: minimizing the
     sum of the layers' relative errors for a number of bits gives an exponent of 1/2, and equal
     errors everywhere 0. The value between is an empirical one.
 

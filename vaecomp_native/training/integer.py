@@ -13,7 +13,7 @@ from vaecomp_native.training.finetune import finetune
 from vaecomp_native.training.hidden import hidden_activations
 from vaecomp_native.training.output import solve_coarse, solve_int8
 from vaecomp_native.training.refine import refine_latents
-from vaecomp_native.training.trainer import TrainedVAE, normalised_importance
+from vaecomp_native.training.trainer import TrainedVAE, normalized_importance
 
 
 def to_integer(
@@ -43,7 +43,7 @@ def to_integer(
     Raises:
         TrainingError: the loss of fine-tuning is not finite.
     """
-    weights = normalised_importance(chunks, importance)
+    weights = normalized_importance(chunks, importance)
     code = finetune(trained, chunks, weights, config, progress)
     layer = _strongest_first(
         code.layer, hidden_activations(code.layer, code.latents, config.threads)

@@ -8,7 +8,7 @@ import torch
 
 
 class _RoundStraightThrough(torch.autograd.Function):
-    """Rounds half up, as requantisation does; its derivative is taken as 1 (Bengio et al. 2013)."""
+    """Rounds half up, as requantization does; its derivative is taken as 1 (Bengio et al. 2013)."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:

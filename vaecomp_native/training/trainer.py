@@ -56,7 +56,7 @@ def train_vae(
 
     The loss of a chunk is half the squared error, weighted with the squared importance, plus
     `config.beta` times the divergence of the posterior from N(0, 1) (Kingma & Welling 2014), with
-    one reparameterised sample. Runs on the CPU repeat bit for bit for a seed and a number of
+    one reparameterized sample. Runs on the CPU repeat bit for bit for a seed and a number of
     PyTorch threads.
 
     Args:
@@ -72,20 +72,20 @@ def train_vae(
     device = choose_device(config.device)
     scale = _root_mean_square(chunks)
     base = np.ascontiguousarray(chunks, np.float32) / np.float32(scale)
-    weights = torch.from_numpy(normalised_importance(base, importance))
+    weights = torch.from_numpy(normalized_importance(base, importance))
     training, validation = _variants(base, config)
     generator = torch.Generator().manual_seed(config.seed)
     module = ChunkVAE(base.shape[1], config.hidden or DEFAULT_HIDDEN, config.latent, generator).to(
         device
     )
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         module.parameters(), config.learning_rate, fused=device.type != "mps"
     )
     stopping = EarlyStopping(config.patience, config.min_improvement)
     history: list[dict[str, float]] = []
     start = time.perf_counter()
     for epoch in range(1, config.epochs + 1):
-        train_loss = _train_epoch(module, optimiser, training, weights, generator, config)
+        train_loss = _train_epoch(module, optimizer, training, weights, generator, config)
         validation_loss = _validate(module, validation, weights, config)
         if not math.isfinite(train_loss + validation_loss):
             raise TrainingError(
@@ -105,7 +105,7 @@ def train_vae(
         if stopping.stop:
             break
         if stopping.stale and stopping.stale % max(1, config.patience // 2) == 0:
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] /= 2
     stopping.restore(module)
     return TrainedVAE(module.cpu().eval(), scale, history)
@@ -149,7 +149,7 @@ class EarlyStopping:
             module.load_state_dict(self._state)
 
 
-def normalised_importance(chunks: Float32Array, importance: np.ndarray) -> np.ndarray:
+def normalized_importance(chunks: Float32Array, importance: np.ndarray) -> np.ndarray:
     """Importance float32 [K, C], scaled so that the weighted chunks have a mean square of 1.
 
     The mean is over the numbers with a positive importance. Chunks without any weighted number but
@@ -198,7 +198,7 @@ def _variants(base: np.ndarray, config: TrainingConfig) -> tuple[Variants, Varia
 
 def _train_epoch(
     module: ChunkVAE,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     variants: Variants,
     weights: torch.Tensor,
     generator: torch.Generator,
@@ -213,9 +213,9 @@ def _train_epoch(
         mean, log_variance = module.encode(x)
         output = module.decode(mean + noise * (0.5 * log_variance).exp())
         loss = _loss(output, x, w, mean, log_variance, config.beta)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         total, seen = total + loss.item() * len(x), seen + len(x)
     return total / seen
 

@@ -29,7 +29,7 @@ DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Digits:
-    """Images float32 [N, 28, 28], normalised by `MEAN` and `STD`, and their labels int64 [N]."""
+    """Images float32 [N, 28, 28], normalized by `MEAN` and `STD`, and their labels int64 [N]."""
 
     images: torch.Tensor
     labels: torch.Tensor

@@ -28,7 +28,7 @@ MOST_ANGLE = 1.2
 SCALES = (0.7, 1.2)
 MOST_SHIFT = 0.15
 BACKGROUND = -MEAN / STD
-"""A black pixel after normalisation: what lies outside of an image."""
+"""A black pixel after normalization: what lies outside of an image."""
 
 TRAIN_DIGITS, TEST_DIGITS = 4000, 2000
 """Most digits of a user for training, and for validation and test each; all of them where there are fewer."""
@@ -170,16 +170,16 @@ def fine_tune(base: State, digits: Digits, settings: FineTuning, seed: int) -> n
     """The base fine-tuned on a user's digits, on one thread: the same seed gives the same weights."""
     model = build_with(base)
     shuffles = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
     model.train()
     with _one_thread():
         for _ in range(settings.epochs):
             order = torch.randperm(len(digits), generator=shuffles)
             for rows in torch.split(order, settings.batch):
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 logits = model(digits.images[rows])
                 torch.autograd.backward(nn.functional.cross_entropy(logits, digits.labels[rows]))
-                optimiser.step()
+                optimizer.step()
     return model.eval()
 
 

@@ -75,8 +75,8 @@ def train_classifier(
     shuffles = torch.Generator().manual_seed(seed)
     batches = batches_of_epoch(data)
     total = epochs * batches
-    optimiser = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     curve: list[EpochRecord] = []
     for epoch in range(epochs):
         model.train()
@@ -84,7 +84,7 @@ def train_classifier(
         summed = 0.0
         for batch in range(batches):
             rows = order[batch * BATCH : (batch + 1) * BATCH]
-            loss = _step(model, optimiser, data.train, rows)
+            loss = _step(model, optimizer, data.train, rows)
             schedule.step()
             summed += loss
             step = epoch * batches + batch + 1
@@ -96,11 +96,11 @@ def train_classifier(
 
 
 def _step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, digits: Digits, rows: torch.Tensor
+    model: nn.Module, optimizer: torch.optim.Optimizer, digits: Digits, rows: torch.Tensor
 ) -> float:
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss = nn.functional.cross_entropy(model(digits.images[rows]), digits.labels[rows])
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-    optimiser.step()
+    optimizer.step()
     return loss.item()

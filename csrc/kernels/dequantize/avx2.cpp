@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/dequantise/dequantise.hpp"
+#include "kernels/dequantize/dequantize.hpp"
 
 namespace vaecomp::core::avx2 {
 namespace {
@@ -18,7 +18,7 @@ __m256i bits_of(const float* scale) {
 
 }  // namespace
 
-void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
+void dequantize(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
                 std::size_t count, float* out) {
     const __m256i even = bits_of(scales.of), odd = scales.count > 1 ? bits_of(scales.of + 1) : even;
     const __m256i first = _mm256_set1_epi32(row), one = _mm256_set1_epi32(1);
@@ -35,7 +35,7 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
         const __m256 levels = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(symbols + j)));
         _mm256_storeu_ps(out + j, _mm256_mul_ps(levels, _mm256_castsi256_ps(bits)));
     }
-    scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
+    scalar::dequantize(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
 }  // namespace vaecomp::core::avx2

@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/dequantise/dequantise.hpp"
+#include "kernels/dequantize/dequantize.hpp"
 
 namespace vaecomp::core::avx512 {
 namespace {
@@ -18,7 +18,7 @@ __m512i bits_of(const float* scale) {
 
 }  // namespace
 
-void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
+void dequantize(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
                 std::size_t count, float* out) {
     const __m512i even = bits_of(scales.of), odd = scales.count > 1 ? bits_of(scales.of + 1) : even;
     const __m512i first = _mm512_set1_epi32(row), one = _mm512_set1_epi32(1);
@@ -34,7 +34,7 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
         const __m512 levels = _mm512_cvtepi32_ps(_mm512_loadu_si512(symbols + j));
         _mm512_storeu_ps(out + j, _mm512_mul_ps(levels, _mm512_castsi512_ps(bits)));
     }
-    scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
+    scalar::dequantize(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
 }  // namespace vaecomp::core::avx512

@@ -1,4 +1,4 @@
-// Symbols of one row of a quantised matrix to values (docs/kernels.md, 5).
+// Symbols of one row of a quantized matrix to values (docs/kernels.md, 5).
 #pragma once
 
 #include <cstddef>
@@ -13,20 +13,20 @@ struct Scales {
 };
 
 // out[j] = float(symbols[j]) * scales.of[row + columns[j]]; no columns are zeros. Every exponent is below scales.count.
-using Dequantise = void(const std::int32_t* symbols, const Scales& scales, std::int32_t row,
+using Dequantize = void(const std::int32_t* symbols, const Scales& scales, std::int32_t row,
                         const std::int16_t* columns, std::size_t count, float* out);
 
 namespace scalar {
-Dequantise dequantise;
+Dequantize dequantize;
 }
 namespace avx2 {
-Dequantise dequantise;
+Dequantize dequantize;
 }
 namespace avx512 {
-Dequantise dequantise;
+Dequantize dequantize;
 }
 namespace neon {
-Dequantise dequantise;
+Dequantize dequantize;
 }
 
 }  // namespace vaecomp::core

@@ -2,7 +2,7 @@
 // exponent bits.
 #include <arm_neon.h>
 
-#include "kernels/dequantise/dequantise.hpp"
+#include "kernels/dequantize/dequantize.hpp"
 
 namespace vaecomp::core::neon {
 namespace {
@@ -13,7 +13,7 @@ int32x4_t bits_of(const float* scale) { return vreinterpretq_s32_f32(vld1q_dup_f
 
 }  // namespace
 
-void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
+void dequantize(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
                 std::size_t count, float* out) {
     const int32x4_t even = bits_of(scales.of), odd = scales.count > 1 ? bits_of(scales.of + 1) : even;
     const int32x4_t first = vdupq_n_s32(row), one = vdupq_n_s32(1);
@@ -25,7 +25,7 @@ void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t 
         const float32x4_t levels = vcvtq_f32_s32(vld1q_s32(symbols + j));
         vst1q_f32(out + j, vmulq_f32(levels, vreinterpretq_f32_s32(bits)));
     }
-    scalar::dequantise(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
+    scalar::dequantize(symbols + j, scales, row, columns == nullptr ? nullptr : columns + j, count - j, out + j);
 }
 
 }  // namespace vaecomp::core::neon

@@ -1,8 +1,8 @@
-#include "kernels/dequantise/dequantise.hpp"
+#include "kernels/dequantize/dequantize.hpp"
 
 namespace vaecomp::core::scalar {
 
-void dequantise(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
+void dequantize(const std::int32_t* symbols, const Scales& scales, std::int32_t row, const std::int16_t* columns,
                 std::size_t count, float* out) {
     for (std::size_t j = 0; j < count; ++j) {
         const std::int32_t exponent = row + (columns == nullptr ? 0 : columns[j]);

@@ -256,7 +256,7 @@ def rate_curves(panels: Panels, allowed: Sequence[float]) -> Markup:
 def error_curves(panels: Panels, errors: Mapping[str, str], most_bits: float) -> Markup:
     """Errors, logarithmic, against bits a number up to ``most_bits``, one panel a data set.
 
-    A line joins the points that no other one of the quantiser with as few bits beats. ``errors`` says what
+    A line joins the points that no other one of the quantizer with as few bits beats. ``errors`` says what
     the error of each panel is.
     """
 

@@ -1,4 +1,4 @@
-"""The page of the experiment with quantisers."""
+"""The page of the experiment with quantizers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vaecomp_native.experiments.report import figures, render
 from vaecomp_native.experiments.report.rate import COLOURS
 
 if TYPE_CHECKING:
-    from vaecomp_native.experiments.quantisers import DataSet, QuantiserResult, Saving
+    from vaecomp_native.experiments.quantizers import DataSet, QuantizerResult, Saving
 
 SUBJECT = "vbq"
 MOST_BITS = 5.0
@@ -22,11 +22,11 @@ MEASURES: dict[tuple[str, str], str] = {
 """What a saving is measured by: its error and its rate."""
 
 
-def render_quantisers(result: QuantiserResult) -> str:
+def render_quantizers(result: QuantizerResult) -> str:
     """The HTML page of the data sets that are finished."""
     sets = {data.name: data for data in result.data_sets}
     return render(
-        "quantisers.html.j2",
+        "quantizers.html.j2",
         result=result,
         settings=result.settings,
         machine=result.machine,
@@ -41,7 +41,7 @@ def render_quantisers(result: QuantiserResult) -> str:
         savings={name: saving_table(data, SUBJECT) for name, data in sets.items()},
         others={
             name: {
-                saving.quantiser: saving
+                saving.quantizer: saving
                 for saving in data.savings
                 if (saving.error, saving.rate) == ("distortion", "bits")
             }
@@ -60,21 +60,21 @@ def render_quantisers(result: QuantiserResult) -> str:
     )
 
 
-def saving_table(data: DataSet, quantiser: str) -> dict[str, Saving]:
-    """A quantiser's savings on a data set, by what they are measured by."""
-    found = {(s.error, s.rate): s for s in data.savings if s.quantiser == quantiser}
+def saving_table(data: DataSet, quantizer: str) -> dict[str, Saving]:
+    """A quantizer's savings on a data set, by what they are measured by."""
+    found = {(s.error, s.rate): s for s in data.savings if s.quantizer == quantizer}
     return {text: found[measure] for measure, text in MEASURES.items() if measure in found}
 
 
 def _series(data: DataSet, error: str) -> list[figures.RateSeries]:
-    """A curve for each quantiser, as (bits, error) pairs."""
+    """A curve for each quantizer, as (bits, error) pairs."""
     counted = [point for point in data.points if point.best_by in ("bits", "both")]
     return [
         figures.RateSeries(
             name,
             COLOURS[f"residual-{name}"],
-            [(p.bits, getattr(p, error)) for p in counted if p.quantiser == name],
+            [(p.bits, getattr(p, error)) for p in counted if p.quantizer == name],
             bold=name in (SUBJECT, "uniform"),
         )
-        for name in dict.fromkeys(point.quantiser for point in data.points)
+        for name in dict.fromkeys(point.quantizer for point in data.points)
     ]

@@ -55,7 +55,7 @@ def _write(path: Path, count: int) -> None:
     vc.compress(
         weights,
         path,
-        codec="residual",
+        codec="quantized",
         quantizer="uniform",
         rate_weight=0.005,
         progress=silent,

@@ -113,9 +113,9 @@ class Models:
         return path
 
     def _compressed(self, name: str, weights: Weights) -> Path:
-        """By the residual codec, at 4 bits a weight."""
+        """By the quantized codec, at 4 bits a weight."""
         path = self.folder / f"{name}.vaec"
-        vc.compress(weights, path, codec="residual", bits_per_weight=4, progress=silent)
+        vc.compress(weights, path, codec="quantized", bits_per_weight=4, progress=silent)
         return path
 
 

@@ -25,7 +25,7 @@ COUNTS = (1_000, 20_000, 100_000)
 RUNS = 2
 SOME = 100
 """Tensors that are read by their names."""
-CODECS = ("auto", "residual", "lossless")
+CODECS = ("auto", "quantized", "lossless")
 SHAPE = (4, 4)
 
 
@@ -45,7 +45,7 @@ def _measured(count: int, path: Path) -> dict[str, float]:
         f"compress {codec}": _seconds(lambda codec=codec: _compress(weights, path, codec))
         for codec in CODECS
     }
-    vc.compress(weights, path, codec="residual", threads=1)
+    vc.compress(weights, path, codec="quantized", threads=1)
     seconds["open"] = _seconds(lambda: vc.open(path, threads=1))
     with vc.open(path, threads=1) as archive:
         seconds["info"] = _seconds(lambda: archive.info)

@@ -15,20 +15,20 @@ from vaecomp_native import reference
 from vaecomp_native.progress import silent
 
 
-@pytest.fixture(scope="module", params=["residual", "compact", "paper"])
+@pytest.fixture(scope="module", params=["quantized", "compact", "paper"])
 def archive(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     tensors: list[npt.NDArray[np.float32]],
 ) -> tuple[str, bytes]:
-    """Kind (the residual codec at 2 bits, or a decoder) and an archive of random weights.
+    """Kind (the quantized codec at 2 bits, or a decoder) and an archive of random weights.
 
     Training longer would not change the work.
     """
     path: Path = tmp_path_factory.mktemp("archives") / "lstm.vaec"
     weights = {str(i): tensor for i, tensor in enumerate(tensors)}
-    if request.param == "residual":
-        vc.compress(weights, path, codec="residual", bits_per_weight=2, progress=silent)
+    if request.param == "quantized":
+        vc.compress(weights, path, codec="quantized", bits_per_weight=2, progress=silent)
     else:
         vc.compress(weights, path, codec="vae", decoder=request.param, epochs=1, progress=silent)
     return request.param, path.read_bytes()

@@ -63,7 +63,7 @@ def main(
     raw = sum(array.nbytes for array in state.values())
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "transformer.vaec"
-        report = vc.compress(state, path, codec="residual", bits_per_weight=bits, progress=silent)
+        report = vc.compress(state, path, codec="quantized", bits_per_weight=bits, progress=silent)
         peak = peak_bytes()
         start = time.perf_counter()
         vc.decode(path)

@@ -91,7 +91,7 @@ def bfloat16(values: npt.ArrayLike) -> bytes:
 def matrix(
     step: float, flags: int = 0, level: int = 0, codebook: tuple[int, Any] | None = None
 ) -> bytes:
-    """A tensor's entry in a residual section."""
+    """A tensor's entry in a quantized section."""
     head = bfloat16([step]) + bytes([flags]) + varint(level)
     if codebook is None:
         return head
@@ -115,7 +115,7 @@ def joined(head: bytes, payload: bytes) -> bytes:
 def coded_symbols(
     symbols: npt.ArrayLike, contexts: npt.ArrayLike, lanes: int = 2
 ) -> tuple[bytes, bytes]:
-    """A residual section's tables with the directory, and blocks; ``contexts`` are the symbols' tables."""
+    """A quantized section's tables with the directory, and blocks; ``contexts`` are the symbols' tables."""
     flat = np.asarray(symbols, np.int32).reshape(-1)
     numbers = np.broadcast_to(np.asarray(contexts, np.int64), np.shape(symbols)).reshape(-1)
     tables = frequency_tables(flat, numbers)
@@ -124,7 +124,7 @@ def coded_symbols(
     return head + directory, blocks
 
 
-def residual_section(
+def quantized_section(
     matrices: Sequence[bytes], axes: Sequence[int], coded: tuple[bytes, bytes], base: int = 0
 ) -> bytes:
     """A section of kind 5: entries of the tensors, all their exponents and levels, the symbols."""

@@ -69,7 +69,7 @@ class ResidualTensor:
     column_levels: npt.NDArray[np.uint8] | None = None
 
     def encoded(self) -> Any:
-        """As encode_residual takes it."""
+        """As encode_quantized takes it."""
         matrix = self.matrix
         book = matrix.codebook
         return (
@@ -84,7 +84,7 @@ class ResidualTensor:
         )
 
 
-def random_residual(
+def random_quantized(
     generator: np.random.Generator, shape: tuple[int, ...], dtype: Any, parts: str = ""
 ) -> ResidualTensor:
     """A quantized tensor; `parts` has a letter for each thing it shall have: r, R (exponents and levels of rows), c, C
@@ -116,16 +116,16 @@ def random_residual(
     )
 
 
-def residual_section(
+def quantized_section(
     tensors: dict[str, ResidualTensor], base: int = 0, base_values: Any = None
 ) -> tuple[bytes, dict[str, npt.NDArray[Any]]]:
-    """A residual section and the arrays it decodes to; `base_values` are those of the base section."""
+    """A quantized section and the arrays it decodes to; `base_values` are those of the base section."""
     flat = np.concatenate([tensor.matrix.values().reshape(-1) for tensor in tensors.values()])
     if base_values is not None:
         flat = base_values.reshape(-1)[: flat.size] + flat
     specs = [(tensor.shape, tensor.dtype) for tensor in tensors.values()]
     arrays = dict(zip(tensors, unchunk(flat.reshape(1, -1), specs), strict=True))
-    return _core.encode_residual(base, [t.encoded() for t in tensors.values()]), arrays
+    return _core.encode_quantized(base, [t.encoded() for t in tensors.values()]), arrays
 
 
 def make_sample(seed: int = 0) -> Sample:
@@ -151,18 +151,18 @@ def make_sample(seed: int = 0) -> Sample:
         "": np.array([1.5, np.nan, np.inf], np.float32),
     }
     quantized = {
-        "gru.weight": random_residual(generator, (20, 30), np.float32, "rRcC"),
-        "gru.bias": random_residual(generator, (17,), ml_dtypes.bfloat16, "c"),
-        "gru.book": random_residual(generator, (5, 4, 3), np.float16, "brC"),
-        "gru.wide": random_residual(generator, (9, 8), np.float64, "Rb"),
-        "gru.narrow": random_residual(generator, (40,), ml_dtypes.float8_e4m3fn),
-        "gru.narrower": random_residual(generator, (2, 7), ml_dtypes.float8_e5m2, "r"),
-        "gru.empty": random_residual(generator, (0, 5), np.float16, "rc"),
-        "gru.точка": random_residual(generator, (), np.float32),
+        "gru.weight": random_quantized(generator, (20, 30), np.float32, "rRcC"),
+        "gru.bias": random_quantized(generator, (17,), ml_dtypes.bfloat16, "c"),
+        "gru.book": random_quantized(generator, (5, 4, 3), np.float16, "brC"),
+        "gru.wide": random_quantized(generator, (9, 8), np.float64, "Rb"),
+        "gru.narrow": random_quantized(generator, (40,), ml_dtypes.float8_e4m3fn),
+        "gru.narrower": random_quantized(generator, (2, 7), ml_dtypes.float8_e5m2, "r"),
+        "gru.empty": random_quantized(generator, (0, 5), np.float16, "rc"),
+        "gru.точка": random_quantized(generator, (), np.float32),
     }
     added = {
-        "sum.weight": random_residual(generator, (10, 11), np.float32, "r"),
-        "sum.bias": random_residual(generator, (40,), np.float16, "b"),
+        "sum.weight": random_quantized(generator, (10, 11), np.float32, "r"),
+        "sum.bias": random_quantized(generator, (40,), np.float16, "b"),
     }
     x = generator.integers(-30, 31, (4, LATENT)).astype(np.int8)
     planes = {f"planes.{_core.dtype_name(dtype)}": _exact(generator, dtype) for dtype in DTYPES}
@@ -178,8 +178,8 @@ def make_sample(seed: int = 0) -> Sample:
         (float_specs, floats.forward(y)),
     ):
         arrays |= zip(specs, unchunk(values, list(specs.values())), strict=True)
-    residual, residual_arrays = residual_section(quantized)
-    sums, sum_arrays = residual_section(added, 7, integers.forward(x))
+    quantized, residual_arrays = quantized_section(quantized)
+    sums, sum_arrays = quantized_section(added, 7, integers.forward(x))
     sections = [
         ("integer_decoder", _encode(integers)),
         (
@@ -192,16 +192,16 @@ def make_sample(seed: int = 0) -> Sample:
         ),
         ("latents", _core.encode_float32_latents(2, CHUNK_LENGTH, 0, y)),
         ("raw", b"".join(array.tobytes() for array in exact.values())),
-        ("residual", residual),
+        ("quantized", quantized),
         ("latents", _core.encode_int8_latents(0, CHUNK_LENGTH, 10, x, [x.size])),
-        ("residual", sums),
+        ("quantized", sums),
         ("lossless", _core.encode_lossless(list(planes.values()))),
     ]
     home = dict.fromkeys(latent_specs, ("latent", 1)) | dict.fromkeys(float_specs, ("latent", 3))
     for codec, section, part in (
         ("raw", 4, exact),
-        ("residual", 5, residual_arrays),
-        ("residual", 7, sum_arrays),
+        ("quantized", 5, residual_arrays),
+        ("quantized", 7, sum_arrays),
         ("lossless", 8, planes),
     ):
         arrays |= part
@@ -223,24 +223,27 @@ def make_block_sample() -> Sample:
         return generator.random(count) < 0.001
 
     quantized = {
-        "rows": random_residual(generator, (3, 50_000), np.float32, "rR"),
-        "vector": random_residual(generator, (130_000,), np.float16),
+        "rows": random_quantized(generator, (3, 50_000), np.float32, "rR"),
+        "vector": random_quantized(generator, (130_000,), np.float16),
     }
     for part in quantized.values():
         part.matrix.symbols[:] = sparse(part.matrix.symbols.size).reshape(part.matrix.symbols.shape)
-    residual, arrays = residual_section(quantized)
+    quantized, arrays = quantized_section(quantized)
     planes = {
         "flags": sparse(140_000),
         "bytes": generator.integers(0, 256, 4_200).astype(np.uint8),
         "words": np.arange(4_200, dtype=np.uint16) // 3,
     }
-    home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(planes, ("lossless", 1))
+    home = dict.fromkeys(arrays, ("quantized", 0)) | dict.fromkeys(planes, ("lossless", 1))
     arrays |= planes
     rows = [
         (name, home[name][0], array.shape, array.dtype, home[name][1], digest(array))
         for name, array in arrays.items()
     ]
-    sections = [("residual", residual), ("lossless", _core.encode_lossless(list(planes.values())))]
+    sections = [
+        ("quantized", quantized),
+        ("lossless", _core.encode_lossless(list(planes.values()))),
+    ]
     return Sample(_core.write_archive([], sections, rows), arrays)
 
 
@@ -283,27 +286,27 @@ def make_large_sample() -> Sample:
     """Tensors of several blocks: many small ones and some that lie in two blocks or three."""
     generator = np.random.default_rng(5)
     tensors = {
-        "before": random_residual(generator, (300,), np.float16),
-        "tall": random_residual(generator, (700, 100), ml_dtypes.bfloat16, "rR"),
-        "wide": random_residual(generator, (3, 30_000), np.float32, "cCr"),
+        "before": random_quantized(generator, (300,), np.float16),
+        "tall": random_quantized(generator, (700, 100), ml_dtypes.bfloat16, "rR"),
+        "wide": random_quantized(generator, (3, 30_000), np.float32, "cCr"),
         **{
-            f"small.{i}": random_residual(generator, (i, 7), np.float32, "rRcCb"[i % 6 :])
+            f"small.{i}": random_quantized(generator, (i, 7), np.float32, "rRcCb"[i % 6 :])
             for i in range(40)
         },
-        "behind": random_residual(generator, (140_000,), np.float32, "b"),
+        "behind": random_quantized(generator, (140_000,), np.float32, "b"),
     }
-    section, arrays = residual_section(tensors)
+    section, arrays = quantized_section(tensors)
     large = {
         "large": generator.standard_normal(150_000).astype(np.float32),
         "plain": np.arange(140_000),
     }
-    home = dict.fromkeys(arrays, ("residual", 0)) | dict.fromkeys(large, ("lossless", 1))
+    home = dict.fromkeys(arrays, ("quantized", 0)) | dict.fromkeys(large, ("lossless", 1))
     arrays |= large
     rows = [
         (name, home[name][0], array.shape, array.dtype, home[name][1], digest(array))
         for name, array in arrays.items()
     ]
-    sections = [("residual", section), ("lossless", _core.encode_lossless(list(large.values())))]
+    sections = [("quantized", section), ("lossless", _core.encode_lossless(list(large.values())))]
     return Sample(_core.write_archive([], sections, rows), arrays)
 
 

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from python_tests.archives import integer_decoder, random_residual, residual_section
+from python_tests.archives import integer_decoder, quantized_section, random_quantized
 from vaecomp_native import _core
 from vaecomp_native.decoders import IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest
@@ -108,8 +108,8 @@ def make_member(pack: Pack, seed: int = 1) -> Member:
     generator = np.random.default_rng(seed)
     latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
     values = pack.values(latents)
-    residual, sums = residual_section(
-        {"half": random_residual(generator, (5, 9), ml_dtypes.bfloat16, "r")}, 1, values["half"]
+    quantized, sums = quantized_section(
+        {"half": random_quantized(generator, (5, 9), ml_dtypes.bfloat16, "r")}, 1, values["half"]
     )
     steps = np.arange(4, dtype=np.int64) + seed
     arrays: Arrays = {
@@ -123,12 +123,12 @@ def make_member(pack: Pack, seed: int = 1) -> Member:
         [],
         [
             ("member", pack.reader.encode_member(latents)),
-            ("residual", residual),
+            ("quantized", quantized),
             ("raw", steps.astype("<i8").tobytes()),
         ],
         [
             ("member", 0, digest(arrays["weight"])),
-            ("residual", 1, digest(arrays["half"])),
+            ("quantized", 1, digest(arrays["half"])),
             None,
             ("raw", 2, digest(steps)),
             None,
@@ -146,7 +146,7 @@ def moved(array: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArra
     return np.where(generator.random(words.shape) < 0.05, anything, words).view(array.dtype)
 
 
-def make_exact_member(pack: Pack, seed: int = 1) -> Member:
+def make_difference_member(pack: Pack, seed: int = 1) -> Member:
     """Matrices as differences from what latents make, with levels and without, and the bias as one from the pack's."""
     generator = np.random.default_rng(seed)
     latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
@@ -163,11 +163,14 @@ def make_exact_member(pack: Pack, seed: int = 1) -> Member:
     ]
     sections = [
         ("member", pack.reader.encode_member(latents)),
-        ("exact", _core.encode_exact(1, 1, made, 9)),
-        ("exact", _core.encode_exact(0, 0, [(arrays["bias"], pack.arrays["bias"], 0, None, None)])),
+        ("differences", _core.encode_differences(1, 1, made, 9)),
+        (
+            "differences",
+            _core.encode_differences(0, 0, [(arrays["bias"], pack.arrays["bias"], 0, None, None)]),
+        ),
     ]
     homes = {"weight": 1, "half": 1, "bias": 2}
-    rows_ = [("exact", section, digest(arrays[name])) for name, section in homes.items()]
+    rows_ = [("differences", section, digest(arrays[name])) for name, section in homes.items()]
     data = pack.reader.write_member([], sections, [*rows_, None, None])
     own = {name: arrays.get(name, pack.arrays[name]) for name in pack.arrays}
     return Member(data, own | {"tied": arrays["weight"]})

@@ -28,7 +28,7 @@ from torch import nn
 
 SHAPE = (64, 64)
 BEGIN, END = "<!-- {} -->", "<!-- end -->"
-LOSSY_CODECS = ("residual", "latent")
+LOSSY_CODECS = ("quantized", "latent")
 Make = Callable[[Path], Path]
 
 

@@ -22,9 +22,9 @@ from vaecomp_native.allocation.calibrated import calibrated_operators, usable_ma
 from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
 from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
 from vaecomp_native.allocation.operators import (  # noqa: E402
-    QUANTIzERS,
     VECTOR_PRECISION,
     Operator,
+    QUANTIzERS,
     cost_of_all,
     data_free_operator,
 )

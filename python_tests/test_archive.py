@@ -104,7 +104,7 @@ def test_names_choose_tensors_and_tied_ones_share_memory(sample: Sample) -> None
 def test_info_counts_every_byte(sample: Sample) -> None:
     info = vc.verify(sample.data)
     parts = {name: size for name, size in info.bytes.items() if name != "total"}
-    assert set(parts) == {"container", "decoder", "latents", "residual", "tables", "passthrough"}
+    assert set(parts) == {"container", "decoder", "latents", "weights", "tables", "passthrough"}
     assert sum(parts.values()) == info.bytes["total"] == len(sample.data)
     own = {name: array for name, array in sample.arrays.items() if name != "tied"}
     assert info.parameters == sum(array.size for array in own.values())
@@ -112,9 +112,9 @@ def test_info_counts_every_byte(sample: Sample) -> None:
     assert info.ratio_self_contained == info.raw_bytes / len(sample.data)
     assert info.latent_numbers == (70 + 3 + 4) * 6
     assert info.metadata == {"format": "pt", "ключ": "值"}
-    assert info.bytes["residual"] > 0
+    assert info.bytes["weights"] > 0
     codecs = {tensor.codec for tensor in info.tensors}
-    assert codecs == {"raw", "latent", "residual", "lossless", "alias"}
+    assert codecs == {"raw", "latent", "quantized", "lossless", "alias"}
     tied = info.tensors[-1]
     assert (tied.codec, tied.alias_of, tied.shape) == ("alias", "encoder.weight", (30, 50))
 
@@ -192,7 +192,7 @@ def test_reference_decodes_many_blocks(blocks: Sample) -> None:
 def test_only_wanted_blocks_are_decoded(blocks: Sample) -> None:
     """With a byte of the last residual block changed, tensors of the other blocks still decode."""
     size = vc.open(blocks.data).info.bytes
-    end = size["container"] + size["residual"] + size["tables"]
+    end = size["container"] + size["weights"] + size["tables"]
     changed = bytearray(blocks.data)
     changed[end - 100] ^= 1
     for name in ("before", "tall", "small.0"):

@@ -71,7 +71,7 @@ class Classifier(Head):
 
 
 def compress(module: nn.Module, batches: Any, path: Path, **options: Any) -> vc.CompressionReport:
-    options = {"codec": "residual", "rate_weight": 1e-3, **options}
+    options = {"codec": "quantized", "rate_weight": 1e-3, **options}
     return vc.compress(module, path / "m.vaec", calibration=batches, progress=silent, **options)
 
 

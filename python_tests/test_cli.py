@@ -113,20 +113,20 @@ def test_by_default_the_smallest_codec_is_taken_and_the_others_are_listed(
     total = vc.verify(out).bytes["total"]
     assert f"{total:,}" in run.stdout
     lines = run.stdout.splitlines()
-    assert any("residual" in line and "chosen" in line for line in lines)
+    assert any("quantized" in line and "chosen" in line for line in lines)
     assert any("lossless" in line and "~" in line and "would take about" in line for line in lines)
     assert not any(line.startswith("vae") for line in lines)
-    assert "codec residual; squared error of the weights: 0." in run.stdout
-    for part in ("container", "residual", "tables", "passthrough"):
+    assert "codec quantized; squared error of the weights: 0." in run.stdout
+    for part in ("container", "weights", "tables", "passthrough"):
         assert part in run.stdout
 
 
 def test_inspect_names_the_codecs_of_tensors(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.vaec"
-    assert vaecomp("compress", source, out, "--codec", "residual").returncode == 0
+    assert vaecomp("compress", source, out, "--codec", "quantized").returncode == 0
     run = vaecomp("inspect", out)
     rows = {line.split()[0]: line.split()[-1] for line in run.stdout.splitlines() if line.strip()}
-    assert rows["fc.weight"] == rows["fc.bias"] == "residual"
+    assert rows["fc.weight"] == rows["fc.bias"] == "quantized"
     assert rows["ids"] == rows["gain"] == "lossless"
 
 
@@ -138,7 +138,7 @@ def test_inspect_names_the_codecs_of_tensors(source: Path, tmp_path: Path) -> No
         (["--target-bytes", "1.5 KiB"], 1505, 1536),
         (["--rate-weight", "0.3"], 500, 1500),
         (["--codec", "lossless"], 5000, 9700),
-        (["--codec", "residual", "--quantizer", "uniform", "--target-bytes", "3000"], 2900, 3000),
+        (["--codec", "quantized", "--quantizer", "uniform", "--target-bytes", "3000"], 2900, 3000),
     ],
     ids=["bits", "kB", "KiB", "rate weight", "lossless", "uniform"],
 )
@@ -157,8 +157,8 @@ def test_a_plan_writes_nothing(source: Path, tmp_path: Path) -> None:
         run = vaecomp("compress", source, *arguments, "--plan", "--target-bytes", "2kB")
         assert (run.returncode, run.stderr) == (0, "")
         for text in (
-            *("residual (data-free)", "exact (integer)", "exact (one value)"),
-            *("codec residual: would be tried", "codec lossless: would take about"),
+            *("quantized (data-free)", "exact (integer)", "exact (one value)"),
+            *("codec quantized: would be tried", "codec lossless: would take about"),
             "at most 2,000 bytes",
         ):
             assert text in run.stdout
@@ -183,7 +183,7 @@ def test_outliers_are_named_in_one_line(tmp_path: Path) -> None:
     odd[1, 2] = 1e8
     save_file({"odd": odd, "w": np.zeros((3, 3), np.float32)}, tmp_path / "in.safetensors")
     out = tmp_path / "out.vaec"
-    run = vaecomp("compress", tmp_path / "in.safetensors", out, "--codec", "residual")
+    run = vaecomp("compress", tmp_path / "in.safetensors", out, "--codec", "quantized")
     assert run.returncode == 0
     assert run.stderr.startswith("vaecomp: tensor 'odd' is stored without loss")
     assert run.stderr.count("\n") == 1
@@ -291,7 +291,7 @@ def test_nan_weights_are_kept_naming_the_tensor(tmp_path: Path) -> None:
     source, out = tmp_path / "nan.safetensors", tmp_path / "out.vaec"
     bad = np.array([1, np.nan], np.float32)
     save_file({"ok": np.zeros(3, np.float32), "bad": bad}, source)
-    run = vaecomp("compress", source, out, "--codec", "residual", "--json")
+    run = vaecomp("compress", source, out, "--codec", "quantized", "--json")
     assert run.returncode == 0
     assert run.stderr.startswith("vaecomp: tensor 'bad' is stored without loss: it holds NaN")
     kept = json.loads(run.stdout)["kept_exact"]

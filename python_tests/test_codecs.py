@@ -22,7 +22,7 @@ from vaecomp_native.progress import silent
 
 SAMPLES = 512
 CLASSES = 4
-LOSSY = ("residual", "vae+residual", "vae")
+LOSSY = ("quantized", "vae+residual", "vae")
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +120,17 @@ def test_every_quantizer_decodes_alike_on_both_paths(
     quantizer: str, weights: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.vaec"
-    report = vc.compress(weights, path, codec="residual", quantizer=quantizer, bits_per_weight=5)
+    report = vc.compress(weights, path, codec="quantized", quantizer=quantizer, bits_per_weight=5)
     decoded, expected = vc.decode(path), reference.decode(path.read_bytes())
     assert {name: array.tobytes() for name, array in decoded.items()} == {
         name: array.tobytes() for name, array in expected.items()
     }
-    assert report.codec == "residual"
+    assert report.codec == "quantized"
     assert report.relative_error < 0.02
     assert decoded["b.gain"].tobytes() == weights["b.gain"].tobytes()
 
 
-@pytest.mark.parametrize("codec", ["auto", "residual", "vae+residual", "lossless", "vae", "raw"])
+@pytest.mark.parametrize("codec", ["auto", "quantized", "vae+residual", "lossless", "vae", "raw"])
 def test_every_codec_decodes_alike_on_both_paths(
     codec: str, weights: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
@@ -158,7 +158,7 @@ def test_every_codec_decodes_alike_on_both_paths(
 def test_other_float_dtypes_are_quantized(dtype: object, tmp_path: Path) -> None:
     original = normal(40, 50).astype(dtype)
     report = vc.compress({"w": original}, tmp_path / "w.vaec", bits_per_weight=6)
-    assert report.codec == "residual"
+    assert report.codec == "quantized"
     (other,) = report.compared
     assert other.codec == "lossless"
     assert other.bytes is None or other.bytes > report.info.bytes["total"]
@@ -168,7 +168,7 @@ def test_other_float_dtypes_are_quantized(dtype: object, tmp_path: Path) -> None
     np.testing.assert_allclose(decoded.astype(float), original.astype(float), atol=0.2)
 
 
-@pytest.mark.parametrize("codec", ["auto", "residual"])
+@pytest.mark.parametrize("codec", ["auto", "quantized"])
 def test_what_is_no_float_comes_back_exactly(codec: str, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     exact = {
@@ -186,7 +186,7 @@ def test_what_is_no_float_comes_back_exactly(codec: str, tmp_path: Path) -> None
     path = tmp_path / "w.vaec"
     report = vc.compress(weights, path, codec=codec)
     codecs = codecs_of(report)
-    assert codecs.pop("w") == "residual"
+    assert codecs.pop("w") == "quantized"
     assert set(codecs.values()) <= {"lossless", "raw"}
     decoded = vc.decode(path)
     for name, array in exact.items():
@@ -203,7 +203,7 @@ def test_quantized_torch_weights_come_back_exactly(tmp_path: Path) -> None:
         assert np.array_equal(decoded[name], tensor.numpy())
 
 
-@pytest.mark.parametrize("codec", ["auto", "residual", "vae+residual", "lossless"])
+@pytest.mark.parametrize("codec", ["auto", "quantized", "vae+residual", "lossless"])
 @pytest.mark.parametrize(
     "weights",
     [
@@ -241,19 +241,19 @@ def test_nothing_to_quantize_is_no_error(
     ids=["zeros", "constant", "sparse", "one row", "one column", "tiny", "huge", "two values"],
 )
 def test_unusual_matrices_keep_their_relative_error(array: np.ndarray, tmp_path: Path) -> None:
-    report = vc.compress({"w": array}, tmp_path / "w.vaec", codec="residual", rate_weight=0.001)
+    report = vc.compress({"w": array}, tmp_path / "w.vaec", codec="quantized", rate_weight=0.001)
     assert report.relative_error < 0.01
-    assert codecs_of(report)["w"] == "residual"
+    assert codecs_of(report)["w"] == "quantized"
 
 
 def test_zeros_leave_the_precision_of_others_alone(tmp_path: Path) -> None:
     one = vc.compress(
-        {"w": normal(30, 70)}, tmp_path / "a.vaec", codec="residual", rate_weight=0.005
+        {"w": normal(30, 70)}, tmp_path / "a.vaec", codec="quantized", rate_weight=0.005
     )
     both = vc.compress(
         {"w": normal(30, 70), "lora": np.zeros((300, 70), np.float32)},
         tmp_path / "b.vaec",
-        codec="residual",
+        codec="quantized",
         rate_weight=0.005,
     )
     assert both.relative_error == pytest.approx(one.relative_error)
@@ -262,8 +262,8 @@ def test_zeros_leave_the_precision_of_others_alone(tmp_path: Path) -> None:
 def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     tied = torch.nn.Sequential(torch.nn.Embedding(30, 16), torch.nn.Linear(16, 30, bias=False))
     tied[1].weight = tied[0].weight
-    report = vc.compress(tied, tmp_path / "tied.vaec", codec="residual", bits_per_weight=6)
-    assert codecs_of(report) == {"0.weight": "residual", "1.weight": "alias"}
+    report = vc.compress(tied, tmp_path / "tied.vaec", codec="quantized", bits_per_weight=6)
+    assert codecs_of(report) == {"0.weight": "quantized", "1.weight": "alias"}
     decoded = vc.decode(tmp_path / "tied.vaec")
     assert decoded["0.weight"] is decoded["1.weight"]
 
@@ -276,7 +276,7 @@ def test_matrices_with_outliers_come_back_exactly(
     weights = {"fine": normal(20, 40), "odd": normal(20, 40, seed=1) * np.float32(0.01)}
     weights["odd"][3, 5] = outlier
     with pytest.warns(UserWarning, match="tensor 'odd' is stored without loss") as caught:
-        vc.compress(weights, tmp_path / "w.vaec", codec="residual", quantizer=quantizer)
+        vc.compress(weights, tmp_path / "w.vaec", codec="quantized", quantizer=quantizer)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     decoded = vc.decode(tmp_path / "w.vaec")
@@ -290,7 +290,7 @@ def test_float64_beyond_float32_and_large_float16_come_back_exactly(tmp_path: Pa
         "full": np.linspace(-65504, 65504, 200).astype(np.float16),
     }
     with pytest.warns(UserWarning, match="stored without loss") as caught:
-        report = vc.compress(weights, tmp_path / "w.vaec", codec="residual")
+        report = vc.compress(weights, tmp_path / "w.vaec", codec="quantized")
     assert len(caught) == 2
     assert report.relative_error == 0
     decoded = vc.decode(tmp_path / "w.vaec")
@@ -311,7 +311,7 @@ def test_arbitrary_weights_decode_to_finite_numbers(
     tmp_path_factory: pytest.TempPathFactory, weights: dict[str, np.ndarray], rate_weight: float
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "w.vaec"
-    report = vc.compress(weights, path, codec="residual", rate_weight=rate_weight)
+    report = vc.compress(weights, path, codec="quantized", rate_weight=rate_weight)
     assert math.isfinite(report.relative_error)
     decoded = vc.decode(path)
     assert list(decoded) == list(weights)
@@ -326,13 +326,13 @@ def test_bits_per_weight_count_the_whole_file(
     bits: float, weights: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.vaec"
-    vc.compress(weights, path, codec="residual", bits_per_weight=bits)
+    vc.compress(weights, path, codec="quantized", bits_per_weight=bits)
     asked = bits * sum(array.size for array in weights.values()) / 8
     assert 0.98 * asked <= path.stat().st_size <= asked
 
 
 @pytest.mark.parametrize(
-    ("codec", "asked"), [("auto", 4000), ("residual", 4000), ("vae+residual", 8000)]
+    ("codec", "asked"), [("auto", 4000), ("quantized", 4000), ("vae+residual", 8000)]
 )
 def test_target_bytes_bound_the_file(
     codec: str, asked: int, weights: dict[str, np.ndarray], tmp_path: Path
@@ -347,7 +347,7 @@ def test_target_bytes_hold_with_calibration(
     module: torch.nn.Module, batches: list[torch.Tensor], untouched: None, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.vaec"
-    report = vc.compress(module, path, codec="residual", target_bytes=1500, calibration=batches)
+    report = vc.compress(module, path, codec="quantized", target_bytes=1500, calibration=batches)
     assert 0.98 * 1500 <= path.stat().st_size <= 1500
     assert report.score is None
 
@@ -355,7 +355,7 @@ def test_target_bytes_hold_with_calibration(
 @pytest.mark.parametrize("bits", [14, 24])
 def test_more_bits_than_quantization_takes_lose_nearly_nothing(bits: int, tmp_path: Path) -> None:
     path = tmp_path / "w.vaec"
-    report = vc.compress({"w": normal(24, 40)}, path, codec="residual", bits_per_weight=bits)
+    report = vc.compress({"w": normal(24, 40)}, path, codec="quantized", bits_per_weight=bits)
     assert path.stat().st_size <= bits * 24 * 40 / 8
     assert report.relative_error < 1e-4
 
@@ -367,9 +367,11 @@ def test_as_many_bits_as_the_weights_have_lose_nothing(tmp_path: Path) -> None:
 
 def test_without_a_target_exact_tensors_take_nothing_from_the_others(tmp_path: Path) -> None:
     large = np.random.default_rng(0).integers(0, 2**60, 5000)
-    report = vc.compress({"w": normal(40, 60), "ids": large}, tmp_path / "w.vaec", codec="residual")
+    report = vc.compress(
+        {"w": normal(40, 60), "ids": large}, tmp_path / "w.vaec", codec="quantized"
+    )
     assert report.relative_error < 0.005
-    alone = vc.compress({"w": normal(40, 60)}, tmp_path / "alone.vaec", codec="residual")
+    alone = vc.compress({"w": normal(40, 60)}, tmp_path / "alone.vaec", codec="quantized")
     assert alone.info.bytes["total"] < 5.7 * 40 * 60 / 8
 
 
@@ -381,7 +383,7 @@ def test_larger_rate_weights_make_smaller_files(
         vc.compress(
             module,
             tmp_path / "m.vaec",
-            codec="residual",
+            codec="quantized",
             rate_weight=rate_weight,
             calibration=batches if calibrated else None,
         )
@@ -394,7 +396,7 @@ def test_larger_rate_weights_make_smaller_files(
     assert [report.rate_weight for report in reports] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])
 
 
-@pytest.mark.parametrize("codec", ["auto", "residual", "lossless", "raw"])
+@pytest.mark.parametrize("codec", ["auto", "quantized", "lossless", "raw"])
 def test_unreachable_sizes_leave_no_file(
     codec: str,
     module: torch.nn.Module,
@@ -407,7 +409,7 @@ def test_unreachable_sizes_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("codec", ["residual", "auto"])
+@pytest.mark.parametrize("codec", ["quantized", "auto"])
 def test_unreachable_sizes_say_what_is_kept_exact(codec: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     weights = {
@@ -473,7 +475,7 @@ CHOICES = {
 def test_auto_takes_the_smaller_and_lists_the_other(name: str, bits: int, tmp_path: Path) -> None:
     """Estimates may err where both are about as large."""
     made = {}
-    for codec in ("auto", "residual", "lossless"):
+    for codec in ("auto", "quantized", "lossless"):
         try:
             # Beside the target, the file has an index and heads.
             options = {"target_bytes": bits * sum(w.size for w in CHOICES[name].values()) // 8}
@@ -493,7 +495,7 @@ def test_auto_takes_the_smaller_and_lists_the_other(name: str, bits: int, tmp_pa
     assert found <= min(sizes.values()) * 1.05 + 64
     assert found == sizes[report.codec]
     (other,) = report.compared
-    assert {report.codec, other.codec} == {"residual", "lossless"}
+    assert {report.codec, other.codec} == {"quantized", "lossless"}
     if other.bytes is not None:
         assert found <= other.bytes == sizes.get(other.codec, other.bytes)
     elif other.codec == "lossless" and other.estimated_bytes is not None:
@@ -517,7 +519,7 @@ def test_nothing_is_quantized_for_integers_alone(tmp_path: Path) -> None:
     )
     assert report.codec == "lossless" and stages == set()
     (other,) = report.compared
-    assert (other.codec, other.bytes) == ("residual", None)
+    assert (other.codec, other.bytes) == ("quantized", None)
     assert "every tensor is kept exact" in other.note
 
 
@@ -600,7 +602,7 @@ def test_a_score_that_cannot_be_kept_is_told_and_leaves_no_file(
         vc.compress(
             module,
             tmp_path / "m.vaec",
-            codec="residual",
+            codec="quantized",
             max_loss=0.5,
             evaluate=lambda _: next(calls, 0.0),
         )
@@ -608,7 +610,7 @@ def test_a_score_that_cannot_be_kept_is_told_and_leaves_no_file(
         vc.compress(module, tmp_path / "m.vaec", codec="vae", epochs=2, **options)
     assert list(tmp_path.iterdir()) == []
     report = vc.compress(module, tmp_path / "m.vaec", **options)
-    assert report.codec in ("lossless", "residual")
+    assert report.codec in ("lossless", "quantized")
     assert report.relative_error == 0
 
 
@@ -642,7 +644,7 @@ def test_an_evaluate_that_fails_is_told(
         return outcome
 
     with pytest.raises(vc.CalibrationError, match=message):
-        vc.compress(module, tmp_path / "m.vaec", codec="residual", max_loss=0.1, evaluate=evaluate)
+        vc.compress(module, tmp_path / "m.vaec", codec="quantized", max_loss=0.1, evaluate=evaluate)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -702,7 +704,7 @@ def test_modules_of_other_dtypes_are_restored(
     report = vc.compress(
         module,
         tmp_path / "m.vaec",
-        codec="residual",
+        codec="quantized",
         rate_weight=0.01,
         calibration=[batch.to(dtype) for batch in batches],
         evaluate=lambda net: net.eval()(batches[0].to(dtype)).square().mean().item(),
@@ -717,7 +719,7 @@ def test_modules_of_other_dtypes_are_restored(
 def test_calibration_may_be_a_generator(
     module: torch.nn.Module, batches: list[torch.Tensor], untouched: None, tmp_path: Path
 ) -> None:
-    options = {"codec": "residual", "rate_weight": 0.01}
+    options = {"codec": "quantized", "rate_weight": 0.01}
     vc.compress(module, tmp_path / "a", calibration=batches, **options)
     vc.compress(module, tmp_path / "b", calibration=((one,) for one in batches), **options)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -784,7 +786,7 @@ def test_layers_that_calibration_does_not_use_are_named(
         vc.compress(
             module,
             tmp_path / "m.vaec",
-            codec="residual",
+            codec="quantized",
             bits_per_weight=8,
             calibration=batches,
             divergence="kl",
@@ -796,7 +798,9 @@ def test_layers_that_calibration_does_not_use_are_named(
 
 def test_calibration_of_zeros_alone_is_survived(module: torch.nn.Module, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"calibration never uses 0\.weight"):
-        vc.compress(module, tmp_path / "m.vaec", codec="residual", calibration=[torch.zeros(8, 12)])
+        vc.compress(
+            module, tmp_path / "m.vaec", codec="quantized", calibration=[torch.zeros(8, 12)]
+        )
     unused = module[0].weight.detach().numpy()
     error = np.square(vc.decode(tmp_path / "m.vaec")["0.weight"] - unused).sum()
     assert error < 0.05 * np.square(unused).sum()
@@ -814,7 +818,7 @@ def test_calibrated_files_lose_less_at_equal_size(
             now = torch.func.functional_call(module, arrays, points).log_softmax(1)
         return float(torch.nn.functional.kl_div(now, original, log_target=True, reduction="sum"))
 
-    options = {"codec": "residual", "target_bytes": 1500}
+    options = {"codec": "quantized", "target_bytes": 1500}
     vc.compress(module, tmp_path / "free", **options)
     vc.compress(module, tmp_path / "calibrated", calibration=batches, **options)
     assert divergence(tmp_path / "calibrated") < 0.7 * divergence(tmp_path / "free")
@@ -834,7 +838,7 @@ def test_progress_is_reported(codec: str, weights: dict[str, np.ndarray], tmp_pa
     vc.compress(
         weights, tmp_path / "w", codec=codec, epochs=5, latent=4, chunk_length=256, progress=record
     )
-    assert ("quantizing" in stages) == ("residual" in codec)
+    assert ("quantizing" in stages) == ("quantized" in codec)
     assert ("train" in " ".join(stages)) == ("vae" in codec)
     assert all(max(done) > 0 for done in stages.values())
 
@@ -844,6 +848,6 @@ def test_equal_calls_write_equal_files(
 ) -> None:
     for path, threads in ((tmp_path / "a", 1), (tmp_path / "b", 3)):
         vc.compress(
-            module, path, codec="residual", bits_per_weight=6, calibration=batches, threads=threads
+            module, path, codec="quantized", bits_per_weight=6, calibration=batches, threads=threads
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

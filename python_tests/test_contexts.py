@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core, kernels, reference
-from vaecomp_native.codecs import residual
-from vaecomp_native.codecs.residual import encode_matrices
+from vaecomp_native.codecs import quantized
+from vaecomp_native.codecs.quantized import encode_matrices
 from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
 from vaecomp_native.quantization.entropy import entropy_bits
 from vaecomp_native.quantization.matrix import QuantizedMatrix
@@ -40,7 +40,7 @@ def coded_bytes(*symbols: Symbols) -> int:
 
 def bytes_with_one_table(monkeypatch: pytest.MonkeyPatch, *symbols: Symbols) -> int:
     with monkeypatch.context() as patch:
-        patch.setattr(residual, "TABLES", (1,))
+        patch.setattr(quantized, "TABLES", (1,))
         return coded_bytes(*symbols)
 
 
@@ -144,10 +144,10 @@ def test_levels_fit_the_format_and_decode(
     section = encode_matrices([QuantizedMatrix(one) for one in symbols])
     arrays = {str(i): one.astype(np.float32) for i, one in enumerate(symbols)}
     table = [
-        (name, "residual", array.shape, array.dtype, 0, kernels.digest(array))
+        (name, "quantized", array.shape, array.dtype, 0, kernels.digest(array))
         for name, array in arrays.items()
     ]
-    data = _core.write_archive([], [("residual", section)], table)
+    data = _core.write_archive([], [("quantized", section)], table)
     for decoded in (vc.decode(data), reference.decode(data)):
         for name, array in arrays.items():
             np.testing.assert_array_equal(decoded[name], array)

@@ -17,7 +17,7 @@ from vaecomp_native.zoo.mnist import load_bundled
 # Whether a trained tensor's values are too far apart for its steps hangs on the training.
 pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")
 
-PARTS = ["container", "decoder", "latents", "residual", "tables", "passthrough", "total"]
+PARTS = ["container", "decoder", "latents", "weights", "tables", "passthrough", "total"]
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,12 @@ def test_the_demo_counts_every_byte(demonstration: Run) -> None:
     result = demonstration.result
     assert (result["model"], result["parameters"], result["raw_bytes"]) == ("cnn", 122_270, 489_080)
     codecs = [archive["codec"] for archive in result["archives"]]
-    assert codecs == ["residual", "vae-compact", "vae-paper"]
+    assert codecs == ["quantized", "vae-compact", "vae-paper"]
     for archive in result["archives"]:
         file = demonstration.out / f"cnn-{archive['codec']}.vaec"
         _check_bytes(archive["bytes"], file)
         assert archive["ratio_self_contained"] == 489_080 / file.stat().st_size
-        latents_only = None if archive["codec"] == "residual" else 122_270 / (60 * 64)
+        latents_only = None if archive["codec"] == "quantized" else 122_270 / (60 * 64)
         assert archive["ratio_latents_only"] == pytest.approx(latents_only)
         assert vc.verify(file).parameters == 122_270
 
@@ -133,7 +133,7 @@ def test_the_demo_writes_its_result_as_json(demonstration: Run) -> None:
     written = json.loads((demonstration.out / "demo.json").read_text(encoding="utf-8"))
     assert written == demonstration.result
     names = sorted(path.name for path in demonstration.out.iterdir())
-    archives = ["cnn-residual.vaec", "cnn-vae-compact.vaec", "cnn-vae-paper.vaec"]
+    archives = ["cnn-quantized.vaec", "cnn-vae-compact.vaec", "cnn-vae-paper.vaec"]
     assert names == [*archives, "demo.json", "report.html"]
 
 

@@ -151,7 +151,7 @@ UNCLEAR: list[tuple[str, nn.Module, tuple[int, ...]]] = [
     ("subclass of a layer", Squashed(8, 5), VECTORS),
     ("activation as function", Then(linear(), torch.relu), VECTORS),
     ("activation in place", Then(linear(), torch.relu_), VECTORS),
-    ("residual", Then(linear(), lambda y: y + 1), VECTORS),
+    ("quantized", Then(linear(), lambda y: y + 1), VECTORS),
     ("encoder without a norm", transformer(norm_first=True), SEQUENCES),
     ("squeezed", Then(linear(1), lambda y: y.squeeze(-1)), VECTORS),
     ("pixels after a function", Then(nn.Conv2d(3, 5, 3), torch.exp), IMAGES),
@@ -227,7 +227,7 @@ def compress(module: nn.Module, batches: Any, path: Path, **options: Any) -> vc.
     return vc.compress(
         module,
         path / "m.vaec",
-        codec="residual",
+        codec="quantized",
         rate_weight=1e-4,
         calibration=batches,
         progress=silent,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import vaecomp_native as vc
 from vaecomp_native import _core, reference
 from vaecomp_native.candidates import assemble
-from vaecomp_native.codecs.exact import encode_lossless
+from vaecomp_native.codecs.lossless import encode_lossless
 from vaecomp_native.codecs.sections import encode_raw
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.reference import dtypes as specified
@@ -94,7 +94,7 @@ def test_any_bits_in_any_layout_come_back(
         archive.verify()
 
 
-@pytest.mark.parametrize("codec", ["residual", "vae", "auto"])
+@pytest.mark.parametrize("codec", ["quantized", "vae", "auto"])
 def test_what_no_lossy_codec_understands_is_exact(tmp_path: Path, codec: Any) -> None:
     if codec == "vae":
         pytest.importorskip("torch")

@@ -91,7 +91,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter *= 2  # so that images differ in their digits
-    vc.compress(module, path, codec="residual", bits_per_weight=4)
+    vc.compress(module, path, codec="quantized", bits_per_weight=4)
     vc.load_into(module, path)
     return Digits(path, module)
 
@@ -432,7 +432,7 @@ def test_the_c_program_refuses_a_broken_archive(
 def test_the_c_program_reads_and_holds_little(tensors: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.vaec"
     weights = np.random.default_rng(0).standard_normal((40_000, 64)).astype(np.float32)
-    vc.compress({"embedding": weights}, path, codec="residual", bits_per_weight=4)
+    vc.compress({"embedding": weights}, path, codec="quantized", bits_per_weight=4)
     done = subprocess.run(
         [tensors, path, "embedding", "20000", "3"], capture_output=True, text=True, check=True
     )
@@ -498,7 +498,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights = {
         name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
     }
-    vc.compress(weights, "model.vaec", codec="residual", bits_per_weight=4)
+    vc.compress(weights, "model.vaec", codec="quantized", bits_per_weight=4)
     pack = make_pack()
     (tmp_path / "fleet.vaepack").write_bytes(pack.data)
     for seed, name in enumerate(("anna", "ben")):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core, kernels, reference
-from vaecomp_native.codecs.residual import encode_matrices
+from vaecomp_native.codecs.quantized import encode_matrices
 from vaecomp_native.quantization import feedback as feedback_module
 from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.feedback import (
@@ -340,10 +340,10 @@ def test_archives_decode_to_what_was_promised(
         arrays["bias"] = found.bias.values()[0]
         matrices.append(found.bias)
     table = [
-        (name, "residual", array.shape, array.dtype, 0, kernels.digest(array))
+        (name, "quantized", array.shape, array.dtype, 0, kernels.digest(array))
         for name, array in arrays.items()
     ]
-    data = _core.write_archive([], [("residual", encode_matrices(matrices))], table)
+    data = _core.write_archive([], [("quantized", encode_matrices(matrices))], table)
     for decoded in (vc.decode(data), reference.decode(data)):
         for name, array in arrays.items():
             assert decoded[name].tobytes() == array.tobytes()

@@ -160,7 +160,7 @@ def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path)
     decoded = vc.decode(path, pack=pack)
     assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[4].items())
     codecs = codecs_of(path, pack)
-    assert [codecs[name] for name in "abcd"] == ["exact"] * 4
+    assert [codecs[name] for name in "abcd"] == ["differences"] * 4
     assert report.latent_bytes > 0
     vc.compress(members[4], alone, codec="lossless", progress=silent)
     assert path.stat().st_size < 0.75 * alone.stat().st_size
@@ -170,7 +170,7 @@ def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path)
     assert report.latent_bytes == 0
     assert codecs_of(path, pack) == {
         **dict.fromkeys(base, "shared"),
-        "a": "exact",
+        "a": "differences",
     }
     assert vc.decode(path, pack=pack)["a"].tobytes() == other["a"].tobytes()
 
@@ -247,7 +247,7 @@ def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path
     # The float64 one is 14 bits away from the pack's, and far more from what float32 could make of it.
     assert path.stat().st_size < 1000 + (1.5 * 3000 + 3 * 4000)
     for name in ("norm.running_var", "norm.weight"):
-        assert codecs_of(path, pack)[name] == "exact"
+        assert codecs_of(path, pack)[name] == "differences"
         assert decoded[name].tobytes() == members[3][name].tobytes()
 
 

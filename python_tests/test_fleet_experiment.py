@@ -343,7 +343,7 @@ def test_members_files_of_the_residual_codec_hold_differences(
     lossy = {name: 0.3 * array for name, array in small_fleet.base_arrays.items()}
     stored = StoredBase("lossy", 1000, lossy)
     codec = residuals(small_fleet, Difference(stored, "stored", lossy), 0.02)
-    assert (codec.codec, codec.shared_bytes) == ("residual", 1000)
+    assert (codec.codec, codec.shared_bytes) == ("quantized", 1000)
     assert codec.setting == {"rate_weight": 0.02, "base": "lossy", "difference_from": "stored"}
     path = tmp_path / "member"
     codec.encode(4, path)

@@ -73,7 +73,7 @@ def test_a_member_is_made_of_its_pack() -> None:
         assert archive.pack_sha256 == HASH.hex()
         assert list(archive) == list(reference) == list(PACK.arrays)
         codecs = [tensor.codec for tensor in archive.info.tensors]
-        assert codecs == ["member", "residual", "shared", "raw", "alias"]
+        assert codecs == ["member", "quantized", "shared", "raw", "alias"]
         assert archive.info.bytes["total"] == len(MEMBER.data)
         for name, array in MEMBER.arrays.items():
             assert archive[name].dtype == reference[name].dtype == array.dtype

@@ -34,7 +34,7 @@ generator, delays = np.random.default_rng(1), random.Random(2)
 models = [{"w": generator.standard_normal((40, 50), np.float32)} for _ in range(2)]
 
 def write(model):
-    vc.compress(model, target, codec="residual", threads=1)
+    vc.compress(model, target, codec="quantized", threads=1)
 
 expected = []
 for model in models:

@@ -53,7 +53,7 @@ def batches() -> list[torch.Tensor]:
     return list(torch.randint(0, 20, (6, 4, 7), generator=torch.Generator().manual_seed(0)))
 
 
-ARCHIVED = {"latent": {"latent"}, "residual": {"residual"}, "alias": {"alias"}}
+ARCHIVED = {"latent": {"latent"}, "quantized": {"quantized"}, "alias": {"alias"}}
 
 
 def agrees(plan: vc.Plan, report: vc.CompressionReport) -> None:
@@ -68,7 +68,7 @@ def agrees(plan: vc.Plan, report: vc.CompressionReport) -> None:
 
 @pytest.mark.filterwarnings("ignore:tensor 'fc.weight' is stored without loss")
 @pytest.mark.parametrize("calibrated", [False, True])
-@pytest.mark.parametrize("codec", ["residual", "vae+residual", "lossless", "vae", "raw"])
+@pytest.mark.parametrize("codec", ["quantized", "vae+residual", "lossless", "vae", "raw"])
 def test_compress_does_what_was_planned(
     codec: str, calibrated: bool, module: Model, batches: list[torch.Tensor], tmp_path: Path
 ) -> None:
@@ -101,20 +101,20 @@ def test_operators_and_reasons_are_named(module: Model, batches: list[torch.Tens
     free = {one.name: one for one in vc.plan(module).tensors}
     assert {one.operator for name, one in calibrated.items() if "lstm" in name} == {"lstm.l0"}
     expected = {
-        "embedding.weight": "residual as part of operator embedding (calibrated)",
-        "lstm.weight_ih_l0": "residual as part of operator lstm.l0 (calibrated)",
-        "lstm.bias_hh_l0": "residual as part of operator lstm.l0 (calibrated)",
+        "embedding.weight": "quantized as part of operator embedding (calibrated)",
+        "lstm.weight_ih_l0": "quantized as part of operator lstm.l0 (calibrated)",
+        "lstm.bias_hh_l0": "quantized as part of operator lstm.l0 (calibrated)",
         "fc.weight": "exact (outliers)",
-        "fc.bias": "residual (calibrated)",
+        "fc.bias": "quantized (calibrated)",
         "head.weight": "alias of embedding.weight",
         "norm.weight": "exact (one value)",
         "steps": "exact (integer)",
         "mask": "exact (boolean)",
         "empty": "exact (empty)",
-        "shift": "residual (data-free)",
+        "shift": "quantized (data-free)",
     }
     assert {name: calibrated[name].description for name in expected} == expected
-    assert free["lstm.weight_ih_l0"].description == "residual (data-free)"
+    assert free["lstm.weight_ih_l0"].description == "quantized (data-free)"
     assert free["head.weight"].bytes == 0
     assert free["shift"].bytes == 120
 
@@ -168,8 +168,8 @@ def test_estimates_are_about_what_compress_makes(tmp_path: Path) -> None:
     weights = {
         f"layer{i}": generator.standard_normal((64, 96)).astype(np.float32) for i in range(3)
     }
-    plan = vc.plan(weights, codec="residual")
-    report = vc.compress(weights, tmp_path / "w.vaec", codec="residual")
+    plan = vc.plan(weights, codec="quantized")
+    report = vc.compress(weights, tmp_path / "w.vaec", codec="quantized")
     assert plan.estimated_bytes == pytest.approx(report.info.bytes["total"], rel=0.03)
 
 

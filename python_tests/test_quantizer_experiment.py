@@ -15,10 +15,10 @@ import torch
 
 from vaecomp_native.evaluation.quantizers import (
     PARAMETER_BITS,
-    QUANTIzERS,
     TABLES,
     Coding,
     Posterior,
+    QUANTIzERS,
     codings,
 )
 from vaecomp_native.evaluation.savings import frontier, percent_fewer

@@ -161,12 +161,12 @@ def test_a_point_is_a_real_file_and_its_score_that_of_the_decoded_module(
         calibration=batches,
         divergence="mse",
         evaluate=lambda decoded: _distance(module, decoded),
-        codecs=["residual", "lossless"],
+        codecs=["quantized", "lossless"],
         rate_weights=[0.001, 0.5],
         directory=tmp_path,
         progress=lambda stage, done, total, metrics: calls.append((done, total, metrics["score"])),
     )
-    assert [point.codec for point in points] == ["residual", "residual", "lossless"]
+    assert [point.codec for point in points] == ["quantized", "quantized", "lossless"]
     assert [dict(point.setting) for point in points] == [
         {"rate_weight": 0.001},
         {"rate_weight": 0.5},
@@ -212,7 +212,7 @@ def test_nncodec_is_run_at_every_step_and_with_both_allocations(module: nn.Modul
 
 
 def test_an_unknown_codec_is_refused_with_the_known_ones(module: nn.Module) -> None:
-    with pytest.raises(ValueError, match=r"'zip'.*residual.*nncodec"):
+    with pytest.raises(ValueError, match=r"'zip'.*quantized.*nncodec"):
         vc.rate_distortion(module, evaluate=lambda decoded: 0.0, codecs=["zip"])
 
 
@@ -232,7 +232,7 @@ def _few_digits() -> MnistData:
     return replace(data, train=Digits(data.train.images[:512], data.train.labels[:512]))
 
 
-CURVE_CODECS = ("residual", "residual-uniform", "nncodec")
+CURVE_CODECS = ("quantized", "quantized-uniform", "nncodec")
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def test_each_row_is_the_codecs_smallest_file_within_the_loss(experiment: Run) -
                     if (row["model"], row["codec"], row["allowed_loss"]) == (name, codec, allowed)
                 ]
                 assert chosen == ([min(sizes)] if sizes else [])
-    assert {row["codec"] for row in rows} >= {"residual", "residual-uniform"}
+    assert {row["codec"] for row in rows} >= {"quantized", "quantized-uniform"}
 
 
 def test_accuracies_are_those_of_the_files_on_the_test_digits(experiment: Run) -> None:
@@ -362,8 +362,8 @@ def _row(codec: str, size: int) -> rate.ChosenFile:
 
 
 def test_the_comparison_says_how_much_smaller_the_file_is() -> None:
-    ours, theirs = _row("residual", 6000), _row("nncodec", 8000)
-    (both,) = comparisons([ours, theirs, _row("residual-vbq", 100)], ["cnn"], [0.5])
+    ours, theirs = _row("quantized", 6000), _row("nncodec", 8000)
+    (both,) = comparisons([ours, theirs, _row("quantized-vbq", 100)], ["cnn"], [0.5])
     assert (both.ours, both.theirs) == (ours, theirs)
     assert both.smaller == 25.0
     (alone,) = comparisons([ours], ["cnn"], [0.5])
@@ -379,12 +379,12 @@ def test_without_nncodec_its_rows_are_left_out_and_it_says_so(tmp_path: Path) ->
         _few_digits(),
         tmp_path,
         models=("fnn",),
-        codecs=("residual", "nncodec"),
+        codecs=("quantized", "nncodec"),
         fine_weights=(0.004,),
         classifier_epochs=8,
         notice=notices.append,
     )
-    assert {point.codec for point in result.models["fnn"].points} == {"residual"}
+    assert {point.codec for point in result.models["fnn"].points} == {"quantized"}
     assert sum("nncodec is not installed" in line for line in notices) == 1
     assert (tmp_path / "report.html").exists()
 

@@ -32,7 +32,7 @@ from .archive_writer import (
     latents_section,
     lossless_section,
     matrix,
-    residual_section,
+    quantized_section,
     row,
     stored_plane,
     tensor,
@@ -91,7 +91,7 @@ INTEGER_SECTION = integer_decoder(
 FLOAT_SECTION = float32_decoder(FLOAT_LAYERS)
 
 
-# Tensors of one residual section: one with everything along its axes, one with a codebook, an empty one, a scalar.
+# Tensors of one quantized section: one with everything along its axes, one with a codebook, an empty one, a scalar.
 QUANTIzED = RNG.integers(-3, 4, (3, 4)).astype(np.int32)
 EXPONENTS, COLUMN_STEPS = [-2, 0, 1], [0, 3, -1, 0]
 ROW_CONTEXTS, COLUMN_CONTEXTS = [0, 2, 1], [1, 0, 0, 1]
@@ -161,9 +161,9 @@ def sample() -> Archive:
             (INTEGER_DECODER, INTEGER_SECTION),
             (LATENTS, latents_section([4, 4, 2, 2, 0], FLOAT_LATENTS.tobytes())),
             (FLOAT32_DECODER, FLOAT_SECTION),
-            (RESIDUAL, residual_section(MATRICES, AXES, CODED)),
+            (RESIDUAL, quantized_section(MATRICES, AXES, CODED)),
             (LATENTS, latents_section([2, 8, 1, 3, 2], latent_stream(INTEGER_LATENTS[:1]))),
-            (RESIDUAL, residual_section([matrix(0.5)], [], SUM_CODED, base=7)),
+            (RESIDUAL, quantized_section([matrix(0.5)], [], SUM_CODED, base=7)),
             (LOSSLESS, lossless_section(*PLANES, FLAG_PLANE)),
         ],
         tensors=[
@@ -339,7 +339,7 @@ def counter(*parts: bytes) -> Change:
     return entry(0, row("counter", b"".join(parts)))
 
 
-def residual(
+def quantized(
     *,
     first: bytes = MATRICES[0],
     second: bytes = MATRICES[1],
@@ -347,8 +347,8 @@ def residual(
     coded: tuple[bytes, bytes] = CODED,
     base: int = 0,
 ) -> Change:
-    """Another residual section of four tensors."""
-    return section(5, residual_section([first, second, *MATRICES[2:]], axes, coded, base))
+    """Another quantized section of four tensors."""
+    return section(5, quantized_section([first, second, *MATRICES[2:]], axes, coded, base))
 
 
 def lossless(*planes: Plane) -> Change:
@@ -372,8 +372,8 @@ def with_many(*planes: Plane) -> Change:
 
 
 def other_base(base: int) -> Change:
-    """Another base of the residual section that has one."""
-    return section(7, residual_section([matrix(0.5)], [], SUM_CODED, base))
+    """Another base of the quantized section that has one."""
+    return section(7, quantized_section([matrix(0.5)], [], SUM_CODED, base))
 
 
 ALL_FLAGS = ROW_EXPONENTS | ROW_LEVELS | COLUMN_EXPONENTS | COLUMN_LEVELS
@@ -512,56 +512,56 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
         float_layers((FLOAT_LAYERS[0][0], with_value(FLOAT_LAYERS[0][1], np.nan)), FLOAT_LAYERS[1]),
     ),
     "other outputs": ("chunk length", float_layers(FLOAT_LAYERS[0])),
-    "integer residual tensor": ("dtype", entry(9, tensor("full", 3, COUNTER, 5))),
-    "residual tensor in latents": ("tensor's section", entry(9, tensor("full", 3, FULL, 1))),
+    "integer quantized tensor": ("dtype", entry(9, tensor("full", 3, COUNTER, 5))),
+    "quantized tensor in latents": ("tensor's section", entry(9, tensor("full", 3, FULL, 1))),
     "lossless tensor in raw": ("tensor's section", entry(14, tensor("floats", 4, FLOATS, 0))),
-    "step of 0": ("step", residual(first=matrix(0.0, ALL_FLAGS))),
-    "negative step": ("step", residual(first=matrix(-1.0, ALL_FLAGS))),
-    "step of infinity": ("step", residual(first=matrix(np.inf, ALL_FLAGS))),
-    "flag 32": ("matrix flags", residual(first=matrix(1.0, ALL_FLAGS | 32))),
-    "level of 256": ("context level", residual(first=matrix(1.0, ALL_FLAGS, 256))),
-    "empty codebook": ("codebook", residual(second=matrix(2.0, CODEBOOK, 0, (-1, [])))),
-    "long codebook": ("codebook", residual(second=matrix(2.0, CODEBOOK, 0, (-1, [1.0] * 4097)))),
+    "step of 0": ("step", quantized(first=matrix(0.0, ALL_FLAGS))),
+    "negative step": ("step", quantized(first=matrix(-1.0, ALL_FLAGS))),
+    "step of infinity": ("step", quantized(first=matrix(np.inf, ALL_FLAGS))),
+    "flag 32": ("matrix flags", quantized(first=matrix(1.0, ALL_FLAGS | 32))),
+    "level of 256": ("context level", quantized(first=matrix(1.0, ALL_FLAGS, 256))),
+    "empty codebook": ("codebook", quantized(second=matrix(2.0, CODEBOOK, 0, (-1, [])))),
+    "long codebook": ("codebook", quantized(second=matrix(2.0, CODEBOOK, 0, (-1, [1.0] * 4097)))),
     "codebook above int16": (
         "codebook",
-        residual(second=matrix(2.0, CODEBOOK, 0, (32_767, [1.0, 2.0]))),
+        quantized(second=matrix(2.0, CODEBOOK, 0, (32_767, [1.0, 2.0]))),
     ),
     "codebook below int16": (
         "codebook",
-        residual(second=matrix(2.0, CODEBOOK, 0, (-32_769, BOOK))),
+        quantized(second=matrix(2.0, CODEBOOK, 0, (-32_769, BOOK))),
     ),
     "codebook of NaN": (
         "codebook",
-        residual(second=matrix(2.0, CODEBOOK, 0, (-1, with_value(BOOK, np.nan)))),
+        quantized(second=matrix(2.0, CODEBOOK, 0, (-1, with_value(BOOK, np.nan)))),
     ),
-    "symbol below the codebook": ("block", residual(second=matrix(2.0, CODEBOOK, 0, (0, BOOK)))),
+    "symbol below the codebook": ("block", quantized(second=matrix(2.0, CODEBOOK, 0, (0, BOOK)))),
     "symbol above the codebook": (
         "block",
-        residual(second=matrix(2.0, CODEBOOK, 0, (-1, BOOK[:3]))),
+        quantized(second=matrix(2.0, CODEBOOK, 0, (-1, BOOK[:3]))),
     ),
-    "too few axes": ("symbol count", residual(axes=AXES[1:])),
-    "too many axes": ("symbol count", residual(axes=[*AXES, 0])),
-    "exponent of 65": ("axes", residual(axes=[65, *AXES[1:]])),
-    "negative level": ("axes", residual(axes=[*AXES[:-1], -1])),
-    "axis value of -65": ("first symbol", residual(axes=[-65, *AXES[1:]])),
-    "scale below the normal numbers": ("axes", residual(first=matrix(2.0**-125, ALL_FLAGS))),
-    "infinite scale": ("axes", residual(first=matrix(2.0**127, ALL_FLAGS))),
-    "no tables": ("table count", residual(coded=(varint(0), b""))),
-    "257 tables": ("table count", residual(coded=(varint(257) + HEAD[1:], BLOCKS))),
+    "too few axes": ("symbol count", quantized(axes=AXES[1:])),
+    "too many axes": ("symbol count", quantized(axes=[*AXES, 0])),
+    "exponent of 65": ("axes", quantized(axes=[65, *AXES[1:]])),
+    "negative level": ("axes", quantized(axes=[*AXES[:-1], -1])),
+    "axis value of -65": ("first symbol", quantized(axes=[-65, *AXES[1:]])),
+    "scale below the normal numbers": ("axes", quantized(first=matrix(2.0**-125, ALL_FLAGS))),
+    "infinite scale": ("axes", quantized(first=matrix(2.0**127, ALL_FLAGS))),
+    "no tables": ("table count", quantized(coded=(varint(0), b""))),
+    "257 tables": ("table count", quantized(coded=(varint(257) + HEAD[1:], BLOCKS))),
     "symbols above int16": (
         "first symbol",
-        residual(coded=(b"\1" + zigzag(32_768) + HEAD, BLOCKS)),
+        quantized(coded=(b"\1" + zigzag(32_768) + HEAD, BLOCKS)),
     ),
-    "residual lanes": ("lanes", residual(coded=coded_symbols(ALL_SYMBOLS, 0, 3))),
-    "cut block": ("block", residual(coded=(HEAD, BLOCKS[:-2]))),
-    "too few symbols": ("rANS", residual(coded=coded_symbols(ALL_SYMBOLS[:-1], 0))),
-    "bytes behind the residual": (
-        "residual section at offset",
-        residual(coded=(HEAD, BLOCKS + b"\0")),
+    "quantized lanes": ("lanes", quantized(coded=coded_symbols(ALL_SYMBOLS, 0, 3))),
+    "cut block": ("block", quantized(coded=(HEAD, BLOCKS[:-2]))),
+    "too few symbols": ("rANS", quantized(coded=coded_symbols(ALL_SYMBOLS[:-1], 0))),
+    "bytes behind the quantized section": (
+        "quantized section at offset",
+        quantized(coded=(HEAD, BLOCKS + b"\0")),
     ),
-    "bytes behind the residual's head": (
-        "residual section's head at offset",
-        residual(coded=(HEAD + b"\0", BLOCKS)),
+    "bytes behind the quantized section's head": (
+        "quantized section's head at offset",
+        quantized(coded=(HEAD + b"\0", BLOCKS)),
     ),
     "head longer than the section": ("head", section(5, varint(40) + bytes(39))),
     "head without a size": ("head", section(8, b"")),
@@ -570,7 +570,7 @@ FORBIDDEN: dict[str, tuple[str, Change]] = {
     "base is itself": ("base section", other_base(8)),
     "base out of range": ("base section", other_base(10)),
     "base far away": ("base section", other_base(2**64 - 1)),
-    "base of two": ("base section", residual(base=7)),
+    "base of two": ("base section", quantized(base=7)),
     "base of other elements": (
         "padding",
         section(6, latents_section([2, 8, 1, 3, 1], latent_stream(INTEGER_LATENTS[:1]))),

@@ -191,7 +191,7 @@ def chosen(codec: str) -> ChosenFile:
 def rate_result(
     rows: Sequence[ChosenFile] = (), models: Sequence[str] = ("cnn",), loss: float = 50.0
 ) -> RateResult:
-    points = tuple(curve_point(codec, loss) for codec in ("residual", "nncodec"))
+    points = tuple(curve_point(codec, loss) for codec in ("quantized", "nncodec"))
     curves = {name: ModelCurves(100, 10_000, 90.0, points) for name in models}
     return RateResult(ALLOWED_LOSSES, tuple(rows), curves, SETTINGS, MACHINE)
 
@@ -207,7 +207,7 @@ def test_a_rate_page_without_a_chosen_file_says_so() -> None:
 
 
 def test_a_rate_page_has_a_row_for_every_network_and_loss() -> None:
-    page = render_rate(rate_result([chosen("residual")], ("cnn", "lstm"), loss=0.1))
+    page = render_rate(rate_result([chosen("quantized")], ("cnn", "lstm"), loss=0.1))
     assert NO_FILE not in page
     smallest = page.partition("The smallest files")[2].partition("</table>")[0]
     assert smallest.count("<tr") == 2 + 2 * len(ALLOWED_LOSSES)
@@ -216,9 +216,9 @@ def test_a_rate_page_has_a_row_for_every_network_and_loss() -> None:
 
 
 def test_a_rate_page_without_the_baseline_says_so() -> None:
-    result = rate_result([chosen("residual")], loss=0.1)
+    result = rate_result([chosen("quantized")], loss=0.1)
     assert "No file of nncodec was made" not in render_rate(result)
-    curves = {"cnn": replace(result.models["cnn"], points=(curve_point("residual", 0.1),))}
+    curves = {"cnn": replace(result.models["cnn"], points=(curve_point("quantized", 0.1),))}
     assert "No file of nncodec was made" in render_rate(replace(result, models=curves))
 
 
@@ -262,7 +262,7 @@ def test_a_fleet_page_without_a_point_says_so() -> None:
 
 
 @pytest.mark.parametrize("accuracy", [90.0, 10.0, NAN])
-@pytest.mark.parametrize("codecs", [("fleet",), ("residual",), ("fleet", "residual", "bitdelta")])
+@pytest.mark.parametrize("codecs", [("fleet",), ("quantized",), ("fleet", "quantized", "bitdelta")])
 def test_a_fleet_page_of_some_codecs_is_whole(codecs: tuple[str, ...], accuracy: float) -> None:
     points = [fleet_point(codec, accuracy) for codec in codecs]
     pack = TrainedPack(points[0].setting, 9000, NAN, NAN, 1.0)
@@ -353,7 +353,7 @@ def test_a_demo_page_without_training_or_archives_says_so(tmp_path: Path) -> Non
     assert page.count("No archive was made.") == 2
     assert page.count("nothing to show.") == 4
 
-    one = measure(trained.model, tmp_path / "one.vaec", "residual", codec="lossless")
+    one = measure(trained.model, tmp_path / "one.vaec", "quantized", codec="lossless")
     archive = {
         "bytes": dict(one.info.bytes),
         "accuracy_decoded": NAN,
@@ -390,9 +390,9 @@ def test_a_table_without_rows_says_so(
 def test_a_table_names_the_network_that_no_file_was_chosen_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tables.print_rate(rate_result([chosen("residual")], ("cnn", "lstm")), Path("report.html"))
+    tables.print_rate(rate_result([chosen("quantized")], ("cnn", "lstm")), Path("report.html"))
     shown = capsys.readouterr().out
-    assert "cnn, residual" in shown
+    assert "cnn, quantized" in shown
     assert "lstm, no file that loses so little" in shown
 
 

@@ -29,7 +29,7 @@ OTHERS = (
     *("float4_e2m1fn_x2", "complex32", "complex64", "complex128", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "int4", "uint3"),
 )
-LOSSY = ("residual", "latent")
+LOSSY = ("quantized", "latent")
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20
 ) | st.sampled_from(["layer.0.weight", "layer.0.bias", "a" * 300])
@@ -146,7 +146,7 @@ def test_without_loss_everything_comes_back(recipes: Mapping[str, Any], codec: s
 @settings(max_examples=40)
 @given(
     recipes=RECIPES_AND_TIES,
-    codec=st.sampled_from(["auto", "residual"]),
+    codec=st.sampled_from(["auto", "quantized"]),
     options=st.sampled_from([{}, {"rate_weight": 0.1}, {"bits_per_weight": 64.0}]),
 )
 def test_with_loss_nothing_changes_that_is_not_reported(

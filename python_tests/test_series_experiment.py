@@ -190,7 +190,7 @@ def experiment(data: MnistData, tmp_path_factory: pytest.TempPathFactory) -> Run
     return _run(data, tmp_path_factory.mktemp("series") / "new")
 
 
-OURS = ("series", "residual", "series-lossless", "lossless")
+OURS = ("series", "quantized", "series-lossless", "lossless")
 
 
 def test_the_experiment_has_the_documented_keys(experiment: Run) -> None:
@@ -244,7 +244,7 @@ def test_every_byte_of_the_files_is_counted(experiment: Run) -> None:
             assert codec["shared_bytes"] > 0.5 * raw
         else:
             assert codec["shared_bytes"] == 0
-    assert [len(experiment.files(name)) for name in ("residual", "lossless")] == [COUNT, COUNT]
+    assert [len(experiment.files(name)) for name in ("quantized", "lossless")] == [COUNT, COUNT]
 
 
 def _decoded(experiment: Run, name: str) -> list[dict[str, np.ndarray]]:
@@ -273,7 +273,7 @@ def test_lossless_files_give_back_every_bit(experiment: Run, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["series", "residual"])
+@pytest.mark.parametrize("name", ["series", "quantized"])
 def test_losses_are_those_of_the_decoded_files_which_say_what_originals_say(
     experiment: Run, data: MnistData, name: str
 ) -> None:

@@ -50,7 +50,7 @@ def test_exact_codecs_keep_every_bit_pattern(
 @pytest.mark.parametrize(
     ("codec", "dtype"),
     [
-        *itertools.product(("auto", "residual", "vae"), LATENT),
+        *itertools.product(("auto", "quantized", "vae"), LATENT),
         ("vae+residual", np.float32),  # which takes no other dtype
     ],
     ids=lambda value: value if isinstance(value, str) else np.dtype(value).name,
@@ -99,7 +99,7 @@ def test_the_report_lists_every_reason(tmp_path: Path) -> None:
     }
     weights["outlier"][1, 2] = 1e7
     with pytest.warns(UserWarning, match="stored without loss"):
-        report = vc.compress(weights, tmp_path / "w.vaec", codec="residual")
+        report = vc.compress(weights, tmp_path / "w.vaec", codec="quantized")
     assert report.to_dict()["kept_exact"] == {
         "NaN or infinite values": ["nan"],
         "outliers": ["outlier"],
@@ -112,7 +112,7 @@ def test_the_report_lists_every_reason(tmp_path: Path) -> None:
 def test_many_such_tensors_are_warned_of_in_a_few_lines(tmp_path: Path) -> None:
     weights = {f"mask{i}": np.array([0, -math.inf], np.float32) for i in range(200)}
     with pytest.warns(UserWarning, match="stored without loss") as caught:
-        report = vc.compress(weights, tmp_path / "w.vaec", codec="residual")
+        report = vc.compress(weights, tmp_path / "w.vaec", codec="quantized")
     assert len(caught) < 20
     assert "190 more tensors" in str(caught[-1].message)
     assert report.kept_exact["NaN or infinite values"] == list(weights)
@@ -120,9 +120,9 @@ def test_many_such_tensors_are_warned_of_in_a_few_lines(tmp_path: Path) -> None:
 
 def test_the_error_does_not_hide_behind_large_numbers_that_are_kept(tmp_path: Path) -> None:
     weights = {"fine": normal(30, 40), "masked_bias": np.full((4, 4), -1e30, np.float32)}
-    alone = vc.compress({"fine": weights["fine"]}, tmp_path / "a", codec="residual")
+    alone = vc.compress({"fine": weights["fine"]}, tmp_path / "a", codec="quantized")
     with pytest.warns(UserWarning, match="masked_bias"):
-        both = vc.compress(weights, tmp_path / "b", codec="residual")
+        both = vc.compress(weights, tmp_path / "b", codec="quantized")
     assert both.relative_error == pytest.approx(alone.relative_error)
 
 
@@ -158,14 +158,14 @@ def batches() -> list[torch.Tensor]:
 
 @pytest.mark.filterwarnings("ignore:calibration never uses spare")
 @pytest.mark.parametrize("calibrated", [False, True])
-@pytest.mark.parametrize("codec", ["auto", "residual"])
+@pytest.mark.parametrize("codec", ["auto", "quantized"])
 def test_a_module_with_a_causal_mask_compresses(
     codec: str, calibrated: bool, masked: Masked, batches: list[torch.Tensor], tmp_path: Path
 ) -> None:
     options = {"rate_weight": 1e-3, **({"calibration": batches} if calibrated else {})}
     plan = {one.name: one for one in vc.plan(masked, codec=codec, **options).tensors}
     assert plan["mask"].description == "exact (NaN or infinite values)"
-    assert plan["query.weight"].treatment == "residual"
+    assert plan["query.weight"].treatment == "quantized"
     with pytest.warns(UserWarning, match="stored without loss: it holds NaN"):
         report = vc.compress(masked, tmp_path / "m.vaec", codec=codec, **options)
     assert set(report.kept_exact["NaN or infinite values"]) == {"mask", "spare.weight"}

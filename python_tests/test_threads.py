@@ -17,7 +17,7 @@ import pytest
 
 import vaecomp_native as vc
 
-from .archives import Sample, make_sample, random_residual, residual_section
+from .archives import Sample, make_sample, quantized_section, random_quantized
 
 THREADS = 3
 PATIENCE = 60  # seconds, for what takes none
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 def make_blocks() -> Sample:
-    """A residual section of several blocks, so that there is something to share."""
+    """A quantized section of several blocks, so that there is something to share."""
     generator = np.random.default_rng(1)
-    tensors = {f"{i}": random_residual(generator, (300, 301), np.float32, "rC") for i in range(3)}
-    section, arrays = residual_section(tensors)
+    tensors = {f"{i}": random_quantized(generator, (300, 301), np.float32, "rC") for i in range(3)}
+    section, arrays = quantized_section(tensors)
     rows: list[tuple[Any, ...]] = [
-        (name, "residual", array.shape, array.dtype, 0, vc.kernels.digest(array))
+        (name, "quantized", array.shape, array.dtype, 0, vc.kernels.digest(array))
         for name, array in arrays.items()
     ]
-    return Sample(vc._core.write_archive([], [("residual", section)], rows), arrays)
+    return Sample(vc._core.write_archive([], [("quantized", section)], rows), arrays)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ SHAPES = ((70_000,), (1500, 1500), (300, 20, 5, 5))
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [*((name, "residual") for name in NAMES), ("float64", "lossless")],
+    [*((name, "quantized") for name in NAMES), ("float64", "lossless")],
 )
 def test_zeros_come_back(tmp_path: Path, name: str, codec: Any) -> None:
     path = tmp_path / "one.vaec"
@@ -41,11 +41,11 @@ def test_zeros_come_back(tmp_path: Path, name: str, codec: Any) -> None:
 @pytest.mark.parametrize("blocks", [1, 20, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_symbols_of_any_number(blocks: int, dtype: Any) -> None:
-    """What a residual section makes of most: 131,072 float64 of 9 bytes."""
+    """What a quantized section makes of most: 131,072 float64 of 9 bytes."""
     symbols = np.zeros((1, blocks * 131_072), np.int8)
-    section = _core.encode_residual(0, [(symbols, 1.0, 0, None, None, None, None, None)])
+    section = _core.encode_quantized(0, [(symbols, 1.0, 0, None, None, None, None, None)])
     assert len(section) < 30 + 9 * blocks
     zeros = np.zeros(symbols.size, dtype)
-    rows = [("w", "residual", zeros.shape, zeros.dtype, 0, digest(zeros))]
-    decoded = vc.decode(_core.write_archive([], [("residual", section)], rows))
+    rows = [("w", "quantized", zeros.shape, zeros.dtype, 0, digest(zeros))]
+    decoded = vc.decode(_core.write_archive([], [("quantized", section)], rows))
     assert not decoded["w"].any()

@@ -13,7 +13,7 @@ _Float32 = npt.NDArray[np.float32]
 _Int8 = npt.NDArray[np.int8]
 _Int32 = npt.NDArray[np.int32]
 _UInt8 = npt.NDArray[np.uint8]
-_ResidualTensor = tuple[
+_QuantizedTensor = tuple[
     _Int32,
     float,
     int,
@@ -24,7 +24,7 @@ _ResidualTensor = tuple[
     tuple[int, _Float32] | None,
 ]
 # (values, predicted, level, row levels, column levels)
-_ExactTensor = tuple[_Array, _Array, int, _UInt8 | None, _UInt8 | None]
+_DifferenceTensor = tuple[_Array, _Array, int, _UInt8 | None, _UInt8 | None]
 # (latents, segments (length, first symbol, frequencies), groups (decoder's layers, chunk length, slices (first, count), tensors,
 # positions [chunks, numbers])).
 _Fleet = tuple[
@@ -74,9 +74,11 @@ def encode_int8_latents(
 def encode_float32_latents(
     decoder_section: int, chunk_length: int, padding: int, latents: _Float32
 ) -> bytes: ...
-def encode_residual(base: int, tensors: Sequence[_ResidualTensor], tables: int = 256) -> bytes: ...
-def encode_exact(
-    base: int, detail: int, tensors: Sequence[_ExactTensor], tables: int = 256
+def encode_quantized(
+    base: int, tensors: Sequence[_QuantizedTensor], tables: int = 256
+) -> bytes: ...
+def encode_differences(
+    base: int, detail: int, tensors: Sequence[_DifferenceTensor], tables: int = 256
 ) -> bytes: ...
 def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
 def feedback_quantize(

@@ -30,9 +30,9 @@ BATCH_BYTES = 1 << 24
 class TensorInfo:
     """One row of an archive's tensor table.
 
-    `codec` is "latent", "residual", "lossless", "raw" or "alias" (then `alias_of` names the tensor), and in members of a fleet
+    `codec` is "latent", "quantized", "lossless", "raw" or "alias" (then `alias_of` names the tensor), and in members of a fleet
     "member" (the pack's tensor and what its decoder adds), "shared" (the pack's tensor) or
-    "exact" (bit for bit, as a difference from either).
+    "differences" (bit for bit, as a difference from either).
     """
 
     name: str
@@ -46,7 +46,7 @@ class TensorInfo:
 class ArchiveInfo:
     """What an archive holds and where its bytes go.
 
-    `bytes` maps container, decoder, latents, residual, tables and passthrough to bytes, and total to their sum, which is
+    `bytes` maps container, decoder, latents, weights, tables and passthrough to bytes, and total to their sum, which is
     the file's size. `latent_numbers` counts the latents of all chunks, the paper's measure of size.
     """
 

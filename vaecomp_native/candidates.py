@@ -15,8 +15,8 @@ from vaecomp_native import _core
 from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
 from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import decode
-from vaecomp_native.codecs.exact import encode_exact, encode_lossless
-from vaecomp_native.codecs.residual import encode_matrices, encode_residual
+from vaecomp_native.codecs.lossless import encode_exact, encode_lossless
+from vaecomp_native.codecs.quantized import encode_matrices, encode_quantized
 from vaecomp_native.codecs.sections import EncodedTensors, SectionKind, encode_raw
 from vaecomp_native.codecs.vae import encode_vae
 from vaecomp_native.errors import TrainingError, UnreachableError
@@ -31,10 +31,15 @@ COARSE_DISTORTION = 0.25
 """Of a decoder that a residual corrects: a finer one costs more than it saves."""
 SIZE_TOLERANCE = 0.01
 SIZE_ATTEMPTS = 6
-EXACT_SECTIONS = "exact", "lossless", "raw"
+EXACT_SECTIONS = "differences", "lossless", "raw"
 NAMES_TOLD = 3
 """In a message; of more, their number."""
-TENSOR_CODECS = {"latents": "latent", "residual": "residual", "lossless": "lossless", "raw": "raw"}
+TENSOR_CODECS = {
+    "latents": "latent",
+    "quantized": "quantized",
+    "lossless": "lossless",
+    "raw": "raw",
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,14 @@ def encode_vae_archive(job: Job) -> Candidate:
     return _candidate(job, "vae", [*parts, *_exact(job.others(lossy))])
 
 
-def encode_residual_archive(job: Job, codec: Codec, original: float | None) -> Candidate:
-    """The archive of "residual" or "vae+residual" at the job's target; `original` is the score before.
+def encode_quantized_archive(job: Job, codec: Codec, original: float | None) -> Candidate:
+    """The archive of "quantized" or "vae+residual" at the job's target; `original` is the score before.
 
     Raises UnreachableError, naming what can be reached, and TrainingError.
     """
     with fitting(job.floats, job.quantizer, job.calibration, job.threads, job.progress) as fitter:
-        if codec == "residual":
-            return _fitted(job, fitter, original, functools.partial(_assemble_residual, job))
+        if codec == "quantized":
+            return _fitted(job, fitter, original, functools.partial(_assemble_quantized, job))
         return _fitted(job, fitter, original, _DecoderAndResidual(job, fitter))
 
 
@@ -162,11 +167,11 @@ def told_exact(candidate: Candidate) -> str:
     return f", of which {sum(part.size() for part in parts):,} are tensors kept exact: {listed}"
 
 
-def _assemble_residual(job: Job, fit: Fit) -> Candidate:
+def _assemble_quantized(job: Job, fit: Fit) -> Candidate:
     matrices = fit.encoding.matrices
     lossy = {name: array for name, array in job.state.arrays.items() if name in matrices}
-    parts = [encode_residual(lossy, matrices)] if lossy else []
-    return _of_fit(_candidate(job, "residual", [*parts, *_exact(job.others(lossy))]), fit)
+    parts = [encode_quantized(lossy, matrices)] if lossy else []
+    return _of_fit(_candidate(job, "quantized", [*parts, *_exact(job.others(lossy))]), fit)
 
 
 class _DecoderAndResidual:
@@ -192,7 +197,7 @@ class _DecoderAndResidual:
         rest = vectors | {name: array - vae.decoded[name] for name, array in based.items()}
         matrices = self._quantize(rest, fit)
         parts = [_on_base(vae, matrices)] if based else []
-        parts += [encode_residual(vectors, matrices)] if vectors else []
+        parts += [encode_quantized(vectors, matrices)] if vectors else []
         exact = _exact(job.others(rest))
         return _of_fit(_candidate(job, "vae+residual", [*parts, *exact]), fit)
 
@@ -210,7 +215,7 @@ class _DecoderAndResidual:
         if out_of_range:
             raise TrainingError(
                 f"the decoder leaves values of {out_of_range[0]} too far from zero: "
-                "train it longer, or use codec='residual'"
+                "train it longer, or use codec='quantized'"
             )
         return matrices
 
@@ -223,7 +228,7 @@ def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantizedMatrix]) -> En
     }
     # The latents are the second section of the file, and the format counts from 1 here.
     section = encode_matrices([matrices[name] for name in decoded], base=2)
-    return EncodedTensors([*vae.sections, ("residual", section)], decoded, vae.history)
+    return EncodedTensors([*vae.sections, ("quantized", section)], decoded, vae.history)
 
 
 def _of_fit(candidate: Candidate, fit: Fit) -> Candidate:

@@ -15,8 +15,8 @@ from vaecomp_native.allocation.search import FINEST_BITS
 from vaecomp_native.candidates import (
     Candidate,
     encode_lossless_archive,
+    encode_quantized_archive,
     encode_raw_archive,
-    encode_residual_archive,
     encode_vae_archive,
     scored,
     told_exact,
@@ -26,7 +26,7 @@ from vaecomp_native.estimates import index_bytes, lossless_bytes, quantized_byte
 from vaecomp_native.jobs import Codec, Job, Target
 
 EXACT: tuple[Codec, ...] = ("lossless", "raw")
-AUTO: tuple[Codec, ...] = ("residual", "lossless")
+AUTO: tuple[Codec, ...] = ("quantized", "lossless")
 """What `codec="auto"` chooses from."""
 MARGIN, MARGIN_BYTES = 1.25, 1024
 """What a file may take beyond its estimate."""
@@ -67,12 +67,12 @@ def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, li
         made, obstacles = _encode_auto(job, original, obstacles)
     else:
         if codec in obstacles:
-            raise WeightsError(f"codec {codec!r} {obstacles[codec].why}; use codec='residual'")
+            raise WeightsError(f"codec {codec!r} {obstacles[codec].why}; use codec='quantized'")
         made = scored(job, [_encode_with(job, codec, original)], original)
     broken = {one.codec: _broken_promise(one, job.target) for one in made}
     kept = [one for one in made if not broken[one.codec]]
     if not kept:
-        reasons = [one.why for name, one in obstacles.items() if name == "residual"]
+        reasons = [one.why for name, one in obstacles.items() if name == "quantized"]
         raise UnreachableError("; ".join([*reasons, *filter(None, broken.values())]))
     best = min(kept, key=lambda one: (len(one.data), one.codec not in EXACT))
     others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
@@ -102,7 +102,7 @@ def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
     """What estimates say cannot be the smaller one."""
     lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
     if not lossy:
-        return {"residual": NotTried("would quantize nothing: every tensor is kept exact")}
+        return {"quantized": NotTried("would quantize nothing: every tensor is kept exact")}
     exact = lossless_bytes(job.others(lossy))
     index = index_bytes(job.state.names)
     lossless = exact + lossless_bytes(lossy) + index
@@ -112,9 +112,9 @@ def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
     )
     if lossless <= fewest:
         why = f"would take about {fewest:,} bytes, the lossless codec about {lossless:,}"
-        return {"residual": NotTried(why, fewest)}
+        return {"quantized": NotTried(why, fewest)}
     if lossless > MARGIN * most + MARGIN_BYTES:
-        why = f"would take about {lossless:,} bytes, the residual codec about {most:,}"
+        why = f"would take about {lossless:,} bytes, the quantized codec about {most:,}"
         return {"lossless": NotTried(why, lossless)}
     return {}
 
@@ -133,7 +133,7 @@ def _bits_range(target: Target) -> tuple[float, float]:
 
 
 def _at_most(size: float, file_bytes: int | None) -> int:
-    """The residual codec fills the size that it is given, as far as weights have bits."""
+    """The quantized codec fills the size that it is given, as far as weights have bits."""
     return round(size) if file_bytes is None else min(file_bytes, math.ceil(min(size, 1 << 62)))
 
 
@@ -175,8 +175,8 @@ def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) 
 
 
 def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:
-    if codec in ("residual", "vae+residual"):
-        return encode_residual_archive(job, codec, original)
+    if codec in ("quantized", "vae+residual"):
+        return encode_quantized_archive(job, codec, original)
     encoders = {
         "lossless": encode_lossless_archive,
         "vae": encode_vae_archive,

@@ -55,7 +55,7 @@ class CompressionReport:
     `codec` made the archive, and `compared` lists what it was compared with, smallest first. `info` tells contents and bytes of
     the archive, `history` the training curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit for bit
     because of their values. `relative_error` is the squared error of the decoded float tensors over their own squares (0 without loss), where
-    tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the residual codec's operating point,
+    tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the quantized codec's operating point,
     `score_original` and `score` what `evaluate` gave before and on the decoded archive, `divergence` how calibration compared outputs, "kl" or
     "mse" (None if it did not), `seconds` the time it took. `notes` say what reading the weights chose, changed or left out.
     """
@@ -105,7 +105,7 @@ def compress(
 ) -> CompressionReport:
     """Compress weights into the archive `out`.
 
-    The residual codec quantizes float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
+    the quantized codec quantizes float tensors and entropy-codes the symbols. With `calibration` it measures what errors cost
     and lets later weights make up for earlier ones' errors; without, errors count relative to each tensor's size. How small the
     file gets is set by one of `bits_per_weight`, `target_bytes`, `rate_weight` and `max_loss`. Integer, boolean, float8 and complex tensors,
     scalars, gains and variances of normalization layers, and tensors that hold NaN, infinities or outliers come back bit for bit; tied weights are stored once. The file is decoded and checked
@@ -118,10 +118,10 @@ def compress(
         out: where the archive goes: a path, a URL that fsspec knows, or a binary file object. It is none of the files that are
             read.
         key: of a checkpoint that wraps several state dicts, the one to take: "model", "ema", ..., with dots between levels.
-        codec: "residual"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small decoder and what it leaves; or "auto",
+        codec: "quantized"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small decoder and what it leaves; or "auto",
             the smaller of the first two. It makes the other one only where an estimate says that it may be smaller, or where the
             first does not keep what was asked for.
-        quantizer: of the residual codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
+        quantizer: of the quantized codec: "feedback" (error feedback and rate-distortion decisions, the best), or one of the
             published ones that it is compared with: "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq".
         bits_per_weight: size of the file in bits for each element of the weights. If none of the four is given, weights that are
             quantized get 5 bits each.

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-Codec = Literal["residual", "vae+residual", "lossless", "vae", "raw"]
+Codec = Literal["quantized", "vae+residual", "lossless", "vae", "raw"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 Quantizer = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
 Divergence = Literal["auto", "kl", "mse"]
-CALIBRATED = ("auto", "residual", "vae+residual")
+CALIBRATED = ("auto", "quantized", "vae+residual")
 """Codecs that measure what errors cost."""
 DEFAULT_BITS_PER_WEIGHT = 5.0
 """Without calibration most networks lose nothing that one can measure."""

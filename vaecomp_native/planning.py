@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vaecomp_native.state_dict import Weights
 
-Treatment = Literal["residual", "latent", "exact", "alias"]
+Treatment = Literal["quantized", "latent", "exact", "alias"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class PlannedTensor:
             return self.treatment
         measured = "calibrated" if self.calibrated else "data-free"
         if self.operator == self.name:
-            return f"residual ({measured})"
-        return f"residual as part of operator {self.operator} ({measured})"
+            return f"quantized ({measured})"
+        return f"quantized as part of operator {self.operator} ({measured})"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PlannedCodec:
 class Plan:
     """What `compress` would do.
 
-    `tensors` are in the archive's order, treated as by the residual codec if the codec is "auto". `codecs` are those that would be compared.
+    `tensors` are in the archive's order, treated as by the quantized codec if the codec is "auto". `codecs` are those that would be compared.
     The `target` is one of: bits of each quantized weight, most bytes of the file, a rate weight, and the most that the score may fall by.
     `divergence` is how calibration would compare outputs, "kl" or "mse"; None without. `notes` say what reading the weights chose, changed or left out.
     """
@@ -89,12 +89,14 @@ class Plan:
         codecs = {one.codec for one in self.codecs if one.obstacle is None}
         if codecs == {"raw"}:
             return self.raw_bytes
-        if not codecs & {"residual", "vae+residual"}:
+        if not codecs & {"quantized", "vae+residual"}:
             return None
         if self.target.weight_bits is None:
             return self.target.file_bytes
         exact = sum(one.bytes for one in self.tensors if one.treatment == "exact")
-        quantized = sum(math.prod(one.shape) for one in self.tensors if one.treatment == "residual")
+        quantized = sum(
+            math.prod(one.shape) for one in self.tensors if one.treatment == "quantized"
+        )
         return exact + math.ceil(self.target.weight_bits * quantized / 8)
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
     operators, calibrated = _operators(job)
     return {
         name: {
-            "treatment": "residual",
+            "treatment": "quantized",
             "operator": operator,
             "calibrated": name in calibrated,
         }

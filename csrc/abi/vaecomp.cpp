@@ -25,7 +25,8 @@ static_assert(VAECOMP_INVALID_ARGUMENT == static_cast<int>(ErrorCode::invalid_ar
               VAECOMP_INTERNAL == static_cast<int>(ErrorCode::internal));
 static_assert(VAECOMP_BFLOAT16 == static_cast<int>(DType::bf16) && VAECOMP_COMPLEX32 == static_cast<int>(DType::c32) &&
               VAECOMP_UINT7 == static_cast<int>(DType::u7) && VAECOMP_UINT7 + 1 == dtype_table.size());
-static_assert(VAECOMP_SHARED == static_cast<int>(Codec::shared) && VAECOMP_EXACT == static_cast<int>(Codec::exact) &&
+static_assert(VAECOMP_SHARED == static_cast<int>(Codec::shared) &&
+              VAECOMP_DIFFERENCES == static_cast<int>(Codec::differences) &&
               VAECOMP_LOSSLESS == static_cast<int>(Codec::lossless) && VAECOMP_ALIAS == static_cast<int>(Codec::alias));
 static_assert(VAECOMP_HEADER_BYTES == header_bytes && VAECOMP_HASH_BYTES == sha256_bytes);
 
@@ -223,7 +224,7 @@ int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* accounting, va
                 "accounting: its size is not set; use VAECOMP_ACCOUNTING_INIT");
         const Accounting own = archive->archive().accounting();
         *accounting = {accounting->size, own.container, own.decoder,    own.latents,
-                       own.residual,     own.tables,    own.passthrough};
+                       own.weights,      own.tables,    own.passthrough};
     });
 }
 

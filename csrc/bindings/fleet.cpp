@@ -57,14 +57,14 @@ py::tuple tuple_of(const FleetGroup& group, const Vector<IntegerLayer>& decoder)
                           array_of(group.position, {group.chunks, group.positions}));
 }
 
-// By tensor of the pack: ("raw" | "residual" | "lossless" | "member" | "exact", section, digest), or None for the
-// pack's own.
+// By tensor of the pack: ("raw" | "quantized" | "lossless" | "member" | "differences", section, digest), or None for
+// the pack's own.
 Tensor member_tensor_of(const py::object& object) {
     Tensor tensor{};
     tensor.codec = Codec::shared;
     if (object.is_none()) return tensor;
     const auto [codec, section, digest] = object.cast<std::tuple<std::string, std::size_t, std::uint64_t>>();
-    tensor.codec = codec == "member" ? Codec::member : codec == "exact" ? Codec::exact : codec_of(codec);
+    tensor.codec = codec == "member" ? Codec::member : codec == "differences" ? Codec::differences : codec_of(codec);
     tensor.section = section;
     tensor.digest = digest;
     return tensor;

@@ -17,11 +17,11 @@ const char* codec_name(vaecomp_codec codec) {
     switch (codec) {
         case VAECOMP_RAW: return "raw";
         case VAECOMP_LATENT: return "latent";
-        case VAECOMP_RESIDUAL: return "residual";
+        case VAECOMP_QUANTIZED: return "quantized";
         case VAECOMP_LOSSLESS: return "lossless";
         case VAECOMP_MEMBER: return "member";
         case VAECOMP_SHARED: return "shared";
-        case VAECOMP_EXACT: return "exact";
+        case VAECOMP_DIFFERENCES: return "differences";
         case VAECOMP_ALIAS: break;
     }
     return "alias";
@@ -57,7 +57,7 @@ class ArchiveReader {
         vaecomp_accounting bytes{};
         unlocked([&] { bytes = archive_->accounting(); });
         return py::dict("container"_a = bytes.container, "decoder"_a = bytes.decoder, "latents"_a = bytes.latents,
-                        "residual"_a = bytes.residual, "tables"_a = bytes.tables, "passthrough"_a = bytes.passthrough);
+                        "weights"_a = bytes.weights, "tables"_a = bytes.tables, "passthrough"_a = bytes.passthrough);
     }
 
     [[nodiscard]] py::list chunks() {

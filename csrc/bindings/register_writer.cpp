@@ -1,10 +1,10 @@
 #include "bindings/decoders.hpp"
 #include "bindings/fleet.hpp"
 #include "bindings/register.hpp"
-#include "encode/exact.hpp"
+#include "encode/differences.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
-#include "encode/residual.hpp"
+#include "encode/quantized.hpp"
 
 namespace vaecomp::core::bindings {
 namespace {
@@ -18,7 +18,7 @@ LatentsShape latents_shape(std::size_t decoder_section, std::size_t chunk_length
             static_cast<std::size_t>(latents.shape(1)), padding};
 }
 
-// (name, "raw" | "latent" | "residual" | "lossless", shape, dtype, section, digest) or (name, "alias", target).
+// (name, "raw" | "latent" | "quantized" | "lossless", shape, dtype, section, digest) or (name, "alias", target).
 Tensor tensor_of(const py::tuple& tuple) {
     Tensor tensor{};
     tensor.name = text_of(tuple[0], "tensor name");
@@ -60,9 +60,9 @@ Symbols symbols_of(const py::array& array) {
 }
 
 // (symbols, step, level, row_exponents, row_levels, column_exponents, column_levels, codebook), the last five or None.
-ResidualMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
+QuantizedMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
     require(symbols.ndim() == 2, "symbols must have shape [rows, columns]");
-    ResidualMatrix matrix;
+    QuantizedMatrix matrix;
     matrix.shape = {static_cast<std::size_t>(symbols.shape(0)), static_cast<std::size_t>(symbols.shape(1))};
     matrix.step = tuple[1].cast<float>();
     matrix.level = tuple[2].cast<std::size_t>();
@@ -72,12 +72,12 @@ ResidualMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
     return matrix;
 }
 
-py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>& tensors, std::size_t tables) {
+py::bytes encode_quantized_section(std::size_t base, const std::vector<py::tuple>& tensors, std::size_t tables) {
     require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
-    Vector<ResidualMatrix> matrices;
+    Vector<QuantizedMatrix> matrices;
     Vector<Symbols> symbols;
     for (const py::tuple& tensor : tensors) {
-        require(tensor.size() == 8, "a residual tensor is a tuple of 8");
+        require(tensor.size() == 8, "a quantized tensor is a tuple of 8");
         const auto array = tensor[0].cast<py::array>();
         matrices.push_back(matrix_of(tensor, array));
         symbols.push_back(symbols_of(array));
@@ -85,14 +85,14 @@ py::bytes encode_residual_section(std::size_t base, const std::vector<py::tuple>
     Vector<std::uint8_t> section;
     {
         const py::gil_scoped_release release;
-        section = encode_residual(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols, tables);
+        section = encode_quantized(base == 0 ? std::nullopt : std::optional(base - 1), matrices, symbols, tables);
     }
     return bytes_of(section);
 }
 
 // (values, predicted, level, row_levels, column_levels), the last two or None; both arrays have one shape and dtype.
-ExactSource exact_source_of(const py::tuple& tuple) {
-    require(tuple.size() == 5, "an exact tensor is a tuple of 5");
+DifferenceSource difference_source_of(const py::tuple& tuple) {
+    require(tuple.size() == 5, "a tensor of differences is a tuple of 5");
     const auto values = tuple[0].cast<py::array>(), predicted = tuple[1].cast<py::array>();
     const DType dtype = dtype_of(values.dtype());
     for (const py::array& array : {values, predicted}) {
@@ -101,7 +101,7 @@ ExactSource exact_source_of(const py::tuple& tuple) {
         require(dtype_of(array.dtype()) == dtype && shape_of(array) == shape_of(values),
                 "a prediction must have its tensor's shape and dtype");
     }
-    ExactMatrix matrix;
+    DifferenceMatrix matrix;
     matrix.shape = {matrix_shape(shape_of(values)), dtype};
     matrix.level = tuple[2].cast<std::int32_t>();
     matrix.rows = axis_of<std::uint8_t>(tuple[3]);
@@ -110,15 +110,15 @@ ExactSource exact_source_of(const py::tuple& tuple) {
             static_cast<const std::uint8_t*>(predicted.data())};
 }
 
-py::bytes encode_exact_section(std::size_t base, unsigned detail, const std::vector<py::tuple>& tensors,
-                               std::size_t tables) {
+py::bytes encode_differences_section(std::size_t base, unsigned detail, const std::vector<py::tuple>& tensors,
+                                     std::size_t tables) {
     require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
-    Vector<ExactSource> sources;
-    for (const py::tuple& tensor : tensors) sources.push_back(exact_source_of(tensor));
+    Vector<DifferenceSource> sources;
+    for (const py::tuple& tensor : tensors) sources.push_back(difference_source_of(tensor));
     Vector<std::uint8_t> section;
     {
         const py::gil_scoped_release release;
-        section = encode_exact(base == 0 ? std::nullopt : std::optional(base - 1), detail, sources, tables);
+        section = encode_differences(base == 0 ? std::nullopt : std::optional(base - 1), detail, sources, tables);
     }
     return bytes_of(section);
 }
@@ -176,8 +176,9 @@ void register_writer(py::module_& module) {
                                                    span_of(latents)));
         },
         "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
-    module.def("encode_residual", &encode_residual_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
-    module.def("encode_exact", &encode_exact_section, "base"_a, "detail"_a, "tensors"_a, "tables"_a = most_tables);
+    module.def("encode_quantized", &encode_quantized_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
+    module.def("encode_differences", &encode_differences_section, "base"_a, "detail"_a, "tensors"_a,
+               "tables"_a = most_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);

@@ -13,8 +13,8 @@ namespace vaecomp::core::bindings {
 inline Codec codec_of(const std::string& name) {
     if (name == "raw") return Codec::raw;
     if (name == "latent") return Codec::latent;
-    if (name == "residual") return Codec::residual;
-    require(name == "lossless", "a tensor's codec must be raw, latent, residual, lossless or alias");
+    if (name == "quantized") return Codec::quantized;
+    require(name == "lossless", "a tensor's codec must be raw, latent, quantized, lossless or alias");
     return Codec::lossless;
 }
 
@@ -23,13 +23,13 @@ inline SectionKind kind_of(const std::string& name) {
     if (name == "latents") return SectionKind::latents;
     if (name == "integer_decoder") return SectionKind::integer_decoder;
     if (name == "float32_decoder") return SectionKind::float32_decoder;
-    if (name == "residual") return SectionKind::residual;
+    if (name == "quantized") return SectionKind::quantized;
     if (name == "fleet") return SectionKind::fleet;
     if (name == "member") return SectionKind::member;
-    if (name == "exact") return SectionKind::exact;
-    require(
-        name == "lossless",
-        "a section must be raw, latents, integer_decoder, float32_decoder, residual, lossless, fleet, member or exact");
+    if (name == "differences") return SectionKind::differences;
+    require(name == "lossless",
+            "a section must be raw, latents, integer_decoder, float32_decoder, quantized, lossless, fleet, member or "
+            "differences");
     return SectionKind::lossless;
 }
 

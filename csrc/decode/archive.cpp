@@ -36,9 +36,9 @@ Archive::Archive(const Source& file, const Archive* pack)
       pack_(pack),
       index_(index_of(file, pack)),
       groups_(index_.sections.size()),
-      residuals_(index_.sections.size()),
+      quantized_(index_.sections.size()),
       lossless_(index_.sections.size()),
-      exacts_(index_.sections.size()),
+      differences_(index_.sections.size()),
       members_(index_.sections.size()),
       fleets_(index_.sections.size()),
       bases_(index_.tensors.size()) {}
@@ -61,14 +61,14 @@ std::size_t Archive::owner(std::size_t latents) const {
     return owners_[latents];
 }
 
-// Only looks at where residual sections say what their base is: they are read, and the answer checked, when they are
+// Only looks at where quantized sections say what their base is: they are read, and the answer checked, when they are
 // used.
 Vector<std::size_t> Archive::owners() const {
     Vector<std::size_t> owners(index_.sections.size());
     std::iota(owners.begin(), owners.end(), std::size_t{0});
     for (std::size_t s = 0; s < owners.size(); ++s) {
         const Section& section = index_.sections[s];
-        if (section.kind != SectionKind::residual) continue;
+        if (section.kind != SectionKind::quantized) continue;
         const LoadedBytes start(file_, section.offset, std::min<std::uint64_t>(section.size, base_bytes));
         const std::optional<std::size_t> base = peek_base(start.bytes());
         if (!base || *base >= owners.size() || owners[*base] != *base) continue;
@@ -108,16 +108,16 @@ const LatentGroup& Archive::group(std::size_t section, std::size_t threads) cons
     return groups_.get(section, context_, [&] { return load_group(section, threads); });
 }
 
-const ResidualSection& Archive::residual(std::size_t section, std::size_t threads) const {
-    return residuals_.get(section, context_, [&] { return load_residual(section, threads); });
+const QuantizedSection& Archive::quantized(std::size_t section, std::size_t threads) const {
+    return quantized_.get(section, context_, [&] { return load_quantized(section, threads); });
 }
 
 const Archive::LosslessSection& Archive::lossless(std::size_t section, std::size_t threads) const {
     return lossless_.get(section, context_, [&] { return load_lossless(section, threads); });
 }
 
-const ExactSection& Archive::exact(std::size_t section, std::size_t threads) const {
-    return exacts_.get(section, context_, [&] { return load_exact(section, threads); });
+const DifferenceSection& Archive::differences(std::size_t section, std::size_t threads) const {
+    return differences_.get(section, context_, [&] { return load_differences(section, threads); });
 }
 
 const Fleet& Archive::fleet(std::size_t threads) const {
@@ -213,18 +213,18 @@ LatentGroup Archive::load_group(std::size_t section, std::size_t threads) const 
     return finish(read_float32_decoder(checked_section(header.decoder, threads).reader), std::move(latents), 0, 0);
 }
 
-bool Archive::makes_base(std::size_t base, std::size_t residual) const {
+bool Archive::makes_base(std::size_t base, std::size_t quantized) const {
     if (base >= index_.sections.size()) return false;
     const SectionKind kind = index_.sections[base].kind;
-    return kind == SectionKind::member || (kind == SectionKind::latents && owner(base) == residual);
+    return kind == SectionKind::member || (kind == SectionKind::latents && owner(base) == quantized);
 }
 
-ResidualSection Archive::load_residual(std::size_t section, std::size_t threads) const {
+QuantizedSection Archive::load_quantized(std::size_t section, std::size_t threads) const {
     Vector<MatrixShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors)
         shapes.push_back(matrix_shape(index_.tensors[t].shape));
-    ResidualSection result = read_residual(checked_section(section, threads).reader, index_.sections[section].end(),
-                                           shapes, most_symbols(), threads);
+    QuantizedSection result = read_quantized(checked_section(section, threads).reader, index_.sections[section].end(),
+                                             shapes, most_symbols(), threads);
     if (result.base && !makes_base(*result.base, section)) {
         reject(section, "base section", "is neither a latents section of this section alone nor the member's");
     }
@@ -239,13 +239,13 @@ Archive::LosslessSection Archive::load_lossless(std::size_t section, std::size_t
     return read_lossless(checked_section(section, threads).reader, index_.sections[section].end(), shapes);
 }
 
-ExactSection Archive::load_exact(std::size_t section, std::size_t threads) const {
-    Vector<ExactShape> shapes;
+DifferenceSection Archive::load_differences(std::size_t section, std::size_t threads) const {
+    Vector<DifferenceShape> shapes;
     for (const std::size_t t : index_.sections[section].tensors) {
         shapes.push_back({matrix_shape(index_.tensors[t].shape), index_.tensors[t].dtype});
     }
-    ExactSection result = read_exact(checked_section(section, threads).reader, index_.sections[section].end(), shapes,
-                                     most_symbols(), threads);
+    DifferenceSection result = read_differences(checked_section(section, threads).reader,
+                                                index_.sections[section].end(), shapes, most_symbols(), threads);
     if (result.base && result.base != index_.find(SectionKind::member)) {
         reject(section, "base section", "is not the member's");
     }
@@ -355,13 +355,13 @@ Vector<BaseValues> Archive::base_values(std::size_t section, std::size_t base, s
     return bases;
 }
 
-void Archive::decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
-                                      Written written) const {
-    const ResidualSection& content = residual(section, threads);
+void Archive::decode_quantized_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                       Written written) const {
+    const QuantizedSection& content = quantized(section, threads);
     Vector<BaseValues> bases(targets.size());
     if (content.base) bases = base_values(section, *content.base, targets, threads);
     try {
-        decode_residual(file_, content, bases, targets, threads, written);
+        decode_quantized(file_, content, bases, targets, threads, written);
     } catch (const Error& error) {
         throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
     }
@@ -417,12 +417,12 @@ Vector<Prediction> Archive::predict(std::size_t section, std::optional<std::size
     return predictions;
 }
 
-void Archive::decode_exact_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
-                                   Written written) const {
-    const ExactSection& content = exact(section, threads);
+void Archive::decode_differences_section(std::size_t section, std::span<const TensorTarget> targets,
+                                         std::size_t threads, Written written) const {
+    const DifferenceSection& content = differences(section, threads);
     Vector<Prediction> predictions = predict(section, content.base, predicted_elements(content, targets), threads);
     try {
-        decode_exact(file_, content, predictions, targets, threads, written);
+        decode_differences(file_, content, predictions, targets, threads, written);
     } catch (const Error& error) {
         throw Error(error.code(), "section " + std::to_string(section) + ": " + error.what());
     }
@@ -433,10 +433,10 @@ void Archive::decode_section(std::size_t section, std::span<const TensorTarget> 
     switch (index_.sections[section].kind) {
         case SectionKind::raw: decode_raw_section(section, targets, threads, written); break;
         case SectionKind::latents: group(section, threads).decode(targets, threads, written); break;
-        case SectionKind::residual: decode_residual_section(section, targets, threads, written); break;
+        case SectionKind::quantized: decode_quantized_section(section, targets, threads, written); break;
         case SectionKind::lossless: decode_lossless_section(section, targets, threads); break;
         case SectionKind::member: decode_member_section(section, targets, threads, written); break;
-        case SectionKind::exact: decode_exact_section(section, targets, threads, written); break;
+        case SectionKind::differences: decode_differences_section(section, targets, threads, written); break;
         case SectionKind::integer_decoder:
         case SectionKind::float32_decoder:
         case SectionKind::fleet: break;
@@ -549,11 +549,11 @@ void Archive::check_contents(std::size_t section, std::size_t threads) const {
         case SectionKind::float32_decoder:
             static_cast<void>(read_float32_decoder(checked_section(section, threads).reader));
             break;
-        case SectionKind::residual: static_cast<void>(residual(section, threads)); break;
+        case SectionKind::quantized: static_cast<void>(quantized(section, threads)); break;
         case SectionKind::lossless: static_cast<void>(lossless(section, threads)); break;
         case SectionKind::fleet: static_cast<void>(fleet(threads)); break;
         case SectionKind::member: static_cast<void>(member(section, threads)); break;
-        case SectionKind::exact: static_cast<void>(exact(section, threads)); break;
+        case SectionKind::differences: static_cast<void>(differences(section, threads)); break;
     }
 }
 
@@ -584,11 +584,12 @@ Accounting Archive::accounting() const {
         switch (section.kind) {
             case SectionKind::raw:
             case SectionKind::lossless: bytes.passthrough += stored; break;
-            case SectionKind::residual:
-            case SectionKind::exact: {
-                const bool is_exact = section.kind == SectionKind::exact;
-                const std::uint64_t payload = (is_exact ? exact(s, 0).blocks : residual(s, 0).blocks).payload_bytes();
-                bytes.residual += payload;
+            case SectionKind::quantized:
+            case SectionKind::differences: {
+                const bool are_differences = section.kind == SectionKind::differences;
+                const std::uint64_t payload =
+                    (are_differences ? differences(s, 0).blocks : quantized(s, 0).blocks).payload_bytes();
+                bytes.weights += payload;
                 bytes.tables += stored - payload;
                 break;
             }

@@ -10,7 +10,7 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
-#include "decode/exact.hpp"
+#include "decode/differences.hpp"
 #include "decode/fleet.hpp"
 #include "decode/parts.hpp"
 #include "format/index.hpp"
@@ -20,7 +20,7 @@ namespace vaecomp::core {
 
 // Bytes of the file by what they are for; they add up to the file's size.
 struct Accounting {
-    std::uint64_t container = 0, decoder = 0, latents = 0, residual = 0, tables = 0, passthrough = 0;
+    std::uint64_t container = 0, decoder = 0, latents = 0, weights = 0, tables = 0, passthrough = 0;
 };
 
 // The chunks that one latents section makes.
@@ -105,9 +105,9 @@ class Archive {
     [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * index_.counted_bytes(); }
 
     [[nodiscard]] const LatentGroup& group(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] const ResidualSection& residual(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const QuantizedSection& quantized(std::size_t section, std::size_t threads) const;
     [[nodiscard]] const LosslessSection& lossless(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] const ExactSection& exact(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] const DifferenceSection& differences(std::size_t section, std::size_t threads) const;
     // Of a pack.
     [[nodiscard]] const Vector<float>& base(std::size_t tensor, std::size_t threads) const;
     // Of a member.
@@ -118,25 +118,25 @@ class Archive {
     [[nodiscard]] Fleet load_fleet(std::size_t section, std::size_t threads) const;
     [[nodiscard]] Vector<float> load_base(std::size_t tensor, std::size_t threads) const;
     [[nodiscard]] LatentGroup load_group(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] ResidualSection load_residual(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] QuantizedSection load_quantized(std::size_t section, std::size_t threads) const;
     [[nodiscard]] LosslessSection load_lossless(std::size_t section, std::size_t threads) const;
-    [[nodiscard]] ExactSection load_exact(std::size_t section, std::size_t threads) const;
+    [[nodiscard]] DifferenceSection load_differences(std::size_t section, std::size_t threads) const;
     [[noreturn]] void reject(std::size_t section, const char* field, const std::string& problem) const;
 
-    // The section whose tensors a latents section makes: itself, or the residual section that it is the base of.
+    // The section whose tensors a latents section makes: itself, or the quantized section that it is the base of.
     [[nodiscard]] std::size_t owner(std::size_t latents) const;
     [[nodiscard]] Vector<std::size_t> owners() const;
-    // Whether a section may be the base of a residual section.
-    [[nodiscard]] bool makes_base(std::size_t base, std::size_t residual) const;
+    // Whether a section may be the base of a quantized section.
+    [[nodiscard]] bool makes_base(std::size_t base, std::size_t quantized) const;
     void decode_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                         Written written) const;
     void decode_raw_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
                             Written written) const;
-    void decode_residual_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
-                                 Written written) const;
+    void decode_quantized_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                  Written written) const;
     void decode_lossless_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads) const;
-    void decode_exact_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
-                              Written written) const;
+    void decode_differences_section(std::size_t section, std::span<const TensorTarget> targets, std::size_t threads,
+                                    Written written) const;
     // What the pack, or the member section that is the base, makes of these elements of a section's tensors.
     [[nodiscard]] Vector<Prediction> predict(std::size_t section, std::optional<std::size_t> base,
                                              std::span<const Extent> elements, std::size_t threads) const;
@@ -162,9 +162,9 @@ class Archive {
     mutable std::once_flag owners_found_;
     mutable Vector<std::size_t> owners_;
     mutable Cache<LatentGroup> groups_;
-    mutable Cache<ResidualSection> residuals_;
+    mutable Cache<QuantizedSection> quantized_;
     mutable Cache<LosslessSection> lossless_;
-    mutable Cache<ExactSection> exacts_;
+    mutable Cache<DifferenceSection> differences_;
     mutable Cache<MemberLatents> members_;
     mutable Cache<Fleet> fleets_;
     mutable Cache<Vector<float>> bases_;  // by tensor

@@ -1,4 +1,4 @@
-#include "decode/exact.hpp"
+#include "decode/differences.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,10 +11,10 @@ namespace vaecomp::core {
 namespace {
 
 // Where each tensor's elements lie in the section's sequence.
-Vector<Extent> places_in(const ExactSection& section) {
+Vector<Extent> places_in(const DifferenceSection& section) {
     Vector<Extent> places;
     std::size_t start = 0;
-    for (const ExactMatrix& matrix : section.matrices) {
+    for (const DifferenceMatrix& matrix : section.matrices) {
         places.push_back({start, matrix.shape.matrix.count()});
         start += matrix.shape.matrix.count();
     }
@@ -59,8 +59,8 @@ class BitReader {
 };
 
 // A block's rANS symbols, and the bits that follow these.
-struct ExactBlock {
-    ExactBlock(Bytes bytes, std::size_t lanes) : symbols(take_coded(bytes), lanes), bits(bytes) {}
+struct DifferenceBlock {
+    DifferenceBlock(Bytes bytes, std::size_t lanes) : symbols(take_coded(bytes), lanes), bits(bytes) {}
 
     BlockReader symbols;
     BitReader bits;
@@ -89,9 +89,10 @@ void move_words(std::uint8_t* data, std::span<const std::int32_t> symbols, unsig
     }
 }
 
-class ExactDecoder {
+class DifferenceDecoder {
   public:
-    ExactDecoder(const ExactSection& section, std::span<Prediction> predictions, std::span<const TensorTarget> targets)
+    DifferenceDecoder(const DifferenceSection& section, std::span<Prediction> predictions,
+                      std::span<const TensorTarget> targets)
         : section_(section),
           predictions_(predictions),
           targets_(targets),
@@ -99,7 +100,7 @@ class ExactDecoder {
           places_(places_in(section)) {}
 
     void decode_block(std::size_t number, Bytes bytes) const {
-        ExactBlock block(bytes, section_.blocks.lanes());
+        DifferenceBlock block(bytes, section_.blocks.lanes());
         const std::size_t end = section_.blocks.end(number);
         for (std::size_t begin = section_.blocks.begin(number); begin < end; begin += piece_symbols) {
             decode_piece(block, begin, std::min(end, begin + piece_symbols));
@@ -117,7 +118,7 @@ class ExactDecoder {
         return own.data.data() + (first - own.elements.start) * size;
     }
 
-    void decode_piece(ExactBlock& block, std::size_t begin, std::size_t end) const {
+    void decode_piece(DifferenceBlock& block, std::size_t begin, std::size_t end) const {
         std::array<std::int32_t, piece_symbols> symbols;
         std::array<std::uint8_t, piece_symbols> contexts;
         const auto piece = std::span(symbols).first(end - begin);
@@ -144,7 +145,7 @@ class ExactDecoder {
         });
     }
 
-    const ExactSection& section_;
+    const DifferenceSection& section_;
     std::span<Prediction> predictions_;
     std::span<const TensorTarget> targets_;
     DecodingTables tables_;
@@ -153,7 +154,7 @@ class ExactDecoder {
 
 }  // namespace
 
-Vector<Extent> predicted_elements(const ExactSection& section, std::span<const TensorTarget> targets) {
+Vector<Extent> predicted_elements(const DifferenceSection& section, std::span<const TensorTarget> targets) {
     const Vector<Extent> places = places_in(section);
     Vector<Extent> elements(places.size(), Extent{0, 0});
     for (const std::size_t block : wanted_parts(targets, block_symbols)) {
@@ -166,9 +167,9 @@ Vector<Extent> predicted_elements(const ExactSection& section, std::span<const T
     return elements;
 }
 
-void decode_exact(const Source& source, const ExactSection& section, std::span<Prediction> predictions,
-                  std::span<const TensorTarget> targets, std::size_t threads, Written written) {
-    const ExactDecoder decoder(section, predictions, targets);
+void decode_differences(const Source& source, const DifferenceSection& section, std::span<Prediction> predictions,
+                        std::span<const TensorTarget> targets, std::size_t threads, Written written) {
+    const DifferenceDecoder decoder(section, predictions, targets);
     section.blocks.for_each_bytes(source, wanted_parts(targets, block_symbols), threads,
                                   [&](std::size_t block, Bytes bytes) {
                                       decoder.decode_block(block, bytes);

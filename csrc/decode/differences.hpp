@@ -1,4 +1,4 @@
-// Exact sections: what the pack predicts, moved to what is (docs/kernels.md, 8).
+// Differences sections: what the pack predicts, moved to what is (docs/kernels.md, 8).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include "core/containers.hpp"
 #include "core/extent.hpp"
 #include "decode/parts.hpp"
-#include "format/exact.hpp"
+#include "format/differences.hpp"
 
 namespace vaecomp::core {
 
@@ -18,11 +18,11 @@ struct Prediction {
 };
 
 // For each tensor of the section the elements whose predictions decoding needs: those of whole blocks. Targets as for
-// decode_residual.
-Vector<Extent> predicted_elements(const ExactSection& section, std::span<const TensorTarget> targets);
+// decode_quantized.
+Vector<Extent> predicted_elements(const DifferenceSection& section, std::span<const TensorTarget> targets);
 
 // `predictions` are of those elements.
-void decode_exact(const Source& source, const ExactSection& section, std::span<Prediction> predictions,
-                  std::span<const TensorTarget> targets, std::size_t threads, Written written);
+void decode_differences(const Source& source, const DifferenceSection& section, std::span<Prediction> predictions,
+                        std::span<const TensorTarget> targets, std::size_t threads, Written written);
 
 }  // namespace vaecomp::core

@@ -65,13 +65,13 @@ void LatentGroup::decode(std::span<const TensorTarget> targets, std::size_t thre
 namespace {
 
 // Decodes the elements of one section, piece by piece.
-class ResidualDecoder {
+class QuantizedDecoder {
   public:
-    ResidualDecoder(const ResidualSection& section, std::span<const BaseValues> bases,
-                    std::span<const TensorTarget> targets)
+    QuantizedDecoder(const QuantizedSection& section, std::span<const BaseValues> bases,
+                     std::span<const TensorTarget> targets)
         : section_(section), bases_(bases), targets_(targets), tables_(section.tables) {
         std::size_t start = 0;
-        for (const ResidualMatrix& matrix : section.matrices) {
+        for (const QuantizedMatrix& matrix : section.matrices) {
             matrices_.push_back({start, matrix.shape.count()});
             start += matrix.shape.count();
         }
@@ -115,7 +115,7 @@ class ResidualDecoder {
         write_sum(targets_[t], first, bases_[t].data() + first, own);
     }
 
-    const ResidualSection& section_;
+    const QuantizedSection& section_;
     std::span<const BaseValues> bases_;
     std::span<const TensorTarget> targets_;
     DecodingTables tables_;
@@ -124,9 +124,9 @@ class ResidualDecoder {
 
 }  // namespace
 
-void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::size_t threads, Written written) {
-    const ResidualDecoder decoder(section, bases, targets);
+void decode_quantized(const Source& source, const QuantizedSection& section, std::span<const BaseValues> bases,
+                      std::span<const TensorTarget> targets, std::size_t threads, Written written) {
+    const QuantizedDecoder decoder(section, bases, targets);
     section.blocks.for_each(source, wanted_parts(targets, block_symbols), threads,
                             [&](std::size_t block, BlockReader& reader) {
                                 decoder.decode_block(block, reader);

@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "core/containers.hpp"
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 #include "format/sections.hpp"
 #include "kernels/chunk/chunk.hpp"
 #include "kernels/decoder/decoder.hpp"
@@ -37,7 +37,7 @@ struct LatentGroup {
     void forward_tile(std::size_t first_chunk, std::size_t rows, float* values) const;
 };
 
-// What is added to a residual: the values of a target; empty: zeros.
+// What quantized values are added to: the values of a target; empty: zeros.
 using BaseValues = Vector<float>;
 
 // values[i] = base[i] + values[i]; a NaN is the canonical one.
@@ -46,7 +46,7 @@ void add_base(const float* base, std::span<float> values);
 void write_sum(const TensorTarget& target, std::size_t first, const float* base, std::span<float> values);
 
 // Targets as above, `bases` by target. Throws malformed if a codebook lacks a symbol.
-void decode_residual(const Source& source, const ResidualSection& section, std::span<const BaseValues> bases,
-                     std::span<const TensorTarget> targets, std::size_t threads, Written written);
+void decode_quantized(const Source& source, const QuantizedSection& section, std::span<const BaseValues> bases,
+                      std::span<const TensorTarget> targets, std::size_t threads, Written written);
 
 }  // namespace vaecomp::core

@@ -1,4 +1,4 @@
-// Arrays along rows and columns of matrices to one stream (docs/format.md, Residual and Exact).
+// Arrays along rows and columns of matrices to one stream (docs/format.md, Quantized and Differences).
 #pragma once
 
 #include <cstdint>

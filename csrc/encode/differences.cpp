@@ -1,4 +1,4 @@
-#include "encode/exact.hpp"
+#include "encode/differences.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -52,9 +52,9 @@ struct Stretch {
 
 class Encoder {
   public:
-    Encoder(unsigned detail, std::span<const ExactSource> tensors, std::size_t tables)
+    Encoder(unsigned detail, std::span<const DifferenceSource> tensors, std::size_t tables)
         : detail_(detail), tensors_(tensors), last_(tables - 1) {
-        for (const ExactSource& tensor : tensors) {
+        for (const DifferenceSource& tensor : tensors) {
             places_.push_back({count_, tensor.matrix.shape.matrix.count()});
             count_ += places_.back().count;
         }
@@ -68,7 +68,7 @@ class Encoder {
         stretch.contexts.resize(end - begin);
         for_each_overlap(std::span<const Extent>(places_), begin, end,
                          [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                             const ExactSource& own = tensors_[t];
+                             const DifferenceSource& own = tensors_[t];
                              const std::size_t size = info(own.matrix.shape.dtype).size;
                              own.matrix.contexts(first, first + count, own.predicted + first * size, last_,
                                                  stretch.contexts.data() + at);
@@ -81,7 +81,7 @@ class Encoder {
 
   private:
     template <typename Word>
-    void add_differences(const ExactSource& tensor, std::size_t begin, std::size_t end, Stretch& stretch) const {
+    void add_differences(const DifferenceSource& tensor, std::size_t begin, std::size_t end, Stretch& stretch) const {
         for (std::size_t i = begin; i < end; ++i) {
             Word word, predicted;
             std::memcpy(&word, tensor.data + i * sizeof(Word), sizeof(Word));
@@ -93,17 +93,17 @@ class Encoder {
     }
 
     unsigned detail_;
-    std::span<const ExactSource> tensors_;
+    std::span<const DifferenceSource> tensors_;
     std::size_t last_, count_ = 0;
     Vector<Extent> places_;
 };
 
-void write_heads(ByteWriter& head, std::span<const ExactSource> tensors) {
+void write_heads(ByteWriter& head, std::span<const DifferenceSource> tensors) {
     Vector<const Vector<std::int16_t>*> axes;
-    for (const ExactSource& tensor : tensors) {
-        const ExactMatrix& matrix = tensor.matrix;
-        head.fixed(static_cast<std::uint8_t>((matrix.rows.empty() ? 0 : exact_row_flag) |
-                                             (matrix.columns.empty() ? 0 : exact_column_flag)));
+    for (const DifferenceSource& tensor : tensors) {
+        const DifferenceMatrix& matrix = tensor.matrix;
+        head.fixed(static_cast<std::uint8_t>((matrix.rows.empty() ? 0 : difference_row_flag) |
+                                             (matrix.columns.empty() ? 0 : difference_column_flag)));
         head.zigzag(matrix.level);
         axes.insert(axes.end(), {&matrix.rows, &matrix.columns});
     }
@@ -125,24 +125,25 @@ Vector<Histogram> histograms_of(const Encoder& encoder) {
 }
 
 // Nothing is ever written that the reader refuses.
-void check_readable(Bytes section, std::span<const ExactSource> tensors) {
+void check_readable(Bytes section, std::span<const DifferenceSource> tensors) {
     try {
-        Vector<ExactShape> shapes;
-        for (const ExactSource& tensor : tensors) shapes.push_back(tensor.matrix.shape);
-        ByteReader reader(checked_bytes(SectionKind::exact, section), 0, "exact section");
+        Vector<DifferenceShape> shapes;
+        for (const DifferenceSource& tensor : tensors) shapes.push_back(tensor.matrix.shape);
+        ByteReader reader(checked_bytes(SectionKind::differences, section), 0, "differences section");
         read_head_bytes(reader, section.size());
-        static_cast<void>(read_exact(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
+        static_cast<void>(
+            read_differences(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
     } catch (const Error& error) {
         throw Error(ErrorCode::invalid_argument, error.what());
     }
 }
 
-void check_tensors(std::span<const ExactSource> tensors) {
+void check_tensors(std::span<const DifferenceSource> tensors) {
     const auto require = [](bool condition, const char* message) {
         if (!condition) throw Error(ErrorCode::invalid_argument, message);
     };
-    for (const ExactSource& tensor : tensors) {
-        const ExactMatrix& own = tensor.matrix;
+    for (const DifferenceSource& tensor : tensors) {
+        const DifferenceMatrix& own = tensor.matrix;
         require(is_ordered(own.shape.dtype), "only float16, bfloat16, float32 and float64 have differences");
         require(own.rows.empty() || own.rows.size() == own.shape.matrix.rows, "rows must have one level each");
         require(own.columns.empty() || own.columns.size() == own.shape.matrix.columns,
@@ -152,8 +153,8 @@ void check_tensors(std::span<const ExactSource> tensors) {
 
 }  // namespace
 
-Vector<std::uint8_t> encode_exact(std::optional<std::size_t> base, unsigned detail,
-                                  std::span<const ExactSource> tensors, std::size_t tables) {
+Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigned detail,
+                                        std::span<const DifferenceSource> tensors, std::size_t tables) {
     check_tensors(tensors);
     if (detail > most_detail) throw Error(ErrorCode::invalid_argument, "detail must be at most 3");
     ByteWriter head, payload;

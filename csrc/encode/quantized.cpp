@@ -1,4 +1,4 @@
-#include "encode/residual.hpp"
+#include "encode/quantized.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -19,7 +19,7 @@ void write_bfloat16(ByteWriter& writer, float value) {
     writer.fixed(static_cast<std::uint16_t>(bits >> 16));
 }
 
-void write_matrix(ByteWriter& writer, const ResidualMatrix& matrix) {
+void write_matrix(ByteWriter& writer, const QuantizedMatrix& matrix) {
     write_bfloat16(writer, matrix.step);
     unsigned flags = matrix.codebook ? codebook_flag : 0;
     for (std::size_t axis = 0; axis < axis_count; ++axis) flags |= unsigned{!matrix.axes[axis].empty()} << axis;
@@ -31,9 +31,9 @@ void write_matrix(ByteWriter& writer, const ResidualMatrix& matrix) {
     for (const float value : matrix.codebook->values) write_bfloat16(writer, value);
 }
 
-Vector<std::uint8_t> encode_all_axes(std::span<const ResidualMatrix> matrices) {
+Vector<std::uint8_t> encode_all_axes(std::span<const QuantizedMatrix> matrices) {
     Vector<const Vector<std::int16_t>*> arrays;
-    for (const ResidualMatrix& matrix : matrices) {
+    for (const QuantizedMatrix& matrix : matrices) {
         for (const Vector<std::int16_t>& axis : matrix.axes) arrays.push_back(&axis);
     }
     return encode_axes(arrays);
@@ -50,7 +50,7 @@ std::size_t count_of(const Symbols& symbols) {
     return std::visit([](auto own) { return own.size(); }, symbols);
 }
 
-Stretch stretch_of(std::span<const ResidualMatrix> matrices, std::span<const Symbols> symbols, std::size_t tables,
+Stretch stretch_of(std::span<const QuantizedMatrix> matrices, std::span<const Symbols> symbols, std::size_t tables,
                    std::size_t begin, std::size_t end) {
     Stretch stretch;
     stretch.symbols.reserve(end - begin);
@@ -74,13 +74,13 @@ Stretch stretch_of(std::span<const ResidualMatrix> matrices, std::span<const Sym
 }
 
 // Nothing is ever written that the reader refuses.
-void check_readable(Bytes section, std::span<const ResidualMatrix> matrices) {
+void check_readable(Bytes section, std::span<const QuantizedMatrix> matrices) {
     try {
         Vector<MatrixShape> shapes;
-        for (const ResidualMatrix& matrix : matrices) shapes.push_back(matrix.shape);
-        ByteReader reader(checked_bytes(SectionKind::residual, section), 0, "residual section");
+        for (const QuantizedMatrix& matrix : matrices) shapes.push_back(matrix.shape);
+        ByteReader reader(checked_bytes(SectionKind::quantized, section), 0, "quantized section");
         read_head_bytes(reader, section.size());
-        static_cast<void>(read_residual(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
+        static_cast<void>(read_quantized(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
     } catch (const Error& error) {
         throw Error(ErrorCode::invalid_argument, error.what());
     }
@@ -94,13 +94,13 @@ bool holds(const Codebook& codebook, const Symbols& symbols) {
     return std::visit([&](auto own) { return std::all_of(own.begin(), own.end(), is_held); }, symbols);
 }
 
-void check_matrices(std::span<const ResidualMatrix> matrices, std::span<const Symbols> symbols) {
+void check_matrices(std::span<const QuantizedMatrix> matrices, std::span<const Symbols> symbols) {
     const auto require = [](bool condition, const char* message) {
         if (!condition) throw Error(ErrorCode::invalid_argument, message);
     };
     require(matrices.size() == symbols.size(), "there must be symbols for each matrix");
     for (std::size_t m = 0; m < matrices.size(); ++m) {
-        const ResidualMatrix& matrix = matrices[m];
+        const QuantizedMatrix& matrix = matrices[m];
         require(count_of(symbols[m]) == matrix.shape.count(), "the symbols must fill their matrix");
         for (std::size_t axis = 0; axis < axis_count; ++axis) {
             require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.shape.length(axis),
@@ -114,12 +114,12 @@ void check_matrices(std::span<const ResidualMatrix> matrices, std::span<const Sy
 
 }  // namespace
 
-Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                     std::span<const Symbols> symbols, std::size_t tables) {
+Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span<const QuantizedMatrix> matrices,
+                                      std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
     ByteWriter head, payload;
     head.varint(base ? *base + 1 : 0);
-    for (const ResidualMatrix& matrix : matrices) write_matrix(head, matrix);
+    for (const QuantizedMatrix& matrix : matrices) write_matrix(head, matrix);
     head.append(encode_all_axes(matrices));
 
     std::size_t count = 0;

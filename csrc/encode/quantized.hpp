@@ -1,4 +1,4 @@
-// Quantized matrices to a section (docs/format.md, Residual).
+// Quantized matrices to a section (docs/format.md, Quantized).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "core/containers.hpp"
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 
 namespace vaecomp::core {
 
@@ -15,7 +15,7 @@ using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::
 
 // `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
 // least 1.
-Vector<std::uint8_t> encode_residual(std::optional<std::size_t> base, std::span<const ResidualMatrix> matrices,
-                                     std::span<const Symbols> symbols, std::size_t tables = most_tables);
+Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span<const QuantizedMatrix> matrices,
+                                      std::span<const Symbols> symbols, std::size_t tables = most_tables);
 
 }  // namespace vaecomp::core

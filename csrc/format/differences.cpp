@@ -1,4 +1,4 @@
-#include "format/exact.hpp"
+#include "format/differences.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -14,21 +14,21 @@ namespace {
 constexpr std::int32_t most_level = 8192;
 constexpr SymbolRange level_range{0, 255};
 
-struct ExactHead {
+struct DifferenceHead {
     std::uint8_t flags;
     std::int32_t level;
 };
 
-ExactHead read_matrix(ByteReader& reader) {
+DifferenceHead read_matrix(ByteReader& reader) {
     const auto flags = reader.fixed<std::uint8_t>("matrix flags");
-    if (flags > (exact_row_flag | exact_column_flag)) reader.fail("matrix flags", "has an unknown flag");
+    if (flags > (difference_row_flag | difference_column_flag)) reader.fail("matrix flags", "has an unknown flag");
     const std::int64_t level = reader.zigzag("level");
     if (level < -most_level || level > most_level) reader.fail("level", "is outside -8192 to 8192");
     return {flags, static_cast<std::int32_t>(level)};
 }
 
 // Levels of rows and columns of all tensors are one stream.
-void read_levels(ByteReader& reader, std::span<const ExactHead> heads, std::span<ExactMatrix> matrices,
+void read_levels(ByteReader& reader, std::span<const DifferenceHead> heads, std::span<DifferenceMatrix> matrices,
                  std::uint64_t most_symbols, std::size_t threads) {
     Vector<Vector<std::int16_t>*> axes;
     Vector<std::size_t> lengths;
@@ -41,8 +41,8 @@ void read_levels(ByteReader& reader, std::span<const ExactHead> heads, std::span
             lengths.push_back(length);
             count += length;
         };
-        add(exact_row_flag, matrices[m].rows, matrices[m].shape.matrix.rows);
-        add(exact_column_flag, matrices[m].columns, matrices[m].shape.matrix.columns);
+        add(difference_row_flag, matrices[m].rows, matrices[m].shape.matrix.rows);
+        add(difference_column_flag, matrices[m].columns, matrices[m].shape.matrix.columns);
     }
     SymbolStream stream(reader, level_range, count);
     if (stream.count() != count) reader.fail("levels", "are not as many as the matrices' flags ask for");
@@ -73,8 +73,8 @@ void row_contexts(const std::uint8_t* predicted, unsigned shift, std::int32_t ro
 
 }  // namespace
 
-void ExactMatrix::contexts(std::size_t begin, std::size_t end, const std::uint8_t* predicted, std::size_t last,
-                           std::uint8_t* out) const {
+void DifferenceMatrix::contexts(std::size_t begin, std::size_t end, const std::uint8_t* predicted, std::size_t last,
+                                std::uint8_t* out) const {
     const std::size_t width = shape.matrix.columns;
     for (std::size_t at = begin; at < end;) {
         const std::size_t i = at / width, j = at % width, length = std::min(width - j, end - at);
@@ -95,16 +95,17 @@ void ExactMatrix::contexts(std::size_t begin, std::size_t end, const std::uint8_
     }
 }
 
-ExactSection read_exact(ByteReader reader, std::uint64_t section_end, std::span<const ExactShape> shapes,
-                        std::uint64_t most_symbols, std::size_t threads) {
-    ExactSection section;
+DifferenceSection read_differences(ByteReader reader, std::uint64_t section_end,
+                                   std::span<const DifferenceShape> shapes, std::uint64_t most_symbols,
+                                   std::size_t threads) {
+    DifferenceSection section;
     const std::uint64_t base = reader.varint("base section");
     if (base > 0) section.base = static_cast<std::size_t>(base - 1);
     section.detail = reader.fixed<std::uint8_t>("detail");
     if (section.detail > most_detail) reader.fail("detail", "exceeds 3");
-    Vector<ExactHead> heads;
+    Vector<DifferenceHead> heads;
     std::size_t count = 0;
-    for (const ExactShape& shape : shapes) {
+    for (const DifferenceShape& shape : shapes) {
         heads.push_back(read_matrix(reader));
         section.matrices.push_back({shape, heads.back().level, {}, {}});
         count += shape.matrix.count();

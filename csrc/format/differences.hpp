@@ -1,4 +1,4 @@
-// Tensors as differences from what the pack predicts, bit for bit (docs/format.md, Exact).
+// Tensors as differences from what the pack predicts, bit for bit (docs/format.md, Differences).
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,21 @@
 #include "core/containers.hpp"
 #include "core/dtype.hpp"
 #include "entropy/blocks.hpp"
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 
 namespace vaecomp::core {
 
 // Which levels a tensor has.
-inline constexpr std::uint8_t exact_row_flag = 1, exact_column_flag = 2;
+inline constexpr std::uint8_t difference_row_flag = 1, difference_column_flag = 2;
 
-struct ExactShape {
+struct DifferenceShape {
     MatrixShape matrix;
     DType dtype;
 };
 
 // A tensor but for its symbols.
-struct ExactMatrix {
-    ExactShape shape{};
+struct DifferenceMatrix {
+    DifferenceShape shape{};
     std::int32_t level = 0;
     Vector<std::int16_t> rows, columns;  // levels: of each row, of each column; empty: nothing is added
 
@@ -33,16 +33,16 @@ struct ExactMatrix {
                   std::uint8_t* out) const;
 };
 
-struct ExactSection {
+struct DifferenceSection {
     std::optional<std::size_t> base;  // the member section
     unsigned detail = 0;
-    Vector<ExactMatrix> matrices;
+    Vector<DifferenceMatrix> matrices;
     Vector<FrequencyTable> tables;
     Blocks blocks;
 };
 
-// Reads the head of a section that ends at `section_end`; see read_residual.
-ExactSection read_exact(ByteReader head, std::uint64_t section_end, std::span<const ExactShape> shapes,
-                        std::uint64_t most_symbols, std::size_t threads);
+// Reads the head of a section that ends at `section_end`; see read_quantized.
+DifferenceSection read_differences(ByteReader head, std::uint64_t section_end, std::span<const DifferenceShape> shapes,
+                                   std::uint64_t most_symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

@@ -9,7 +9,7 @@
 namespace vaecomp::core {
 
 constexpr bool has_head(SectionKind kind) {
-    return kind == SectionKind::residual || kind == SectionKind::lossless || kind == SectionKind::exact;
+    return kind == SectionKind::quantized || kind == SectionKind::lossless || kind == SectionKind::differences;
 }
 
 // Reads the size of the head that follows. A section has `section_bytes` from the reader's first one on.

@@ -69,11 +69,11 @@ bool is_known(SectionKind kind) {
         case SectionKind::latents:
         case SectionKind::integer_decoder:
         case SectionKind::float32_decoder:
-        case SectionKind::residual:
+        case SectionKind::quantized:
         case SectionKind::fleet:
         case SectionKind::lossless:
         case SectionKind::member:
-        case SectionKind::exact: return true;
+        case SectionKind::differences: return true;
     }
     return false;
 }
@@ -82,10 +82,10 @@ bool is_known(SectionKind kind) {
 SectionKind home_of(Codec codec) {
     switch (codec) {
         case Codec::latent: return SectionKind::latents;
-        case Codec::residual: return SectionKind::residual;
+        case Codec::quantized: return SectionKind::quantized;
         case Codec::lossless: return SectionKind::lossless;
         case Codec::member: return SectionKind::member;
-        case Codec::exact: return SectionKind::exact;
+        case Codec::differences: return SectionKind::differences;
         case Codec::raw:
         case Codec::alias:
         case Codec::shared: break;
@@ -93,14 +93,15 @@ SectionKind home_of(Codec codec) {
     return SectionKind::raw;
 }
 
-// Packs have a fleet, members their place in it, once, and what is exact beside it.
+// Packs have a fleet, members their place in it, once, and what is stored as differences beside it.
 void check_kind(const ByteReader& reader, const Index& index, SectionKind kind) {
     const bool is_fleet = kind == SectionKind::fleet;
-    if (!is_fleet && kind != SectionKind::member && kind != SectionKind::exact) return;
+    if (!is_fleet && kind != SectionKind::member && kind != SectionKind::differences) return;
     if (is_fleet == index.pack.has_value()) {
         reader.fail("section kind", is_fleet ? "a member has no fleet of its own" : "this file is a member of no pack");
     }
-    if (kind != SectionKind::exact && index.find(kind)) reader.fail("section kind", "a second section of this kind");
+    if (kind != SectionKind::differences && index.find(kind))
+        reader.fail("section kind", "a second section of this kind");
 }
 
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
@@ -135,7 +136,7 @@ void read_home(ByteReader& reader, const Index& index, Tensor& tensor) {
     if (!lossless && !is_real_float(tensor.dtype)) {
         reader.fail("tensor dtype", "only tensors of a real float dtype are made from floats");
     }
-    if (tensor.codec == Codec::exact && !is_ordered(tensor.dtype)) {
+    if (tensor.codec == Codec::differences && !is_ordered(tensor.dtype)) {
         reader.fail("tensor dtype", "only float16, bfloat16, float32 and float64 have differences");
     }
     tensor.digest_offset = reader.offset();
@@ -192,7 +193,7 @@ Tensor read_member_tensor(ByteReader& reader, const Index& index, const Tensor& 
     if (own.codec == Codec::alias) return tensor;
     const auto codec = reader.fixed<std::uint8_t>("tensor codec");
     tensor.codec = static_cast<Codec>(codec);
-    if (codec > static_cast<std::uint8_t>(Codec::exact) || tensor.codec == Codec::alias) {
+    if (codec > static_cast<std::uint8_t>(Codec::differences) || tensor.codec == Codec::alias) {
         reader.fail("tensor codec", std::to_string(codec) + " is none of a member's");
     }
     if (tensor.codec != Codec::shared) read_home(reader, index, tensor);

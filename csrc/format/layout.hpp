@@ -16,7 +16,7 @@ inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 30, most_m
                                most_outputs = std::uint64_t{1} << 28, most_latent = 65536,
                                most_chunks = std::uint64_t{1} << 32, most_groups = 65536, most_slices = 256,
                                most_fleet_tables = 256;
-// Decoded bytes are at most this many times the bytes they come from: 131,072 float64 that a residual section makes of
+// Decoded bytes are at most this many times the bytes they come from: 131,072 float64 that a quantized section makes of
 // equal symbols take 9 bytes there.
 inline constexpr std::uint64_t most_expansion = std::uint64_t{1} << 17;
 // Multiplications that decoding may take for each byte of the file.
@@ -27,21 +27,21 @@ enum class SectionKind : std::uint8_t {
     latents = 2,
     integer_decoder = 3,
     float32_decoder = 4,
-    residual = 5,
+    quantized = 5,
     fleet = 6,
     lossless = 7,
     member = 8,
-    exact = 9,
+    differences = 9,
 };
 enum class Codec : std::uint8_t {
     raw = 0,
     latent = 1,
     alias = 2,
-    residual = 3,
+    quantized = 3,
     lossless = 4,
     member = 5,
     shared = 6,
-    exact = 7,
+    differences = 7,
 };
 // Of the header: the file is a member of a pack's fleet.
 inline constexpr std::uint16_t member_flag = 1;

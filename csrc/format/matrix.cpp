@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/float_environment.hpp"
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
@@ -42,7 +42,7 @@ MatrixShape matrix_shape(std::span<const std::size_t> shape) {
     return {rows, columns};
 }
 
-void ResidualMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
+void QuantizedMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
     for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
         const int base = static_cast<int>(level) + (axes[row_levels].empty() ? 0 : axes[row_levels][row]);
         // Three levels of at most 255 add up to an int16, which vectors compare.
@@ -59,7 +59,7 @@ void ResidualMatrix::contexts(std::size_t begin, std::size_t end, std::size_t la
     });
 }
 
-void ResidualMatrix::make_scales() {
+void QuantizedMatrix::make_scales() {
     const auto [least_row, greatest_row] = bounds(axes[row_exponents]);
     const auto [least_column, greatest_column] = bounds(axes[column_exponents]);
     least_exponent = least_row + least_column;
@@ -70,7 +70,7 @@ void ResidualMatrix::make_scales() {
     }
 }
 
-void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
+void QuantizedMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
     const Vector<std::int16_t>&row_axis = axes[row_exponents], &column_axis = axes[column_exponents];
     const Scales table{scales.data(), scales.size()};
     for_each_row(shape, begin, begin + symbols.size(),
@@ -85,8 +85,8 @@ void ResidualMatrix::values(std::size_t begin, std::span<const std::int32_t> sym
                  });
 }
 
-void ResidualMatrix::from_codebook(std::span<const std::int32_t> symbols, std::int32_t row, const std::int16_t* columns,
-                                   float* out) const {
+void QuantizedMatrix::from_codebook(std::span<const std::int32_t> symbols, std::int32_t row,
+                                    const std::int16_t* columns, float* out) const {
     for (std::size_t j = 0; j < symbols.size(); ++j) {
         const auto at = static_cast<std::uint32_t>(symbols[j] - codebook->first);  // symbols are within int16
         if (at >= codebook->values.size()) throw Error(ErrorCode::malformed, "a symbol is not in the codebook");

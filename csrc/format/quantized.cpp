@@ -1,4 +1,4 @@
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -36,12 +36,12 @@ Codebook read_codebook(ByteReader& reader) {
 
 // A matrix but for the values of its axes, of which the flags say which there are.
 struct MatrixHead {
-    ResidualMatrix matrix;
+    QuantizedMatrix matrix;
     std::uint8_t flags;
 };
 
 MatrixHead read_matrix(ByteReader& reader, const MatrixShape& shape) {
-    ResidualMatrix matrix;
+    QuantizedMatrix matrix;
     matrix.shape = shape;
     matrix.step = read_bfloat16(reader, "step");
     if (!(matrix.step > 0)) reader.fail("step", "is not above 0");
@@ -96,7 +96,7 @@ std::optional<std::size_t> read_base(ByteReader& reader) {
 
 std::optional<std::size_t> peek_base(Bytes section_start) {
     try {
-        ByteReader reader(section_start, 0, "residual section");
+        ByteReader reader(section_start, 0, "quantized section");
         reader.varint("head's size");
         return read_base(reader);
     } catch (const Error&) {
@@ -104,9 +104,9 @@ std::optional<std::size_t> peek_base(Bytes section_start) {
     }
 }
 
-ResidualSection read_residual(ByteReader reader, std::uint64_t section_end, std::span<const MatrixShape> shapes,
-                              std::uint64_t most_symbols, std::size_t threads) {
-    ResidualSection section;
+QuantizedSection read_quantized(ByteReader reader, std::uint64_t section_end, std::span<const MatrixShape> shapes,
+                                std::uint64_t most_symbols, std::size_t threads) {
+    QuantizedSection section;
     section.base = read_base(reader);
     Vector<MatrixHead> heads;
     for (const MatrixShape& shape : shapes) heads.push_back(read_matrix(reader, shape));

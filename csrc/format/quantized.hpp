@@ -1,4 +1,4 @@
-// Quantized matrices: what turns their symbols into values, and the section they lie in (docs/format.md, Residual).
+// Quantized matrices: what turns their symbols into values, and the section they lie in (docs/format.md, Quantized).
 #pragma once
 
 #include <array>
@@ -36,7 +36,7 @@ struct MatrixShape {
 MatrixShape matrix_shape(std::span<const std::size_t> shape);
 
 // A matrix but for its symbols.
-struct ResidualMatrix {
+struct QuantizedMatrix {
     MatrixShape shape{};
     float step = 1;
     std::size_t level = 0;
@@ -60,21 +60,21 @@ struct ResidualMatrix {
                        float* out) const;
 };
 
-struct ResidualSection {
+struct QuantizedSection {
     std::optional<std::size_t> base;  // a latents section
-    Vector<ResidualMatrix> matrices;
+    Vector<QuantizedMatrix> matrices;
     Vector<FrequencyTable> tables;
     Blocks blocks;
 };
 
 // How many of a section's first bytes say what its base is.
 inline constexpr std::size_t base_bytes = 20;
-// The base that a residual section names, without a check of anything; none if there is none, or no number.
+// The base that a quantized section names, without a check of anything; none if there is none, or no number.
 std::optional<std::size_t> peek_base(Bytes section_start);
 
 // Reads the head of a section that ends at `section_end`. `shapes` are those of the section's tensors, `most_symbols`
 // what the file's size allows them to number.
-ResidualSection read_residual(ByteReader head, std::uint64_t section_end, std::span<const MatrixShape> shapes,
-                              std::uint64_t most_symbols, std::size_t threads);
+QuantizedSection read_quantized(ByteReader head, std::uint64_t section_end, std::span<const MatrixShape> shapes,
+                                std::uint64_t most_symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from python_tests.archives import random_residual, residual_section
-from python_tests.fleets import make_exact_member, make_member, make_pack
+from python_tests.archives import quantized_section, random_quantized
+from python_tests.fleets import make_difference_member, make_member, make_pack
 from vaecomp_native import _core
 from vaecomp_native.decoders import Float32Decoder, Float32Layer, IntegerDecoder, IntegerLayer
 from vaecomp_native.kernels import digest
@@ -48,20 +48,20 @@ def lossless() -> tuple[list[Any], list[Any]]:
     return [("lossless", _core.encode_lossless(list(arrays.values())))], rows("lossless", 0, arrays)
 
 
-def residual() -> tuple[list[Any], list[Any]]:
+def quantized() -> tuple[list[Any], list[Any]]:
     """Matrices with every array and with a codebook."""
     generator = np.random.default_rng(1)
-    section, arrays = residual_section(
+    section, arrays = quantized_section(
         {
-            "w": random_residual(generator, (4, 5), np.float32, "rRcC"),
-            "v": random_residual(generator, (6,), ml_dtypes.bfloat16, "b"),
+            "w": random_quantized(generator, (4, 5), np.float32, "rRcC"),
+            "v": random_quantized(generator, (6,), ml_dtypes.bfloat16, "b"),
         }
     )
-    return [("residual", section)], rows("residual", 0, arrays)
+    return [("quantized", section)], rows("quantized", 0, arrays)
 
 
 def latents() -> tuple[list[Any], list[Any]]:
-    """Integer latents, of which one section is the base of a residual, and float32 latents."""
+    """Integer latents, of which one section is the base of a quantized section, and float32 latents."""
     generator = np.random.default_rng(2)
     weight = generator.integers(-9, 10, (5, 2)).astype(np.int8)
     scale = np.full(5, 0.25, np.float32)
@@ -70,8 +70,8 @@ def latents() -> tuple[list[Any], list[Any]]:
     z = generator.integers(-9, 10, (4, 2)).astype(np.int8)
     y = np.array([[1, 2], [3, 4]], np.float32)
     values = integers.forward(z)
-    added = {"sum": random_residual(generator, (5,), np.float32)}
-    section, sums = residual_section(added, 2, values[:1])
+    added = {"sum": random_quantized(generator, (5,), np.float32)}
+    section, sums = quantized_section(added, 2, values[:1])
     sections = [
         (
             "integer_decoder",
@@ -79,7 +79,7 @@ def latents() -> tuple[list[Any], list[Any]]:
         ),
         ("latents", _core.encode_int8_latents(0, 5, 0, z[:1], [2])),
         ("latents", _core.encode_int8_latents(0, 5, 0, z[1:], [6])),
-        ("residual", section),
+        ("quantized", section),
         (
             "float32_decoder",
             _core.encode_float32_decoder([(layer.weight, layer.bias) for layer in floats.layers]),
@@ -88,7 +88,7 @@ def latents() -> tuple[list[Any], list[Any]]:
     ]
     tensors = [
         *rows("latent", 2, {"whole": values[1:]}),
-        *rows("residual", 3, sums),
+        *rows("quantized", 3, sums),
         *rows("latent", 5, {"float": floats.forward(y).reshape(-1)[:5]}),
     ]
     return sections, tensors
@@ -97,7 +97,7 @@ def latents() -> tuple[list[Any], list[Any]]:
 if __name__ == "__main__":
     for folder in ("archive", "member"):
         (CORPUS / folder).mkdir(parents=True, exist_ok=True)
-    for make in (raw, lossless, residual, latents):
+    for make in (raw, lossless, quantized, latents):
         sections, tensors = make()
         data = _core.write_archive([("key", "value")], sections, tensors)
         (CORPUS / "archive" / make.__name__).write_bytes(data)
@@ -105,6 +105,6 @@ if __name__ == "__main__":
     (CORPUS / "archive" / "pack").write_bytes(pack.data)
     for name, member in (
         ("pack_and_member", make_member(pack)),
-        ("pack_and_exact", make_exact_member(pack)),
+        ("pack_and_differences", make_difference_member(pack)),
     ):
         (CORPUS / "member" / name).write_bytes(pack.data + member.data)

@@ -38,7 +38,7 @@ Handle open_with(const Data& file, const Data& pack) {
     return open_pack && is_quick(open_pack) ? open(file.data(), file.size(), true, open_pack.get()) : nullptr;
 }
 
-Data exact(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
+Data differences(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
 
 Data read(const char* path) {
     std::ifstream file(path, std::ios::binary);
@@ -46,7 +46,7 @@ Data read(const char* path) {
 }
 
 Golden load(const Data& file, const Vector<std::uint8_t>& pack) {
-    const Data pack_bytes = exact(pack);
+    const Data pack_bytes = differences(pack);
     const Handle archive = open_with(file, pack_bytes);
     VAECOMP_REQUIRE(archive != nullptr);
     Golden golden{{file.begin(), file.end()}, pack, {}};
@@ -75,7 +75,7 @@ std::vector<Golden> load_all(std::span<char* const> paths) {
     for (const Data& member : members) {
         const auto end = goldens.begin() + static_cast<std::ptrdiff_t>(alone);
         const auto pack = std::find_if(goldens.begin(), end, [&](const Golden& golden) {
-            return open_with(member, exact(golden.file)) != nullptr;
+            return open_with(member, differences(golden.file)) != nullptr;
         });
         VAECOMP_REQUIRE(pack != end);
         goldens.push_back(load(member, pack->file));
@@ -98,7 +98,7 @@ bool must_be_same(const vaecomp_tensor_info& own, const Golden& golden, Repair r
 
 void check(const Pair& changed, const Golden& golden, Repair repair, Counts& counts) {
     ++counts.files;
-    const Data file = exact(changed.member), pack = exact(changed.pack);
+    const Data file = differences(changed.member), pack = differences(changed.pack);
     const Handle archive = open_with(file, pack);
     if (!archive || !is_quick(archive)) {
         ++counts.refused;

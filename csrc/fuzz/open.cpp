@@ -51,7 +51,7 @@ void require_every_byte_counted(const Handle& archive, std::size_t size) {
     const int code = vaecomp_account(archive.get(), &bytes, &error);
     if (code != VAECOMP_OK) return require_described(code, error);
     VAECOMP_REQUIRE(
-        bytes.container + bytes.decoder + bytes.latents + bytes.residual + bytes.tables + bytes.passthrough == size);
+        bytes.container + bytes.decoder + bytes.latents + bytes.weights + bytes.tables + bytes.passthrough == size);
 }
 
 }  // namespace

@@ -7,11 +7,11 @@
 #include "core/digest.hpp"
 #include "core/sha256.hpp"
 #include "encode/archive.hpp"
-#include "encode/exact.hpp"
+#include "encode/differences.hpp"
 #include "encode/fleet.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
-#include "encode/residual.hpp"
+#include "encode/quantized.hpp"
 #include "format/ordered.hpp"
 #include "fuzz/target.hpp"
 #include "kernels/chunk/chunk.hpp"
@@ -73,7 +73,7 @@ std::size_t count_of(const Vector<std::size_t>& shape) {
     return count;
 }
 
-void draw_exact(Draw& draw, Codec codec, Written& written) {
+void draw_differences(Draw& draw, Codec codec, Written& written) {
     const auto dtype = static_cast<DType>(draw.below(dtype_table.size()));
     const Vector<std::size_t> shape = draw_shape(draw);
     written.add(codec, dtype, shape,
@@ -84,7 +84,7 @@ Written draw_raw(Draw& draw) {
     Written written;
     written.kind = SectionKind::raw;
     for (std::size_t left = draw.below(4); left > 0; --left) {
-        draw_exact(draw, Codec::raw, written);
+        draw_differences(draw, Codec::raw, written);
         const Vector<std::uint8_t>& data = written.data.back();
         written.section.insert(written.section.end(), data.begin(), data.end());
     }
@@ -94,7 +94,7 @@ Written draw_raw(Draw& draw) {
 Written draw_lossless(Draw& draw) {
     Written written;
     written.kind = SectionKind::lossless;
-    for (std::size_t left = draw.below(4); left > 0; --left) draw_exact(draw, Codec::lossless, written);
+    for (std::size_t left = draw.below(4); left > 0; --left) draw_differences(draw, Codec::lossless, written);
     Vector<PlanesSource> sources;
     for (std::size_t t = 0; t < written.tensors.size(); ++t) {
         sources.push_back({{written.tensors[t].count(), written.tensors[t].dtype}, written.data[t].data()});
@@ -110,7 +110,7 @@ Vector<std::uint8_t> converted(const Vector<float>& values, DType dtype) {
 }
 
 // docs/kernels.md, 7, element by element.
-float value_of(const ResidualMatrix& matrix, std::size_t at, int symbol) {
+float value_of(const QuantizedMatrix& matrix, std::size_t at, int symbol) {
     const std::size_t row = matrix.shape.columns == 0 ? 0 : at / matrix.shape.columns;
     const auto of = [&](Axis axis, std::size_t i) { return matrix.axes[axis].empty() ? 0 : int{matrix.axes[axis][i]}; };
     const int exponent = of(row_exponents, row) + of(column_exponents, at - row * matrix.shape.columns);
@@ -123,8 +123,8 @@ float value_of(const ResidualMatrix& matrix, std::size_t at, int symbol) {
     return value * scale;
 }
 
-ResidualMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int least, int most) {
-    ResidualMatrix matrix;
+QuantizedMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int least, int most) {
+    QuantizedMatrix matrix;
     matrix.shape = matrix_shape(shape);
     matrix.step = std::ldexp(1.0f + static_cast<float>(draw.byte() % 128) / 128.0f, draw.byte() % 8 - 4);
     matrix.level = draw.below(4);
@@ -142,10 +142,10 @@ ResidualMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int lea
     return matrix;
 }
 
-Written draw_residual(Draw& draw) {
+Written draw_quantized(Draw& draw) {
     Written written;
-    written.kind = SectionKind::residual;
-    Vector<ResidualMatrix> matrices;
+    written.kind = SectionKind::quantized;
+    Vector<QuantizedMatrix> matrices;
     Vector<Vector<std::int16_t>> symbols;
     for (std::size_t left = draw.below(4); left > 0; --left) {
         const Vector<std::size_t> shape = draw_shape(draw);
@@ -157,10 +157,10 @@ Written draw_residual(Draw& draw) {
             values.push_back(value_of(matrices.back(), i, symbols.back()[i]));
         }
         const auto dtype = static_cast<DType>(static_cast<std::size_t>(DType::f16) + draw.below(6));
-        written.add(Codec::residual, dtype, shape, converted(values, dtype));
+        written.add(Codec::quantized, dtype, shape, converted(values, dtype));
     }
     const Vector<Symbols> views(symbols.begin(), symbols.end());
-    written.section = encode_residual(std::nullopt, matrices, views, 1 + draw.below(8));
+    written.section = encode_quantized(std::nullopt, matrices, views, 1 + draw.below(8));
     return written;
 }
 
@@ -216,7 +216,7 @@ StateDict write(Draw& draw) {
     Vector<Written> parts;
     parts.push_back(draw_raw(draw));
     parts.push_back(draw_lossless(draw));
-    parts.push_back(draw_residual(draw));
+    parts.push_back(draw_quantized(draw));
     auto [decoder, latents] = draw_latents(draw, 4);
     parts.push_back(std::move(latents));
     Vector<NewSection> sections;
@@ -246,7 +246,7 @@ StateDict write(Draw& draw) {
 }
 
 // Any bits, but where the levels say that nothing changes.
-Vector<std::uint8_t> draw_changed(Draw& draw, const ExactMatrix& matrix, const Vector<std::uint8_t>& predicted) {
+Vector<std::uint8_t> draw_changed(Draw& draw, const DifferenceMatrix& matrix, const Vector<std::uint8_t>& predicted) {
     const std::size_t item = info(matrix.shape.dtype).size, columns = matrix.shape.matrix.columns;
     Vector<std::uint8_t> data = predicted;
     for (std::size_t i = 0; i < data.size() / item; ++i) {
@@ -261,7 +261,7 @@ Vector<std::uint8_t> draw_changed(Draw& draw, const ExactMatrix& matrix, const V
 // A member whose floats are differences from the pack's, the other tensors being the pack's.
 StateDict write_member_of(Draw& draw, const StateDict& pack) {
     StateDict member{{}, pack.tensors, pack.data};
-    Vector<ExactSource> sources;
+    Vector<DifferenceSource> sources;
     for (std::size_t t = 0; t < pack.tensors.size(); ++t) {
         Tensor& tensor = member.tensors[t];
         if (tensor.codec == Codec::alias) {
@@ -270,22 +270,23 @@ StateDict write_member_of(Draw& draw, const StateDict& pack) {
         } else if (!is_ordered(tensor.dtype)) {
             tensor.codec = Codec::shared;
         } else {
-            ExactSource source{{{matrix_shape(tensor.shape), tensor.dtype}, draw.byte() % 64 - 32, {}, {}}, {}, {}};
-            ExactMatrix& matrix = source.matrix;
+            DifferenceSource source{
+                {{matrix_shape(tensor.shape), tensor.dtype}, draw.byte() % 64 - 32, {}, {}}, {}, {}};
+            DifferenceMatrix& matrix = source.matrix;
             if (draw.chance()) matrix.rows = draw.values<std::int16_t>(matrix.shape.matrix.rows, 0, 5);
             if (draw.chance()) matrix.columns = draw.values<std::int16_t>(matrix.shape.matrix.columns, 0, 5);
             member.data[t] = draw_changed(draw, matrix, pack.data[t]);
             source.data = member.data[t].data();
             source.predicted = pack.data[t].data();
             sources.push_back(std::move(source));
-            tensor.codec = Codec::exact;
+            tensor.codec = Codec::differences;
             tensor.section = 0;
             tensor.digest = tensor_digest({member.data[t].data(), tensor.count(), tensor.dtype}, 1);
         }
     }
     const Vector<std::uint8_t> section =
-        encode_exact(std::nullopt, static_cast<unsigned>(draw.below(2)), sources, 1 + draw.below(8));
-    const NewSection sections[] = {{SectionKind::exact, section}};
+        encode_differences(std::nullopt, static_cast<unsigned>(draw.below(2)), sources, 1 + draw.below(8));
+    const NewSection sections[] = {{SectionKind::differences, section}};
     Sha256Hasher hasher;
     hasher.add(pack.file);
     const Index index = read_index(MemorySource(pack.file));

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "format/planes.hpp"
-#include "format/residual.hpp"
+#include "format/quantized.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core::fuzz {
@@ -23,9 +23,9 @@ class Walk {
         switch (section_.kind) {
             case SectionKind::latents: latents(); break;
             case SectionKind::integer_decoder: integer_decoder(); break;
-            case SectionKind::residual: residual(); break;
+            case SectionKind::quantized: quantized(); break;
             case SectionKind::lossless: lossless(); break;
-            case SectionKind::exact: exact(); break;
+            case SectionKind::differences: differences(); break;
             case SectionKind::fleet: fleet(); break;
             case SectionKind::raw:
             case SectionKind::float32_decoder:
@@ -121,7 +121,7 @@ class Walk {
         head_.take(2 * std::min<std::uint64_t>(head_.varint(""), head_.remaining()), "");
     }
 
-    void residual() {
+    void quantized() {
         head_.varint("");
         std::uint64_t symbols = 0;
         for (const std::size_t t : section_.tensors) {
@@ -134,7 +134,7 @@ class Walk {
         seal(directory(symbols), blocks_);
     }
 
-    void exact() {
+    void differences() {
         head_.varint("");
         head_.take(1, "");
         std::uint64_t symbols = 0;

@@ -83,11 +83,11 @@ enum vaecomp_codec {
     VAECOMP_RAW = 0,
     VAECOMP_LATENT = 1,
     VAECOMP_ALIAS = 2,
-    VAECOMP_RESIDUAL = 3,
+    VAECOMP_QUANTIZED = 3,
     VAECOMP_LOSSLESS = 4,
-    VAECOMP_MEMBER = 5, /* of a member: the pack's tensor and what the pack's decoder adds */
-    VAECOMP_SHARED = 6, /* of a member: the pack's tensor */
-    VAECOMP_EXACT = 7   /* of a member: bit for bit, as a difference from what the pack predicts */
+    VAECOMP_MEMBER = 5,     /* of a member: the pack's tensor and what the pack's decoder adds */
+    VAECOMP_SHARED = 6,     /* of a member: the pack's tensor */
+    VAECOMP_DIFFERENCES = 7 /* of a member: bit for bit, as a difference from what the pack predicts */
 };
 
 /* What went wrong, in one line that names the field and its offset in the file where there is one. */
@@ -162,7 +162,7 @@ typedef struct vaecomp_string {
 /* Where a file's bytes go; they add up to the file's size. */
 typedef struct vaecomp_accounting {
     size_t size;
-    uint64_t container, decoder, latents, residual, tables, passthrough;
+    uint64_t container, decoder, latents, weights, tables, passthrough;
 } vaecomp_accounting;
 #define VAECOMP_ACCOUNTING_INIT \
     { sizeof(vaecomp_accounting), 0, 0, 0, 0, 0, 0 }

@@ -306,7 +306,7 @@ TEST(Abi, DescribesTensorsAndMetadata) {
     EXPECT_EQ(info.bytes, 800000u);
     EXPECT_EQ(info.dtype, VAECOMP_FLOAT32);
     EXPECT_EQ(info.codec, VAECOMP_ALIAS);
-    EXPECT_EQ(info.same_data_as, testing::residual_tensor);
+    EXPECT_EQ(info.same_data_as, testing::quantized_tensor);
     std::size_t found = 0;
     EXPECT_EQ(vaecomp_find(archive.get(), "latent", &found, nullptr), VAECOMP_OK);
     EXPECT_EQ(found, testing::latent_tensor);
@@ -330,7 +330,7 @@ TEST(Abi, DescribesTensorsAndMetadata) {
     EXPECT_EQ(groups[0].padding, 1u);
     vaecomp_accounting part = VAECOMP_ACCOUNTING_INIT;
     EXPECT_EQ(vaecomp_account(archive.get(), &part, nullptr), VAECOMP_OK);
-    EXPECT_EQ(part.container + part.decoder + part.latents + part.residual + part.tables + part.passthrough,
+    EXPECT_EQ(part.container + part.decoder + part.latents + part.weights + part.tables + part.passthrough,
               sample().file.size());
 }
 
@@ -403,21 +403,21 @@ TEST(Abi, DecodesRowsOfEveryTensor) {
 TEST(Abi, DecodesSeveralPartsAtOnce) {
     const Handle archive = open(sample().file);
     std::int16_t raw[2];
-    Vector<float> residual(1000);
+    Vector<float> quantized(1000);
     Vector<std::uint8_t> planes(sample().data[testing::planes_tensor].size());
     const vaecomp_output outputs[] = {{testing::raw_tensor, 3, 2, raw, sizeof(raw)},
-                                      {testing::tied_tensor, 150000, 1000, residual.data(), 4000},
+                                      {testing::tied_tensor, 150000, 1000, quantized.data(), 4000},
                                       {testing::planes_tensor, 0, planes.size() / 2, planes.data(), planes.size()},
                                       {testing::empty_tensor, 0, 0, nullptr, 0}};
     ASSERT_EQ(vaecomp_decode_many(archive.get(), outputs, 4, nullptr), VAECOMP_OK);
     EXPECT_EQ(raw[0], -4);
     EXPECT_EQ(raw[1], 5);
-    EXPECT_EQ(std::memcmp(residual.data(), sample().data[testing::residual_tensor].data() + 600000, 4000), 0);
+    EXPECT_EQ(std::memcmp(quantized.data(), sample().data[testing::quantized_tensor].data() + 600000, 4000), 0);
     EXPECT_EQ(planes, sample().data[testing::planes_tensor]);
     EXPECT_EQ(vaecomp_decode_many(archive.get(), nullptr, 0, nullptr), VAECOMP_OK);
     // An alias and its target are the same data.
-    const vaecomp_output both[] = {{testing::residual_tensor, 0, 1, residual.data(), 4},
-                                   {testing::tied_tensor, 1, 1, residual.data() + 1, 4}};
+    const vaecomp_output both[] = {{testing::quantized_tensor, 0, 1, quantized.data(), 4},
+                                   {testing::tied_tensor, 1, 1, quantized.data() + 1, 4}};
     expect_refused("two destinations", vaecomp_decode_many, archive.get(), both, 2);
 }
 
@@ -606,7 +606,7 @@ TEST(Abi, NoticesARunnerThatSkipsTasks) {
     Vector<float> data(200000);
     for (runner.skipped_from = 0; runner.skipped_from < 2; ++runner.skipped_from) {
         expect_failure(VAECOMP_INTERNAL, "did not run every task", vaecomp_decode, archive.get(),
-                       testing::residual_tensor, data.data(), 800000);
+                       testing::quantized_tensor, data.data(), 800000);
     }
     runner.skipped_from = SIZE_MAX;
     EXPECT_TRUE(decodes(archive.get(), sample()));
@@ -615,15 +615,15 @@ TEST(Abi, NoticesARunnerThatSkipsTasks) {
 TEST(Abi, CarriesFailuresOutOfTheRunner) {
     Vector<std::uint8_t> file = sample().file;
     const MemorySource source(file);
-    const Section residual = read_index(source).sections[2];
-    file[static_cast<std::size_t>(residual.end() - 1)] ^= 1;  // of the last block
+    const Section quantized = read_index(source).sections[2];
+    file[static_cast<std::size_t>(quantized.end() - 1)] ^= 1;  // of the last block
     ThreadRunner runner;
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.runner = runner.interface();
     const Handle archive = open(file, options);
     Vector<float> data(200000);
     expect_failure(VAECOMP_CHECKSUM, "section 2: block at offset", vaecomp_decode, archive.get(),
-                   testing::residual_tensor, data.data(), 800000);
+                   testing::quantized_tensor, data.data(), 800000);
 }
 
 void run_threads(std::size_t count, const std::function<void(std::size_t)>& body) {
@@ -823,7 +823,7 @@ TEST(Abi, TakesNoMemoryForClaims) {
     expect_cheap_failure(claim(SectionKind::integer_decoder, std::nullopt, {8, 1 << 20, 1 << 20}));
     expect_cheap_failure(claim(SectionKind::integer_decoder, std::nullopt, {1, 1, 1 << 28}));
     expect_cheap_failure(claim(SectionKind::fleet, std::nullopt, {0, 0, 65536, 0, 1 << 28, 256}));
-    expect_cheap_failure(claim(SectionKind::residual, Codec::residual, {500, 0, 0x80, 1, 0, terabyte}));
+    expect_cheap_failure(claim(SectionKind::quantized, Codec::quantized, {500, 0, 0x80, 1, 0, terabyte}));
     expect_cheap_failure(claim(SectionKind::lossless, Codec::lossless, {500, 1, terabyte}));
 }
 

@@ -98,8 +98,8 @@ Files sample_member() {
     static const testing::SmallMember member(7);
     return {member.file, &testing::small_pack().file};
 }
-Files sample_exact_member() {
-    static const testing::ExactMember member;
+Files sample_differences_member() {
+    static const testing::DifferenceMember member;
     return {member.file, &testing::small_pack().file};
 }
 
@@ -178,14 +178,16 @@ TEST(Allocation, OfTheCallerMayFailAtAnyTime) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 1;
     options.allocator = own_allocator();
-    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) fail_each_twice(options, files);
+    for (const Files& files : {sample_alone(), sample_member(), sample_differences_member()})
+        fail_each_twice(options, files);
 }
 
 TEST(Allocation, MayFailInAnyThread) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 3;
     options.allocator = own_allocator();
-    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) fail_each_twice(options, files);
+    for (const Files& files : {sample_alone(), sample_member(), sample_differences_member()})
+        fail_each_twice(options, files);
 }
 
 // Beside the caller's allocator there are the handle, a few pointers and messages.
@@ -193,7 +195,7 @@ TEST(Allocation, TakesNothingLargeElsewhere) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.allocator = own_allocator();
     const auto buffers = std::make_unique<Buffers>();
-    for (const Files& files : {sample_alone(), sample_member(), sample_exact_member()}) {
+    for (const Files& files : {sample_alone(), sample_member(), sample_differences_member()}) {
         largest = 0;
         EXPECT_EQ(open_and_use(options, files, *buffers), VAECOMP_OK);
         EXPECT_LT(largest, 2048u);

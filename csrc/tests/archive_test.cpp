@@ -8,7 +8,7 @@
 #include "encode/byte_writer.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
-#include "encode/residual.hpp"
+#include "encode/quantized.hpp"
 #include "kernels/kernels.hpp"
 #include "tests/seal.hpp"
 #include "tests/support.hpp"
@@ -39,8 +39,8 @@ Vector<IntegerLayer> layers() {
     return {hidden, last};
 }
 
-// A file with two latent tensors (float32 and float16), a raw one, an empty one, three residual ones of which one has a
-// base, a lossless one and an alias.
+// A file with two latent tensors (float32 and float16), a raw one, an empty one, three quantized ones of which one has
+// a base, a lossless one and an alias.
 struct Sample {
     Vector<std::uint8_t> file;
     Vector<float> values;
@@ -48,8 +48,8 @@ struct Sample {
     Vector<float> quantized, from_codebook, sum, planes;
 };
 
-Vector<ResidualMatrix> matrices() {
-    ResidualMatrix scaled, coded;
+Vector<QuantizedMatrix> matrices() {
+    QuantizedMatrix scaled, coded;
     scaled.shape = {4, 5};
     scaled.step = 0.375f;
     scaled.level = 1;
@@ -59,7 +59,7 @@ Vector<ResidualMatrix> matrices() {
     return {scaled, coded};
 }
 
-Vector<float> values_of(ResidualMatrix matrix, const Vector<std::int32_t>& symbols) {
+Vector<float> values_of(QuantizedMatrix matrix, const Vector<std::int32_t>& symbols) {
     Vector<float> values(symbols.size());
     matrix.make_scales();
     matrix.values(0, symbols, values.data());
@@ -94,14 +94,14 @@ Sample make_sample(std::optional<Change> change = {}) {
     const Vector<Symbols> symbols = {narrow, narrow_codes};
     sample.quantized = values_of(matrices()[0], first_symbols);
     sample.from_codebook = values_of(matrices()[1], second_symbols);
-    auto residual = encode_residual(std::nullopt, matrices(), symbols);
+    auto quantized = encode_quantized(std::nullopt, matrices(), symbols);
 
     const Vector<std::int8_t> base_z = testing::random_integers<std::int8_t>(latent, -9, 9, 6);
     const Vector<std::size_t> base_segments = {latent};
     auto base = encode_int8_latents({0, chunk_length, 1, latent, 4}, base_z, base_segments);
-    ResidualMatrix added;
+    QuantizedMatrix added;
     added.shape = {4, 5};
-    auto added_section = encode_residual(4, {&added, 1}, {symbols.data(), 1});
+    auto added_section = encode_quantized(4, {&added, 1}, {symbols.data(), 1});
     Vector<float> base_values(chunk_length);
     forward(IntegerDecoder(layers()), base_z.data(), 1, base_values.data(), 1);
     sample.sum = values_of(added, first_symbols);
@@ -114,7 +114,7 @@ Sample make_sample(std::optional<Change> change = {}) {
         {{many.size(), DType::f32}, reinterpret_cast<const std::uint8_t*>(many.data())}};
     auto lossless = encode_lossless(sources);
     if (change) {
-        Vector<std::uint8_t>* const changeable[] = {&decoder, &latents,       nullptr,  &residual,
+        Vector<std::uint8_t>* const changeable[] = {&decoder, &latents,       nullptr,  &quantized,
                                                     &base,    &added_section, &lossless};
         Vector<std::uint8_t>& section = *changeable[change->section];
         if (change->at >= section.size()) return {};
@@ -124,9 +124,9 @@ Sample make_sample(std::optional<Change> change = {}) {
     const Vector<NewSection> sections = {{SectionKind::integer_decoder, decoder},
                                          {SectionKind::latents, latents},
                                          {SectionKind::raw, raw},
-                                         {SectionKind::residual, residual},
+                                         {SectionKind::quantized, quantized},
                                          {SectionKind::latents, base},
-                                         {SectionKind::residual, added_section},
+                                         {SectionKind::quantized, added_section},
                                          {SectionKind::lossless, lossless}};
     const Vector<Tensor> tensors = {
         {"a", Codec::latent, DType::f32, {6, 10}, 1, tensor_digest({sample.values.data(), first, DType::f32}, 1)},
@@ -134,18 +134,18 @@ Sample make_sample(std::optional<Change> change = {}) {
         {"raw", Codec::raw, DType::i16, {2, 2}, 2, tensor_digest({sample.raw.data(), 4, DType::i16}, 1)},
         {"empty", Codec::raw, DType::f64, {0, 3}, 2, tensor_digest({nullptr, 0, DType::f64}, 1)},
         {"quantized",
-         Codec::residual,
+         Codec::quantized,
          DType::f32,
          {4, 5},
          3,
          tensor_digest({sample.quantized.data(), 20, DType::f32}, 1)},
         {"quantized.codebook",
-         Codec::residual,
+         Codec::quantized,
          DType::f32,
          {6},
          3,
          tensor_digest({sample.from_codebook.data(), 6, DType::f32}, 1)},
-        {"sum", Codec::residual, DType::f32, {4, 5}, 5, tensor_digest({sample.sum.data(), 20, DType::f32}, 1)},
+        {"sum", Codec::quantized, DType::f32, {4, 5}, 5, tensor_digest({sample.sum.data(), 20, DType::f32}, 1)},
         {"planes", Codec::lossless, DType::f32, {7}, 6, tensor_digest({sample.planes.data(), 7, DType::f32}, 1)},
         {"planes.many", Codec::lossless, DType::f32, {600}, 6, tensor_digest({many.data(), 600, DType::f32}, 1)},
         {"tied", Codec::alias, DType::f32, {}, 0, 0},
@@ -191,10 +191,10 @@ TEST(Archive, AccountsForEveryByte) {
     const Sample sample = make_sample();
     const MemorySource source(sample.file);
     const Accounting bytes = Archive(source).accounting();
-    EXPECT_EQ(bytes.container + bytes.decoder + bytes.latents + bytes.residual + bytes.tables + bytes.passthrough,
+    EXPECT_EQ(bytes.container + bytes.decoder + bytes.latents + bytes.weights + bytes.tables + bytes.passthrough,
               sample.file.size());
     EXPECT_GT(bytes.passthrough, 8u);
-    EXPECT_GT(bytes.residual, 0u);
+    EXPECT_GT(bytes.weights, 0u);
     EXPECT_GT(bytes.tables, 0u);
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "decode/archive.hpp"
-#include "encode/exact.hpp"
+#include "encode/differences.hpp"
 #include "format/ordered.hpp"
 #include "tests/small_fleet.hpp"
 
@@ -201,7 +201,7 @@ TEST(Differences, GrowAwayFromZero) {
 }
 
 TEST(Fleet, AMemberIsExactBitForBit) {
-    const testing::ExactMember member;
+    const testing::DifferenceMember member;
     for_every_isa([&](Isa) {
         const MemorySource pack_source(small_pack().file), source(member.file);
         const Archive base(pack_source), archive(source, &base);
@@ -216,7 +216,7 @@ TEST(Fleet, AMemberIsExactBitForBit) {
         archive.decode(part, {.verify = true, .threads = 1});
         EXPECT_EQ(std::memcmp(some.data(), member.values.data() + 7 * columns, some.size() * sizeof(float)), 0);
         const Accounting account = archive.accounting();
-        EXPECT_EQ(account.container + account.latents + account.residual + account.tables, member.file.size());
+        EXPECT_EQ(account.container + account.latents + account.weights + account.tables, member.file.size());
     });
 }
 

@@ -12,7 +12,7 @@
 #include "encode/archive.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
-#include "encode/residual.hpp"
+#include "encode/quantized.hpp"
 
 namespace vaecomp::core::testing {
 
@@ -50,12 +50,12 @@ enum : std::size_t {
     empty_tensor,
     scalar_tensor,
     planes_tensor,
-    residual_tensor,
+    quantized_tensor,
     latent_tensor,
     tied_tensor
 };
 
-// The residual tensor has `rows` rows of 100, the lossless one a quarter as many elements: with 2,000 rows both have
+// The quantized tensor has `rows` rows of 100, the lossless one a quarter as many elements: with 2,000 rows both have
 // several blocks.
 inline SmallArchive make_small_archive(std::size_t rows) {
     SmallArchive archive;
@@ -71,7 +71,7 @@ inline SmallArchive make_small_archive(std::size_t rows) {
     archive.add("planes", Codec::lossless, DType::u16, {planes.size()}, 1, planes.data());
     const PlanesSource source{{planes.size(), DType::u16}, reinterpret_cast<const std::uint8_t*>(planes.data())};
 
-    ResidualMatrix matrix;
+    QuantizedMatrix matrix;
     matrix.shape = {rows, 100};
     matrix.step = 0.5f;
     Vector<std::int8_t> symbols(rows * 100);
@@ -80,7 +80,7 @@ inline SmallArchive make_small_archive(std::size_t rows) {
         symbols[i] = static_cast<std::int8_t>(i % 101 == 0 ? i % 7 : 0);
         values.push_back(0.5f * static_cast<float>(symbols[i]));
     }
-    archive.add("residual", Codec::residual, DType::f32, {rows, 100}, 2, values.data());
+    archive.add("quantized", Codec::quantized, DType::f32, {rows, 100}, 2, values.data());
     const Symbols view(symbols);
 
     // Both inputs of each chunk, multiplied by 1, and their sum.
@@ -88,17 +88,17 @@ inline SmallArchive make_small_archive(std::size_t rows) {
     const Vector<std::int8_t> z = {1, 2, 3, 4};
     const float latent[] = {1, 2, 3, 3, 4};
     archive.add("latent", Codec::latent, DType::f32, {5}, 4, latent);
-    archive.add_alias("tied", residual_tensor);
+    archive.add_alias("tied", quantized_tensor);
     const std::size_t weights[] = {6}, all[] = {4};
     const std::span<const std::size_t> segments[] = {weights};
 
     const auto lossless = encode_lossless({&source, 1}),
-               residual = encode_residual(std::nullopt, {&matrix, 1}, {&view, 1}),
+               quantized = encode_quantized(std::nullopt, {&matrix, 1}, {&view, 1}),
                decoder = encode_integer_decoder({&layer, 1}, segments),
                latents = encode_int8_latents({3, 3, 2, 2, 1}, z, all);
     const Vector<NewSection> sections = {{SectionKind::raw, raw_bytes},
                                          {SectionKind::lossless, lossless},
-                                         {SectionKind::residual, residual},
+                                         {SectionKind::quantized, quantized},
                                          {SectionKind::integer_decoder, decoder},
                                          {SectionKind::latents, latents}};
     const Vector<std::pair<std::string, std::string>> metadata = {{"key", "value"}};

@@ -4,7 +4,7 @@
 #include "core/digest.hpp"
 #include "core/sha256.hpp"
 #include "encode/archive.hpp"
-#include "encode/exact.hpp"
+#include "encode/differences.hpp"
 #include "encode/fleet.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
@@ -106,28 +106,29 @@ struct SmallMember {
 };
 
 // Of that pack, bit for bit: the matrix as a difference from what latents make, the vector from the pack's.
-struct ExactMember {
+struct DifferenceMember {
     Vector<float> values, bias = random_floats(9, 12);
     Vector<std::uint8_t> file;
 
-    ExactMember() {
+    DifferenceMember() {
         const auto z = random_integers<std::int8_t>(latents, -128, 127, 5);
         const Vector<float> predicted = small_pack().values(z), noise = random_floats(elements, 13);
         values = predicted;
         // The first row's level says that nothing changes there.
         for (std::size_t i = columns; i < elements; ++i) values[i] += noise[i] / 1024;
         const auto bytes = [](const Vector<float>& own) { return reinterpret_cast<const std::uint8_t*>(own.data()); };
-        ExactSource weight{
+        DifferenceSource weight{
             {{{rows, columns}, DType::f32}, 250, Vector<std::int16_t>(rows, 2), {}}, bytes(values), bytes(predicted)};
         weight.matrix.rows.front() = 0;
-        const ExactSource own{{{{1, bias.size()}, DType::f32}, 0, {}, {}}, bytes(bias), bytes(small_pack().bias)};
+        const DifferenceSource own{{{{1, bias.size()}, DType::f32}, 0, {}, {}}, bytes(bias), bytes(small_pack().bias)};
         ByteReader reader(small_pack().fleet, 0, "fleet");
         const Vector<std::uint8_t> member = encode_member(read_latent_coding(reader), z),
-                                   made = encode_exact(0, 1, {&weight, 1}), alone = encode_exact({}, 0, {&own, 1});
+                                   made = encode_differences(0, 1, {&weight, 1}),
+                                   alone = encode_differences({}, 0, {&own, 1});
         const NewSection sections[] = {
-            {SectionKind::member, member}, {SectionKind::exact, made}, {SectionKind::exact, alone}};
+            {SectionKind::member, member}, {SectionKind::differences, made}, {SectionKind::differences, alone}};
         Vector<Tensor> tensors(2);
-        for (Tensor& tensor : tensors) tensor.codec = Codec::exact;
+        for (Tensor& tensor : tensors) tensor.codec = Codec::differences;
         tensors[0].section = 1;
         tensors[0].digest = tensor_digest({bytes(values), elements, DType::f32}, 1);
         tensors[1].section = 2;

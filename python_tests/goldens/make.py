@@ -16,7 +16,7 @@ from python_tests.archives import (
     make_sample,
     make_string_sample,
 )
-from python_tests.fleets import Arrays, make_exact_member, make_member, make_pack
+from python_tests.fleets import Arrays, make_difference_member, make_member, make_pack
 from vaecomp_native import _core
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ if __name__ == "__main__":
         ("-blocks", make_block_sample()),
         ("-pack", pack),
         ("-member", make_member(pack)),
-        ("-exact", make_exact_member(pack)),
+        ("-exact", make_difference_member(pack)),
         ("-dtypes", make_dtype_sample()),
         ("-strings", make_string_sample()),
     ):

@@ -29,7 +29,7 @@ class Codec(str, enum.Enum):
     """Values of ``--codec``."""
 
     AUTO = "auto"
-    RESIDUAL = "residual"
+    QUANTIZED = "quantized"
     VAE_RESIDUAL = "vae+residual"
     LOSSLESS = "lossless"
     VAE = "vae"
@@ -80,13 +80,13 @@ def command(
     codec: Annotated[
         Codec,
         typer.Option(
-            help="residual: quantized and entropy-coded; lossless: bit for bit; auto: the smaller of "
-            "these; raw: as they are; vae: latents and a decoder; vae+residual: quantized on top "
+            help="quantized: rounded and entropy-coded; lossless: bit for bit; auto: the smaller of "
+            "these; raw: as they are; vae: latents and a decoder; vae+residual: what the vae leaves, quantized "
             "of a small decoder."
         ),
     ] = Codec.AUTO,
     quantizer: Annotated[
-        Quantizer, typer.Option(help="Of the residual codec; the others are for comparison.")
+        Quantizer, typer.Option(help="Of the quantized codec; the others are for comparison.")
     ] = Quantizer.FEEDBACK,
     bits_per_weight: Annotated[
         float | None,

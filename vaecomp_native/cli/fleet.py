@@ -220,7 +220,7 @@ def decode(
 def _base_options(bits_per_weight: float | None) -> dict[str, Any] | None:
     if bits_per_weight is None:
         return None
-    return {"codec": "residual", "bits_per_weight": bits_per_weight}
+    return {"codec": "quantized", "bits_per_weight": bits_per_weight}
 
 
 def _show(report: ManyReport, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The exact codec: floats bit for bit, as differences from what is predicted of them (format.md, Exact).
+"""The exact codec: floats bit for bit, as differences from what is predicted of them (format.md, Differences).
 
 A difference's length says how far a weight moved, in steps of the last place of its prediction. How far that is likely to be follows from the
 prediction's exponent and from how far the other weights of its row and of its column moved.
@@ -78,7 +78,7 @@ def units_in_last_place(array: Array) -> Float64Array:
 def encode_differences(
     arrays: Mapping[str, Array], predicted: Mapping[str, Array], base: int = 0
 ) -> bytes:
-    """An exact section's bytes. Arrays and their predictions have equal shapes, and a dtype that has differences.
+    """A section of differences's bytes. Arrays and their predictions have equal shapes, and a dtype that has differences.
 
     `base` is 0 if the predictions are the pack's tensors, or 1 and the index of the member section that makes them.
     """
@@ -87,7 +87,9 @@ def encode_differences(
     rows = [fit.encoded(offset) for fit in fits]
     many = sum(array.size for array in arrays.values()) > FEW_SYMBOLS
     details = DETAILS[-1:] if many else DETAILS
-    return min((_core.encode_exact(base, detail, rows, tables) for detail in details), key=len)
+    return min(
+        (_core.encode_differences(base, detail, rows, tables) for detail in details), key=len
+    )
 
 
 def _matrix(array: Array) -> Array:

@@ -15,11 +15,11 @@ SectionKind = Literal[
     "latents",
     "integer_decoder",
     "float32_decoder",
-    "residual",
+    "quantized",
     "lossless",
     "fleet",
     "member",
-    "exact",
+    "differences",
 ]
 
 

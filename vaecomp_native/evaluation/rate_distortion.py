@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     import torch
 
 QUANTIzERS: dict[str, Quantizer] = {
-    "residual": "feedback",
-    "residual-uniform": "uniform",
-    "residual-ecsq": "ecsq",
-    "residual-ecsq-lloyd": "ecsq-lloyd",
-    "residual-kmeans": "kmeans",
-    "residual-vbq": "vbq",
+    "quantized": "feedback",
+    "quantized-uniform": "uniform",
+    "quantized-ecsq": "ecsq",
+    "quantized-ecsq-lloyd": "ecsq-lloyd",
+    "quantized-kmeans": "kmeans",
+    "quantized-vbq": "vbq",
 }
-"""Names here of the residual codec with each quantizer of `vaecomp_native.compress`."""
+"""Names here of the quantized codec with each quantizer of `vaecomp_native.compress`."""
 
 CODECS: tuple[str, ...] = (*QUANTIzERS, "lossless", "nncodec")
 
 RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-8, 4))
-"""Operating points of the residual codec; four times the weight is about one bit a weight less."""
+"""Operating points of the quantized codec; four times the weight is about one bit a weight less."""
 
 QPS: tuple[int, ...] = tuple(range(-38, -9))
 """Operating points of nncodec."""
@@ -91,7 +91,7 @@ class Candidate:
 
     @property
     def file_name(self) -> str:
-        """A name that no other candidate has, such as ``residual-1.5e-05.vaec``."""
+        """A name that no other candidate has, such as ``quantized-1.5e-05.vaec``."""
         parts = [f"{key.replace('_', '-')}{value:.4g}" for key, value in self.setting.items()]
         return "-".join([self.codec, *parts]) + (".nnc" if self.codec == "nncodec" else ".vaec")
 
@@ -115,7 +115,7 @@ def rate_distortion(
     divergence: Divergence = "auto",
     inputs: Callable[[Any], Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float],
-    codecs: Sequence[str] = ("residual",),
+    codecs: Sequence[str] = ("quantized",),
     rate_weights: Sequence[float] = RATE_WEIGHTS,
     qps: Sequence[int] = QPS,
     directory: Path | None = None,
@@ -126,18 +126,18 @@ def rate_distortion(
 
     Args:
         module: the model; it is not changed.
-        calibration: batches of inputs for the residual codec, as for `vaecomp_native.compress`;
+        calibration: batches of inputs for the quantized codec, as for `vaecomp_native.compress`;
             None compresses without data.
         divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
         inputs: picks the module's inputs from each batch, as for `vaecomp_native.compress`.
         evaluate: gets a copy of the module with the decoded weights and gives its score.
-        codecs: names from `CODECS`. "residual" and its variants run over ``rate_weights``,
+        codecs: names from `CODECS`. "quantized" and its variants run over ``rate_weights``,
             "lossless" has one point, and "nncodec" runs over ``qps``, each with the package's
             ``opt_qp`` off and on.
-        rate_weights: operating points of the residual codec, larger is smaller.
+        rate_weights: operating points of the quantized codec, larger is smaller.
         qps: operating points of nncodec, larger is smaller.
         directory: where the files stay, by default nowhere. It must exist.
-        threads: of the residual codec's encoder, 0 for all cores.
+        threads: of the quantized codec's encoder, 0 for all cores.
         progress: called after every point with its bytes and score.
 
     Returns:
@@ -245,7 +245,7 @@ def _write(
         compress(
             module,
             path,
-            codec="residual",
+            codec="quantized",
             quantizer=QUANTIzERS[candidate.codec],
             **calibrated,
             rate_weight=setting["rate_weight"],

@@ -20,7 +20,7 @@ from vaecomp_native.zoo.training import EPOCHS_BUNDLED, train_classifier
 DECODERS: tuple[Decoder, ...] = ("compact", "paper")
 
 CALIBRATION_DIGITS, CALIBRATION_BATCH = 1024, 256
-"""Training digits that the residual codec sees, without labels."""
+"""Training digits that the quantized codec sees, without labels."""
 
 MAX_DISAGREEMENT = 1.0
 """Percent of the validation digits that it may class otherwise."""
@@ -80,12 +80,12 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     trained = train_classifier("cnn", data, epochs=classifier_epochs, seed=seed, progress=progress)
     digits = data.train.images[:CALIBRATION_DIGITS]
-    residual = measure(
+    quantized = measure(
         trained.model,
-        out / "cnn-residual.vaec",
-        "residual",
+        out / "cnn-quantized.vaec",
+        "quantized",
         progress=progress,
-        codec="residual",
+        codec="quantized",
         calibration=torch.split(digits, CALIBRATION_BATCH),
         evaluate=agreement(trained.model, data.validation.images),
         max_loss=MAX_DISAGREEMENT,
@@ -101,7 +101,7 @@ def run(
         )
         for decoder in DECODERS
     ]
-    measurements = [residual, *autoencoders]
+    measurements = [quantized, *autoencoders]
     # The test digits are read here and nowhere else: every choice above is made without them.
     original = predict(trained.model, data.test.images)
     decoded = [predict(measurement.model, data.test.images) for measurement in measurements]

@@ -45,7 +45,7 @@ from vaecomp_native.zoo.mnist import MnistData
 from vaecomp_native.zoo.personal import NETWORK, TRAIN_DIGITS, FineTuning
 from vaecomp_native.zoo.training import default_epochs
 
-CODECS = ("fleet", "residual", "nncodec", "bitdelta")
+CODECS = ("fleet", "quantized", "nncodec", "bitdelta")
 
 PACKS = (
     PackSetting(latent=8, rate_weight=4e-5),
@@ -58,7 +58,7 @@ PACKS = (
     PackSetting(latent=4, rate_weight=1.4e-5, local=1, common_cost=16.0),
 )
 RATE_WEIGHTS = (0.05, 0.2, 1.0, 2.0, 5.0, 20.0)
-"""Operating points of the residual codec on differences, from fine to coarse."""
+"""Operating points of the quantized codec on differences, from fine to coarse."""
 
 QPS = tuple(range(-34, -11, 2))
 """Operating points of nncodec on differences, from fine to coarse."""
@@ -261,10 +261,10 @@ def _families(
         for pack in packs
         for weight in (None, *pack.setting.residuals)
     ]
-    if not {"residual", "nncodec", "bitdelta"}.intersection(codecs):
+    if not {"quantized", "nncodec", "bitdelta"}.intersection(codecs):
         return families
     found = differences(fleet, stored_bases(fleet, base, data, cache / "bases", bases))
-    if "residual" in codecs:
+    if "quantized" in codecs:
         families += [[residuals(fleet, one, weight) for weight in rate_weights] for one in found]
     if "nncodec" in codecs and not nncodec.installed():
         notice(f"nncodec is not installed and left out: {nncodec.INSTALL}")

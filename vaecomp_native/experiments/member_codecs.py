@@ -36,7 +36,7 @@ BASE_LOSS = 0.2
 """Points of validation accuracy that the lossy base may cost."""
 
 FINE_RATE_WEIGHT = 0.02
-"""Of the residual codec for the finer base: some 3 bits a weight."""
+"""Of the quantized codec for the finer base: some 3 bits a weight."""
 
 Setting = Mapping[str, float | str]
 
@@ -76,7 +76,7 @@ def lossy_base(fleet: Fleet, data: MnistData, folder: Path) -> LossyBase:
     """The smallest archive of the base that costs no more than `BASE_LOSS`, searched for once."""
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = data.validation.images, data.validation.labels
-    options: dict[str, Any] = {"codec": "residual", "calibration": base_calibration(data)}
+    options: dict[str, Any] = {"codec": "quantized", "calibration": base_calibration(data)}
     path = folder / f"base-lossy-{fleet.key[:12]}.vaec"
     notes = path.with_suffix(".json")
     if not (path.exists() and notes.exists()):
@@ -112,7 +112,7 @@ def stored_bases(
     """Those of `BASES` that are named, in files in ``folder``."""
     options: dict[str, dict[str, Any]] = {
         "fine": {
-            "codec": "residual",
+            "codec": "quantized",
             "rate_weight": FINE_RATE_WEIGHT,
             "calibration": base_calibration(data),
         },
@@ -188,7 +188,7 @@ def nncodec_updates(fleet: Fleet, difference: Difference, qp: int, opt_qp: bool)
 
 
 def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> MemberCodec:
-    """This package's residual codec on differences, calibrated with each member's images."""
+    """This package's quantized codec on differences, calibrated with each member's images."""
     state = {name: torch.from_numpy(array) for name, array in difference.arrays.items()}
     reference, threads = build_with(state), torch.get_num_threads()
 
@@ -196,7 +196,7 @@ def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> Membe
         vc.compress(
             differences_module(fleet.module(number), reference),
             path,
-            codec="residual",
+            codec="quantized",
             rate_weight=rate_weight,
             calibration=fleet.calibration(number),
             divergence="kl",
@@ -210,7 +210,7 @@ def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> Membe
         return [{name: base[name] + own[name] for name in base} for own in found]
 
     own: Setting = {"rate_weight": rate_weight}
-    return _of_difference("residual", ".vaec", own, fleet, difference, encode, decode)
+    return _of_difference("quantized", ".vaec", own, fleet, difference, encode, decode)
 
 
 def one_bit(fleet: Fleet, difference: Difference, scales: str) -> MemberCodec:

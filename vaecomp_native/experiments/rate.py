@@ -21,9 +21,9 @@ from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
 from vaecomp_native.evaluation.rate_distortion import (
     QPS,
-    QUANTIzERS,
     RATE_WEIGHTS,
     Candidate,
+    QUANTIzERS,
     candidates,
     code,
     load,
@@ -41,21 +41,21 @@ ALLOWED_LOSSES = (0.2, 0.5, 1.0)
 """Points of accuracy that a file may cost."""
 
 CODECS: tuple[str, ...] = (*QUANTIzERS, "nncodec")
-FINE_CODECS = ("residual", "nncodec")
+FINE_CODECS = ("quantized", "nncodec")
 """Codecs that are compared at all their operating points; the others get fewer, to save time."""
 
 FINE_WEIGHTS: tuple[float, ...] = tuple(
     sorted(2**quarter * weight for weight in RATE_WEIGHTS for quarter in (0, 0.25, 0.5, 0.75))
 )
 COARSE_WEIGHTS: tuple[float, ...] = RATE_WEIGHTS[::2]
-"""Rate weights for the residual codec with its default quantizer, and with the others."""
+"""Rate weights for the quantized codec with its default quantizer, and with the others."""
 
 HOPELESS_LOSS = 4.0
 """Points of validation accuracy beyond which smaller files of the same kind are not tried."""
 
 CALIBRATION_DIGITS = 4096
 CALIBRATION_BATCH = 256
-"""Training digits that the residual codec looks at, without their labels, and how many at once."""
+"""Training digits that the quantized codec looks at, without their labels, and how many at once."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from vaecomp_native.experiments.series_codecs import (
     lossless_alone,
     of_base,
     of_previous,
-    residual_alone,
+    quantized_alone,
     without_loss,
 )
 from vaecomp_native.progress import Progress, silent
@@ -218,7 +218,7 @@ def _families(
     """What is stored; without coders whose packages are not installed, which ``notice`` is told."""
     families: list[Family] = [
         [partial(faithful_members, setup, pack) for pack in packs],
-        [partial(residual_alone, setup)],
+        [partial(quantized_alone, setup)],
         [partial(without_loss, setup, pack) for pack in lossless_packs],
         [partial(lossless_alone, setup)],
     ]

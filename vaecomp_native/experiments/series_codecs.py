@@ -112,7 +112,7 @@ def faithful_members(setup: Setup, pack: SeriesPack) -> SeriesCodec:
     series, threads, origin = setup.series, torch.get_num_threads(), setup.number(pack.base)
     options: dict[str, Any] = {
         "base_options": {
-            "codec": "residual",
+            "codec": "quantized",
             "calibration": setup.calibration(RESIDUAL_BATCH),
             **setup.faithful(origin),
         }
@@ -152,15 +152,15 @@ def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
     return _of_pack("series-lossless", setup, trained, opened.sha256, encode, lossless=True)
 
 
-def residual_alone(setup: Setup) -> SeriesCodec:
-    """Each checkpoint by itself by the residual codec, as coarse as `MAX_DISAGREEMENT` allows."""
+def quantized_alone(setup: Setup) -> SeriesCodec:
+    """Each checkpoint by itself by the quantized codec, as coarse as `MAX_DISAGREEMENT` allows."""
     series, threads = setup.series, torch.get_num_threads()
 
     def encode(number: int, out: Path) -> float | None:
         report = vc.compress(
             series.module(number),
             out,
-            codec="residual",
+            codec="quantized",
             calibration=setup.calibration(RESIDUAL_BATCH),
             **setup.faithful(number),
             threads=threads,
@@ -168,7 +168,7 @@ def residual_alone(setup: Setup) -> SeriesCodec:
         )
         return report.rate_weight
 
-    return _alone("residual", setup, encode, lossless=False)
+    return _alone("quantized", setup, encode, lossless=False)
 
 
 def lossless_alone(setup: Setup) -> SeriesCodec:

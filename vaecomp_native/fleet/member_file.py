@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.codecs.differences import encode_differences
-from vaecomp_native.codecs.exact import encode_exact
-from vaecomp_native.codecs.residual import encode_matrices
+from vaecomp_native.codecs.lossless import encode_exact
+from vaecomp_native.codecs.quantized import encode_matrices
 from vaecomp_native.codecs.sections import SectionKind
 from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.pack import Pack
@@ -75,11 +75,11 @@ def write_member(
         add("member", pack.reader.encode_member(parts.latents), pack.layout.shapes)
     # The format counts sections from 1 where one may be absent, and the latents are the first.
     if residuals := in_order(pack, parts.residuals):
-        add("residual", encode_matrices(list(residuals.values()), base=1), residuals)
+        add("quantized", encode_matrices(list(residuals.values()), base=1), residuals)
     predicted = pack.predictions(parts.latents, threads) if parts.differences else {}
     for base, arrays in enumerate(_by_base(pack, parts)):
         if arrays:
-            add("exact", encode_differences(arrays, predicted, base), arrays)
+            add("differences", encode_differences(arrays, predicted, base), arrays)
     if exact := in_order(pack, parts.exact):
         ((kind, section),) = encode_exact(exact).sections
         add(kind, section, exact)

@@ -1,4 +1,4 @@
-"""A quantized matrix: integer symbols and what turns them back into numbers (format.md, Residual)."""
+"""A quantized matrix: integer symbols and what turns them back into numbers (format.md, Quantized)."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from vaecomp_native.errors import ArchiveError, MissingPackError, UnsupportedVer
 from vaecomp_native.reference.checks import crc32c, digest
 from vaecomp_native.reference.chunk import unchunk
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.differences import MANTISSA_BITS, read_differences
 from vaecomp_native.reference.dtypes import DTYPES, REAL_FLOATS, dtype_name, numpy_dtype
-from vaecomp_native.reference.exact import MANTISSA_BITS, read_exact
 from vaecomp_native.reference.fleet import (
     MAX_OUTPUTS,
     Fleet,
@@ -27,8 +27,8 @@ from vaecomp_native.reference.fleet import (
 from vaecomp_native.reference.linear_f32 import decoder_f32
 from vaecomp_native.reference.linear_i8 import decoder_i8
 from vaecomp_native.reference.lossless import read_lossless
+from vaecomp_native.reference.quantized import add_base, read_quantized
 from vaecomp_native.reference.rans import read_stream
-from vaecomp_native.reference.residual import add_base, read_residual
 
 Array = npt.NDArray[Any]
 
@@ -44,19 +44,19 @@ MAX_INDEX = 1 << 30
 # So that front coding cannot blow the index up.
 MAX_NAME_BYTES = 1 << 26
 
-RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, RESIDUAL, FLEET, LOSSLESS, MEMBER, EXACT = range(
-    1, 10
+RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, QUANTIZED, FLEET, LOSSLESS, MEMBER, DIFFERENCES = (
+    range(1, 10)
 )
 RAW_CODEC, LATENT_CODEC, ALIAS_CODEC, RESIDUAL_CODEC, LOSSLESS_CODEC = 0, 1, 2, 3, 4
-MEMBER_CODEC, SHARED_CODEC, EXACT_CODEC = 5, 6, 7
+MEMBER_CODEC, SHARED_CODEC, DIFFERENCES_CODEC = 5, 6, 7
 # The kind of section in which a codec's tensors lie.
 HOMES = {
     RAW_CODEC: RAW,
     LATENT_CODEC: LATENTS,
-    RESIDUAL_CODEC: RESIDUAL,
+    RESIDUAL_CODEC: QUANTIZED,
     LOSSLESS_CODEC: LOSSLESS,
     MEMBER_CODEC: MEMBER,
-    EXACT_CODEC: EXACT,
+    DIFFERENCES_CODEC: DIFFERENCES,
 }
 MEMBER_FLAG = 1
 ABSENT, ONE, EACH = 0, 1, 2
@@ -171,8 +171,8 @@ def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
     entries: list[SectionEntry] = []
     for _ in range(cursor.varint("section count", high=65_536)):
         kind = cursor.unpack("B", "section kind")
-        elsewhere = (FLEET,) if is_member else (MEMBER, EXACT)
-        if not RAW <= kind <= EXACT or kind in elsewhere:
+        elsewhere = (FLEET,) if is_member else (MEMBER, DIFFERENCES)
+        if not RAW <= kind <= DIFFERENCES or kind in elsewhere:
             cursor.fail("section kind", f"kind {kind} is not known, or not in this kind of file")
         if kind in (FLEET, MEMBER) and any(entry.kind == kind for entry in entries):
             cursor.fail("section kind", f"a second section of kind {kind}")
@@ -184,7 +184,7 @@ def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
 
 
 def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
-    """A tensor's dtype; latent and residual tensors have one of the floating-point dtypes."""
+    """A tensor's dtype; latent and quantized tensors have one of the floating-point dtypes."""
     number = cursor.unpack("B", "dtype")
     if number >= len(DTYPES):
         cursor.fail("dtype", f"dtype {number} is not known in version {VERSION}")
@@ -267,7 +267,7 @@ class TensorTable:
             codec = cursor.unpack("B", "codec")
             if codec == ALIAS_CODEC:
                 self.read_alias(name)
-            elif codec in HOMES and codec not in (MEMBER_CODEC, EXACT_CODEC):
+            elif codec in HOMES and codec not in (MEMBER_CODEC, DIFFERENCES_CODEC):
                 self.read_own(name, codec)
             else:
                 cursor.fail("codec", f"codec {codec} is not known in version {VERSION}")
@@ -292,7 +292,7 @@ class TensorTable:
                 self.cursor.fail(
                     "codec", f"a {dtype_name(tensor.dtype)} cannot be made from floats"
                 )
-            if codec == EXACT_CODEC and dtype_name(tensor.dtype) not in MANTISSA_BITS:
+            if codec == DIFFERENCES_CODEC and dtype_name(tensor.dtype) not in MANTISSA_BITS:
                 self.cursor.fail("codec", f"a {dtype_name(tensor.dtype)} has no differences")
             self.take_room(tensor.dtype, tensor.shape)
             self.read_home(name, codec, tensor.dtype, tensor.shape)
@@ -325,7 +325,7 @@ def read_index(cursor: Cursor, pack: Contents | None) -> Index:
 def checked_bytes(kind: int, section: Cursor) -> bytes:
     """What a section's CRC covers: all of it, or its head with the head's size."""
     end = section.end
-    if kind in (RESIDUAL, LOSSLESS, EXACT):
+    if kind in (QUANTIZED, LOSSLESS, DIFFERENCES):
         end = Cursor(section.data, section.position, section.end, section.where).head().end
     return section.data[section.position : end]
 
@@ -459,7 +459,7 @@ def owners_of_latents(
 ) -> dict[int, int]:
     """By latents section: the section whose tensors it makes, itself or the one it is the base of.
 
-    ``bases`` are those of the residual sections.
+    ``bases`` are those of the quantized sections.
     """
     owners = {
         number: number for number, entry in enumerate(index.sections) if entry.kind == LATENTS
@@ -602,16 +602,16 @@ def decode_contents(
 ) -> dict[str, Array]:
     """The tensors; ``base`` and ``values`` are the pack's, and what base and decoders make, of a member."""
     data, index, cursors = contents.data, contents.index, contents.cursors
-    residuals = {
-        number: read_residual(
+    quantized = {
+        number: read_quantized(
             cursors[number], [tensor.shape for tensor in index.tensors_of(number)]
         )
         for number, entry in enumerate(index.sections)
-        if entry.kind == RESIDUAL
+        if entry.kind == QUANTIZED
     }
     own_bases = {
         number: base_section
-        for number, (base_section, _) in residuals.items()
+        for number, (base_section, _) in quantized.items()
         if base_section is None or not is_member_section(index, base_section)
     }
     owners = owners_of_latents(index, cursors, own_bases)
@@ -632,18 +632,18 @@ def decode_contents(
             decoded = unchunk(chunks[number], specs)
         elif entry.kind == MEMBER and tensors:
             decoded = unchunk(np.concatenate(added), specs)
-        elif entry.kind == RESIDUAL:
-            base_section, parts = residuals[number]
-            residual = np.concatenate([*parts, np.empty(0, np.float32)])
+        elif entry.kind == QUANTIZED:
+            base_section, parts = quantized[number]
+            sums = np.concatenate([*parts, np.empty(0, np.float32)])
             if base_section in chunks:
-                residual = add_base(chunks[base_section].reshape(-1)[: residual.size], residual)
+                sums = add_base(chunks[base_section].reshape(-1)[: sums.size], sums)
             elif base_section is not None:
-                residual = add_base(np.concatenate([*added, np.empty(0, np.float32)]), residual)
-            decoded = unchunk(residual, specs)
+                sums = add_base(np.concatenate([*added, np.empty(0, np.float32)]), sums)
+            decoded = unchunk(sums, specs)
         elif entry.kind == LOSSLESS:
             decoded = read_lossless(cursors[number], specs)
-        elif entry.kind == EXACT:
-            decoded = read_exact_tensors(cursors[number], index, tensors, base, values)
+        elif entry.kind == DIFFERENCES:
+            decoded = read_difference_tensors(cursors[number], index, tensors, base, values)
         else:
             continue
         arrays.update((tensor.name, array) for tensor, array in zip(tensors, decoded, strict=True))
@@ -658,7 +658,7 @@ def decode_contents(
     }
 
 
-def read_exact_tensors(
+def read_difference_tensors(
     cursor: Cursor,
     index: Index,
     tensors: list[Tensor],
@@ -675,7 +675,7 @@ def read_exact_tensors(
         flat = np.concatenate([*(values[t.name] for t in tensors), np.empty(0, np.float32)])
         return unchunk(flat, [(tensor.shape, tensor.dtype) for tensor in tensors])
 
-    return read_exact(cursor, [tensor.shape for tensor in tensors], predict)
+    return read_differences(cursor, [tensor.shape for tensor in tensors], predict)
 
 
 def is_member_section(index: Index, section: int) -> bool:

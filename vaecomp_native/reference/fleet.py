@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vaecomp_native.reference.chunk import to_float32_bits
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.quantized import add_base
 from vaecomp_native.reference.rans import (
     FrequencyTable,
     Tables,
@@ -19,7 +20,6 @@ from vaecomp_native.reference.rans import (
     read_stream,
     read_table,
 )
-from vaecomp_native.reference.residual import add_base
 
 Int8Array = npt.NDArray[np.int8]
 Float32Array = npt.NDArray[np.float32]

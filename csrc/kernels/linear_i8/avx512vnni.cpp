@@ -1,5 +1,5 @@
-// vpdpbusd: four products of an unsigned and a signed byte, exact, added to a sum modulo 2^32. Inputs become unsigned
-// by an offset of 128.
+// vpdpbusd: four products of an unsigned and a signed byte, differences, added to a sum modulo 2^32. Inputs become
+// unsigned by an offset of 128.
 #include <immintrin.h>
 #include <string.h>
 

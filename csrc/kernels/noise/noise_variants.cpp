@@ -23,9 +23,9 @@ void check(const NoiseRequest& request, std::uint64_t elements) {
 
 // Rounded towards zero; of 0, which nobody needs, as of 1.
 float reciprocal(std::uint32_t count) {
-    const double exact = 1.0 / std::max(count, 1u);
-    const auto nearest = static_cast<float>(exact);
-    return nearest > exact ? std::nextafter(nearest, 0.0f) : nearest;
+    const double differences = 1.0 / std::max(count, 1u);
+    const auto nearest = static_cast<float>(differences);
+    return nearest > differences ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
 NoiseParameters parameters_of(const NoiseRequest& request) {

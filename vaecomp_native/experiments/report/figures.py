@@ -27,7 +27,7 @@ from vaecomp_native.zoo.training import EpochRecord
 PARTS: dict[str, str] = {
     "decoder": "#d55e00",
     "latents": "#2f86c9",
-    "residual": "#cc79a7",
+    "weights": "#cc79a7",
     "tables": "#e69f00",
     "passthrough": "#009e73",
     "container": "#8c8c8c",

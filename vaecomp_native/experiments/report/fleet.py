@@ -21,13 +21,13 @@ ALLOWED_LOSS = 1.0
 RAW_COLOUR = "#b0b0b0"
 COLOURS: dict[str, str] = {
     "fleet": "#2f86c9",
-    "residual": "#009e73",
+    "quantized": "#009e73",
     "nncodec": "#d55e00",
     "bitdelta": "#cc79a7",
 }
 LABELS: dict[str, str] = {
     "fleet": "shared decoder",
-    "residual": "residual codec",
+    "quantized": "quantized codec",
     "nncodec": "nncodec",
     "bitdelta": "BitDelta",
 }

@@ -72,7 +72,7 @@ def _series(data: DataSet, error: str) -> list[figures.RateSeries]:
     return [
         figures.RateSeries(
             name,
-            COLOURS[f"residual-{name}"],
+            COLOURS[f"quantized-{name}"],
             [(p.bits, getattr(p, error)) for p in counted if p.quantizer == name],
             bold=name in (SUBJECT, "uniform"),
         )

@@ -13,17 +13,17 @@ from vaecomp_native.zoo.networks import LAYERS
 if TYPE_CHECKING:
     from vaecomp_native.experiments.rate import ChosenFile, RateResult
 
-OURS, THEIRS = "residual", "nncodec"
+OURS, THEIRS = "quantized", "nncodec"
 """The two codecs that are set against each other."""
 
 COLOURS: dict[str, str] = {
-    "residual": "#2f86c9",
+    "quantized": "#2f86c9",
     "nncodec": "#d55e00",
-    "residual-uniform": "#8c8c8c",
-    "residual-ecsq": "#009e73",
-    "residual-ecsq-lloyd": "#cc79a7",
-    "residual-kmeans": "#e69f00",
-    "residual-vbq": "#8a6fd1",
+    "quantized-uniform": "#8c8c8c",
+    "quantized-ecsq": "#009e73",
+    "quantized-ecsq-lloyd": "#cc79a7",
+    "quantized-kmeans": "#e69f00",
+    "quantized-vbq": "#8a6fd1",
 }
 
 

@@ -16,13 +16,13 @@ LOSSY, LOSSLESS = "lossy", "without loss"
 COLOURS: dict[str, str] = {
     "series": "#2f86c9",
     "series-lossless": "#2f86c9",
-    "residual": "#009e73",
+    "quantized": "#009e73",
     "lossless": "#009e73",
 }
 LABELS: dict[str, str] = {
     "series": "pack of the series",
     "series-lossless": "pack of the series",
-    "residual": "residual codec, each alone",
+    "quantized": "quantized codec, each alone",
     "lossless": "lossless codec, each alone",
 }
 BASE_COLOUR, CHAIN_COLOUR, OWN_COLOUR = "#d55e00", "#cc79a7", "#8c8c8c"

@@ -24,7 +24,7 @@ from vaecomp_native.reference.checks import crc32c
 from vaecomp_native.reference.rans import Tables, encode_blocks, varint, write_table
 
 from .archive_writer import frequency_tables, joined, zigzag
-from .fleets import Arrays, make_exact_member, make_pack, moved
+from .fleets import Arrays, make_difference_member, make_pack, moved
 
 Array = npt.NDArray[Any]
 DTYPES = [np.dtype(name) for name in ("float16", ml_dtypes.bfloat16, "float32", "float64")]
@@ -101,9 +101,11 @@ class Pack:
         return self.reader.write_member([], sections, rows)
 
     def exact_member(self, arrays: Arrays, section: bytes) -> bytes:
-        """All tensors in one exact section."""
+        """All tensors in one section of differences."""
         number = int(self.with_latents)
-        return self.member([("exact", section)], [("exact", number)] * len(arrays), arrays)
+        return self.member(
+            [("differences", section)], [("differences", number)] * len(arrays), arrays
+        )
 
 
 def assert_decodes(pack: Pack, data: bytes, arrays: Arrays) -> None:
@@ -143,7 +145,7 @@ def test_any_bits_come_back(
     level = data.draw(st.integers(-8192, 8192) | st.integers(0, 300))
     tensors = [(arrays["w"], pack.predicted()["w"], level, rows, columns)]
     tables = data.draw(st.integers(1, 256))
-    section = _core.encode_exact(int(with_latents), detail, tensors, tables)
+    section = _core.encode_differences(int(with_latents), detail, tensors, tables)
     assert_decodes(pack, pack.exact_member(arrays, section), arrays)
 
 
@@ -155,7 +157,7 @@ def test_every_special_value_from_every_other(dtype: np.dtype[Any], detail: int)
     before, after = np.meshgrid(*2 * [np.array(special, np.uint64)])
     pack = Pack({"w": floats(before.reshape(-1), dtype, shape)})
     arrays = {"w": floats(after.reshape(-1), dtype, shape)}
-    section = _core.encode_exact(0, detail, sources(arrays, pack.arrays))
+    section = _core.encode_differences(0, detail, sources(arrays, pack.arrays))
     assert_decodes(pack, pack.exact_member(arrays, section), arrays)
 
 
@@ -175,7 +177,7 @@ def test_blocks_rows_and_many_members(with_latents: bool, isa: str) -> None:
     if isa == "scalar":
         assert_decodes(pack, data, arrays)
     with vc.open(data, pack=pack.data) as archive:
-        assert {tensor.codec for tensor in archive.info.tensors} == {"exact"}
+        assert {tensor.codec for tensor in archive.info.tensors} == {"differences"}
         for name, array in arrays.items():
             rows = len(array)
             for first, last in ((0, 1), (rows // 2, rows // 2 + 3), (rows - 1, rows), (2, 2)):
@@ -187,7 +189,7 @@ def test_blocks_rows_and_many_members(with_latents: bool, isa: str) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_members_of_any_latents(seed: int) -> None:
-    member = make_exact_member(SMALL, seed)
+    member = make_difference_member(SMALL, seed)
     decoded = vc.decode(member.data, pack=SMALL.data)
     reference = reference_decode(member.data, SMALL.data)
     for name, array in member.arrays.items():
@@ -279,7 +281,7 @@ def small_section(
 
 def decodes(section: bytes, pack: Pack = ONE) -> list[list[float]]:
     """Natively and by the reference: equal values, or the native one's error."""
-    data = pack.member([("exact", section)], [("exact", 0)], None)
+    data = pack.member([("differences", section)], [("differences", 0)], None)
     results: list[Any] = []
     for decode in (
         lambda: vc.decode(data, pack=pack.data),
@@ -342,7 +344,7 @@ def test_the_greatest_symbols_are_taken_modulo_the_dtype() -> None:
 
 def test_a_block_that_is_cut_or_changed_is_refused() -> None:
     section = small_section(symbols=(2, 3, 4, 5), bits=bytes([0, 0]))
-    data = ONE.member([("exact", section)], [("exact", 0)], None)
+    data = ONE.member([("differences", section)], [("differences", 0)], None)
     for position in range(len(data) - 30, len(data)):
         changed = bytearray(data)
         changed[position] ^= 1
@@ -353,12 +355,12 @@ def test_a_block_that_is_cut_or_changed_is_refused() -> None:
 def test_only_floats_of_members_are_exact() -> None:
     ints = Pack({"w": np.arange(4).reshape(2, 2)})
     with pytest.raises(ValueError, match="made from floats"):
-        ints.member([("exact", small_section())], [("exact", 0)], None)
+        ints.member([("differences", small_section())], [("differences", 0)], None)
     half = Pack({"w": np.ones(4, ml_dtypes.float8_e5m2)})
     with pytest.raises(ValueError, match="have differences"):
-        half.member([("exact", small_section())], [("exact", 0)], None)
+        half.member([("differences", small_section())], [("differences", 0)], None)
     with pytest.raises(ValueError, match="no pack"):
-        _core.write_archive([], [("exact", small_section())], [])
+        _core.write_archive([], [("differences", small_section())], [])
     narrow = ONE.arrays["w"].astype(ml_dtypes.float8_e5m2)
     for bad, message in (
         ([(narrow, narrow, 0, None, None)], "have differences"),
@@ -368,6 +370,6 @@ def test_only_floats_of_members_are_exact() -> None:
         ([(ONE.arrays["w"], ONE.arrays["w"], 9000, None, None)], "level"),
     ):
         with pytest.raises(ValueError, match=message):
-            _core.encode_exact(0, 0, bad)
+            _core.encode_differences(0, 0, bad)
     with pytest.raises(ValueError, match="detail"):
-        _core.encode_exact(0, 4, [])
+        _core.encode_differences(0, 4, [])

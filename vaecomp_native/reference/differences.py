@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vaecomp_native.reference.chunk import raw_bits
 from vaecomp_native.reference.cursor import Cursor
+from vaecomp_native.reference.quantized import matrix_shape
 from vaecomp_native.reference.rans import (
     Contexts,
     Symbols,
@@ -23,7 +24,6 @@ from vaecomp_native.reference.rans import (
     read_table,
     take_block,
 )
-from vaecomp_native.reference.residual import matrix_shape
 
 Array = npt.NDArray[Any]
 
@@ -148,7 +148,9 @@ def moved(predicted: Array, distances: npt.NDArray[np.uint64]) -> Array:
     return ordered(moved_.astype(bits.dtype)).view(predicted.dtype).reshape(predicted.shape)
 
 
-def read_exact(cursor: Cursor, shapes: Sequence[Sequence[int]], predict: Predict) -> list[Array]:
+def read_differences(
+    cursor: Cursor, shapes: Sequence[Sequence[int]], predict: Predict
+) -> list[Array]:
     """A section of kind 9: an array for each shape."""
     head = cursor.head()
     base = head.varint("base section")
@@ -165,12 +167,12 @@ def read_exact(cursor: Cursor, shapes: Sequence[Sequence[int]], predict: Predict
     every = np.minimum(np.concatenate([*contexts, np.empty(0, np.int64)]), table_count - 1)
     parts = block_parts(every.size)
     directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
-    head.finish("exact section's head")
+    head.finish("section of differences's head")
     distances = np.empty(every.size, np.uint64)
     for (size, crc), part in zip(directory, parts, strict=True):
         take_block(cursor, size, crc)
         distances[part] = read_block(cursor.last_taken(), every[part], tables, lanes, detail)
-    cursor.finish("exact section")
+    cursor.finish("section of differences")
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     return [
         moved(predicted, own)

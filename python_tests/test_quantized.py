@@ -17,7 +17,7 @@ from vaecomp_native import _core, kernels, reference
 from vaecomp_native.reference.rans import Tables, automatic_lanes, code_length
 
 from .archive_writer import coded_symbols, frequency_tables
-from .archives import random_residual, residual_section
+from .archives import quantized_section, random_quantized
 from .samples import DTYPES, FLOAT_DTYPES, float_values, generators
 
 SHAPES = st.lists(st.integers(0, 12), max_size=3).map(tuple)
@@ -54,11 +54,11 @@ def test_residual_tensors_of_every_kind(
     isa: str, rng: np.random.Generator, kinds: list[tuple[tuple[int, ...], Any, set[str]]]
 ) -> None:
     tensors = {
-        str(i): random_residual(rng, shape, dtype, "".join(parts))
+        str(i): random_quantized(rng, shape, dtype, "".join(parts))
         for i, (shape, dtype, parts) in enumerate(kinds)
     }
-    section, arrays = residual_section(tensors)
-    assert_decodes_to(archive_of("residual", section, arrays), arrays)
+    section, arrays = quantized_section(tensors)
+    assert_decodes_to(archive_of("quantized", section, arrays), arrays)
 
 
 @given(rng=generators, shape=st.tuples(st.integers(1, 90), st.integers(1, 90)))
@@ -73,16 +73,16 @@ def test_symbols_are_coded_as_the_reference_codes_them(
     made = Tables(frequency_tables(symbols, contexts))
     lanes = automatic_lanes(symbols.size, code_length(made, symbols, contexts))
     tensor = (symbols.reshape(shape), 1.0, 1, None, row_levels, None, column_levels, None)
-    assert _core.encode_residual(0, [tensor]).endswith(coded_symbols(symbols, contexts, lanes))
+    assert _core.encode_quantized(0, [tensor]).endswith(coded_symbols(symbols, contexts, lanes))
 
 
 def test_levels_beyond_the_last_table_use_it(isa: str) -> None:
     symbols = np.arange(4, dtype=np.int8).reshape(2, 2)
     levels = np.array([200, 255], np.uint8)
     tensor = (symbols, 1.0, 255, None, levels, None, levels, None)
-    section = _core.encode_residual(0, [tensor])
+    section = _core.encode_quantized(0, [tensor])
     assert_decodes_to(
-        archive_of("residual", section, {"x": symbols.astype("f4")}), {"x": symbols.astype("f4")}
+        archive_of("quantized", section, {"x": symbols.astype("f4")}), {"x": symbols.astype("f4")}
     )
 
 
@@ -94,9 +94,9 @@ def test_levels_from_the_number_of_tables_on_share_the_last_one(
     symbols = np.rint(rng.standard_normal((40, 9)) * (1 + levels[:, None])).astype(np.int8)
 
     def encoded(levels: npt.NDArray[np.uint8], *most: int) -> bytes:
-        return _core.encode_residual(0, [(symbols, 1.0, 0, None, levels, None, None, None)], *most)[
-            -100:
-        ]
+        return _core.encode_quantized(
+            0, [(symbols, 1.0, 0, None, levels, None, None, None)], *most
+        )[-100:]
 
     assert encoded(levels, tables) == encoded(np.minimum(levels, np.uint8(tables - 1)))
 
@@ -104,14 +104,14 @@ def test_levels_from_the_number_of_tables_on_share_the_last_one(
 @pytest.mark.parametrize("tables", [0, 257])
 def test_impossible_numbers_of_tables_are_refused(tables: int) -> None:
     with pytest.raises(ValueError, match="1 to 256 tables"):
-        _core.encode_residual(0, [], tables)
+        _core.encode_quantized(0, [], tables)
 
 
 @given(rng=generators)
 def test_symbols_are_coded_alike_in_both_widths(rng: np.random.Generator) -> None:
     symbols = rng.integers(-128, 128, (30, 40)).astype(np.int8)
     sections = [
-        _core.encode_residual(0, [(form, 1.0, 0, None, None, None, None, None)])
+        _core.encode_quantized(0, [(form, 1.0, 0, None, None, None, None, None)])
         for form in (symbols, symbols.astype(np.int16))
     ]
     assert sections[0] == sections[1]
@@ -126,11 +126,11 @@ def test_values_may_overflow_and_nan_is_canonical(isa: str) -> None:
     latents = _core.encode_float32_latents(0, 4, 0, np.full((1, 1), 2.0, np.float32))
     book = np.array([-3e38, 0.0, 3e38], np.float32).astype(ml_dtypes.bfloat16).astype(np.float32)
     symbols = np.array([[0, 0, 2, 2]], np.int8)
-    residual = _core.encode_residual(2, [(symbols, 4.0, 0, None, None, None, None, (0, book))])
+    quantized = _core.encode_quantized(2, [(symbols, 4.0, 0, None, None, None, None, (0, book))])
     expected = np.array([np.nan, -np.inf, np.inf, np.inf], np.float32)
     expected.view(np.uint32)[0] = 0x7FC00000
-    row = ("x", "residual", (4,), expected.dtype, 2, kernels.digest(expected))
-    parts = [("float32_decoder", decoder), ("latents", latents), ("residual", residual)]
+    row = ("x", "quantized", (4,), expected.dtype, 2, kernels.digest(expected))
+    parts = [("float32_decoder", decoder), ("latents", latents), ("quantized", quantized)]
     assert_decodes_to(_core.write_archive([], parts, [row]), {"x": expected})
 
 
@@ -157,7 +157,7 @@ BAD_TENSORS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("message", BAD_TENSORS)
 def test_unusable_residual_tensors_are_refused(message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _core.encode_residual(0, [BAD_TENSORS[message]])  # type: ignore[list-item]
+        _core.encode_quantized(0, [BAD_TENSORS[message]])  # type: ignore[list-item]
 
 
 @given(

@@ -144,7 +144,7 @@ def levels(cursor: Cursor, matrix: Matrix, symbols: Symbols) -> Float32Array:
     return values[symbols - first]
 
 
-def read_residual(
+def read_quantized(
     cursor: Cursor, shapes: Sequence[Sequence[int]]
 ) -> tuple[int | None, list[Float32Array]]:
     """A section of kind 5: its base section, and float32 [elements] for each tensor's shape."""
@@ -161,8 +161,8 @@ def read_residual(
     ]
     every = np.concatenate([*contexts, np.empty(0, np.int64)])
     symbols = read_blocks(head, cursor, every, tables, lanes)
-    head.finish("residual section's head")
-    cursor.finish("residual section")
+    head.finish("quantized section's head")
+    cursor.finish("quantized section")
     values = []
     begin = 0
     for matrix, scale in zip(matrices, scaled, strict=True):

@@ -1,4 +1,4 @@
-"""The residual codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Residual)."""
+"""the quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW_MATRICES = 1 << 10
 """With more of them their own heads take more than any tables."""
 
 
-def encode_residual(
+def encode_quantized(
     arrays: Mapping[str, Array], matrices: Mapping[str, QuantizedMatrix]
 ) -> EncodedTensors:
     """Encode a matrix for each array, [shape[0], -1] for rank 2 and up, else [1, -1].
@@ -31,7 +31,7 @@ def encode_residual(
     `decoded` of the result is what the archive gives back.
     """
     section = encode_matrices([matrices[name] for name in arrays])
-    return EncodedTensors([("residual", section)], _Decoded(arrays, matrices))
+    return EncodedTensors([("quantized", section)], _Decoded(arrays, matrices))
 
 
 class _Decoded(Mapping[str, Array]):
@@ -75,7 +75,7 @@ class _Decoded(Mapping[str, Array]):
 
 
 def encode_matrices(matrices: Sequence[QuantizedMatrix], base: int = 0) -> bytes:
-    """A residual section's bytes: the smallest that any number of tables in `TABLES` gives.
+    """A quantized section's bytes: the smallest that any number of tables in `TABLES` gives.
 
     `base` is 0, or 1 and the index of the latents section to whose output the values are added.
     """
@@ -88,7 +88,7 @@ def encode_matrices(matrices: Sequence[QuantizedMatrix], base: int = 0) -> bytes
 def _encode(matrices: Sequence[QuantizedMatrix], tables: int, base: int) -> bytes:
     contexts = fit_contexts([matrix.symbols for matrix in matrices], tables)
     rows = [_row(matrix, context) for matrix, context in zip(matrices, contexts, strict=True)]
-    return _core.encode_residual(base, rows, tables)
+    return _core.encode_quantized(base, rows, tables)
 
 
 def _row(matrix: QuantizedMatrix, context: ContextLevels) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
 from vaecomp_native.allocation.operators import (  # noqa: E402
     VECTOR_PRECISION,
     Operator,
-    QUANTIzERS,
+    QUANTIZERS,
     cost_of_all,
     data_free_operator,
 )
@@ -242,7 +242,7 @@ class TestOperatorsOfLayers:
             assert operator.elements == one.rows * one.columns
         assert {key for operator in operators for key in operator.tensors} == set(arrays)
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_tensors_come_back_in_their_places(self, name: str, quantizer: str) -> None:
         operators, arrays, _ = self.operators(name)
         for operator in operators:
@@ -355,7 +355,7 @@ class TestDataFree:
             assert not matrix.values()[~one.any(1)].any()
             assert np.square(matrix.values() - one).mean() <= 0.02 * np.square(one).mean()
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_every_quantizer_meets_a_rate(self, quantizer: str) -> None:
         arrays = {
             "a": np.random.default_rng(0).standard_normal((80, 90)).astype(np.float32),

@@ -1,4 +1,4 @@
-"""the quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
+"""The quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from vaecomp_native.tensors import array_to_tensor
 if TYPE_CHECKING:
     import torch
 
-QUANTIzERS: dict[str, Quantizer] = {
+QUANTIZERS: dict[str, Quantizer] = {
     "quantized": "feedback",
     "quantized-uniform": "uniform",
     "quantized-ecsq": "ecsq",
@@ -39,7 +39,7 @@ QUANTIzERS: dict[str, Quantizer] = {
 }
 """Names here of the quantized codec with each quantizer of `vaecomp_native.compress`."""
 
-CODECS: tuple[str, ...] = (*QUANTIzERS, "lossless", "nncodec")
+CODECS: tuple[str, ...] = (*QUANTIZERS, "lossless", "nncodec")
 
 RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-8, 4))
 """Operating points of the quantized codec; four times the weight is about one bit a weight less."""
@@ -182,7 +182,7 @@ def candidates(
     if "nncodec" in codecs:
         nncodec.require()
     settings: dict[str, list[dict[str, float]]] = {
-        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTIzERS},
+        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTIZERS},
         "lossless": [{}],
         "nncodec": [{"qp": qp, "opt_qp": opt} for opt, qp in itertools.product((False, True), qps)],
     }
@@ -246,7 +246,7 @@ def _write(
             module,
             path,
             codec="quantized",
-            quantizer=QUANTIzERS[candidate.codec],
+            quantizer=QUANTIZERS[candidate.codec],
             **calibrated,
             rate_weight=setting["rate_weight"],
             threads=threads,

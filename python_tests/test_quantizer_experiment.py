@@ -15,10 +15,10 @@ import torch
 
 from vaecomp_native.evaluation.quantizers import (
     PARAMETER_BITS,
+    QUANTIZERS,
     TABLES,
     Coding,
     Posterior,
-    QUANTIZERS,
     codings,
 )
 from vaecomp_native.evaluation.savings import frontier, percent_fewer

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaecomp_native.accounting import self_contained_ratio
 from vaecomp_native.archive import decode
-from vaecomp_native.compression import compress
+from vaecomp_native.compression.pipeline import compress
+from vaecomp_native.compression.request import Divergence, Quantizer
 from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accounting import self_contained_ratio
 from vaecomp_native.evaluation.timing import fastest
-from vaecomp_native.jobs import Divergence, Quantizer
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.tensors import array_to_tensor

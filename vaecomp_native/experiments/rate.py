@@ -21,9 +21,9 @@ from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
 from vaecomp_native.evaluation.rate_distortion import (
     QPS,
+    QUANTIZERS,
     RATE_WEIGHTS,
     Candidate,
-    QUANTIZERS,
     candidates,
     code,
     load,

@@ -9,7 +9,7 @@ import torch
 
 from vaecomp_native.evaluation.accuracy import percent_correct
 from vaecomp_native.experiments import published
-from vaecomp_native.experiments.measure import LATENT, AMORTIZED_MODELS, Measurement
+from vaecomp_native.experiments.measure import AMORTIZED_MODELS, LATENT, Measurement
 from vaecomp_native.experiments.report import figures, machine, render
 from vaecomp_native.experiments.report.digits import DigitCard, cards, disagreements
 from vaecomp_native.zoo.mnist import Digits

@@ -109,7 +109,7 @@ class Models:
     def compact_archive(self) -> Path:
         """The LSTM with a decoder of its own; training longer would not change the work."""
         path = self.folder / "compact.vaec"
-        vc.compress(self.lstm, path, codec="vae", decoder="compact", epochs=1, progress=silent)
+        vc.compress(self.lstm, path, codec="vae", vae=vc.VaeConfig(epochs=1))
         return path
 
     def _compressed(self, name: str, weights: Weights) -> Path:

@@ -36,6 +36,8 @@ from vaecomp_native.errors import (
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet, torch
+    from vaecomp_native.calibration.config import Calibration
+    from vaecomp_native.codecs.vae.config import VaeConfig
     from vaecomp_native.compression.choice import RunnerUp
     from vaecomp_native.compression.pipeline import CompressionReport, compress
     from vaecomp_native.compression.plan import Plan, plan
@@ -46,6 +48,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveInfo",
+    "Calibration",
     "CalibrationError",
     "CompressionReport",
     "LoadReport",
@@ -59,6 +62,7 @@ __all__ = [
     "TrainingError",
     "UnreachableError",
     "UnsupportedVersionError",
+    "VaeConfig",
     "VaecompError",
     "WeightsError",
     "__version__",
@@ -76,6 +80,8 @@ __all__ = [
 
 # Services load archives and never write one: for them importing takes a third of the time.
 _HOMES = {
+    "Calibration": "calibration.config",
+    "VaeConfig": "codecs.vae.config",
     "CompressionReport": "compression.pipeline",
     "RunnerUp": "compression.choice",
     "compress": "compression.pipeline",

@@ -16,7 +16,7 @@ Callback = Callable[[LinearMap, torch.Tensor, torch.Tensor], None]
 Visitor = Callable[[LinearMap], Callback | None]
 """Asked for each operator at each use; gives a callback if it is to be shown."""
 
-Tap = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Hook = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Shows inputs [M, columns] and outputs [M, rows]; the module goes on with the result [M, rows]."""
 
 
@@ -25,22 +25,22 @@ def layer_name(weight: str) -> str:
     return weight.removesuffix(".weight")
 
 
-class Taps:
-    """The taps on one module's operators that a visitor asks for."""
+class Hooks:
+    """The hooks on one module's operators that a visitor asks for."""
 
     def __init__(self, module: nn.Module, visit: Visitor) -> None:
         self._names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._visit = visit
 
-    def tap(
+    def hook(
         self,
         weights: Sequence[torch.Tensor],
         biases: Sequence[torch.Tensor | None],
         *,
         groups: int = 1,
         name: Callable[[str], str] = layer_name,
-    ) -> Tap | None:
-        """A tap on the operator of these tensors, if they are parameters and the visitor wants it.
+    ) -> Hook | None:
+        """A hook on the operator of these tensors, if they are parameters and the visitor wants it.
 
         `name` makes the map's name of the first weight's. A bias that is no parameter is not the map's.
         """

@@ -18,7 +18,7 @@ from torch import nn
 
 from vaecomp_native.calibration.detection import measure_for
 from vaecomp_native.calibration.divergence import Measure
-from vaecomp_native.calibration.hooked import tapped
+from vaecomp_native.calibration.interception import hooked
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.moments import Moment
 from vaecomp_native.calibration.outputs import Outputs
@@ -77,7 +77,7 @@ def sensitivities(
             shown.append((squares, outputs))
 
     samples = 0
-    with _differentiable(module), tapped(module, maps, collect):
+    with _differentiable(module), hooked(module, maps, collect):
         for found in _outputs(module, batches, progress):
             samples += probe.samples(found)
             for gradients in probe.gradients(found, [outputs for _, outputs in shown]):

@@ -22,8 +22,8 @@ from vaecomp_native.quantization.bunch import Bunch, joined
 from vaecomp_native.quantization.entropy import entropy_bits, table_bits
 from vaecomp_native.quantization.feedback import (
     DECISION,
-    LEAST_ROW_WEIGHT,
     MARGIN,
+    MIN_ROW_WEIGHT,
     guessed_bits,
     half_octaves,
     smoothed_bits,
@@ -40,7 +40,7 @@ from vaecomp_native.quantization.matrix import (
 Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
 Symbols = npt.NDArray[np.signedinteger[Any]]
-LEAST_ENERGY = 1e-30
+MIN_ENERGY = 1e-30
 LIVELINESS = 2.0
 """The factor between the mean magnitudes of the symbols of neighbouring tables."""
 QUIETEST = 2.0**-6
@@ -117,7 +117,7 @@ class BunchedOperator:
         squares = np.square(values, dtype=np.float64)
         energy = np.add.reduceat(squares, bunch.row_starts) / bunch.row_lengths
         mean = np.add.reduceat(energy, bunch.first_rows) / bunch.rows
-        floor = np.maximum(mean * 1e-3, LEAST_ENERGY)
+        floor = np.maximum(mean * 1e-3, MIN_ENERGY)
         is_vector = np.array([array.ndim < 2 for array in arrays.values()])
         precision = np.where(is_vector, VECTOR_PRECISION, 1.0)
         of_row = bunch.matrix_of_row
@@ -161,7 +161,7 @@ class BunchedOperator:
         weight = rate_weight / self.multiplier
         bunch, of_row = self.bunch, self.bunch.matrix_of_row
         mean = np.exp(_means(np.log(self.row_weights), bunch))
-        rows = np.maximum(self.row_weights, LEAST_ROW_WEIGHT * mean[of_row])
+        rows = np.maximum(self.row_weights, MIN_ROW_WEIGHT * mean[of_row])
         exponents = half_octaves(rows / mean[of_row])
         steps = steps_for(weight, mean)
         row_scales = scales(steps[of_row], exponents.astype(np.int32))

@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from vaecomp_native.calibration import (
-    Batch,
-    LinearMap,
-    Measure,
-    Sensitivity,
-    diagonal_sensitivity,
-    find_linear_maps,
-    sensitivities,
-)
+from vaecomp_native.calibration.divergence import Measure
+from vaecomp_native.calibration.interception import find_linear_maps
+from vaecomp_native.calibration.maps import LinearMap
+from vaecomp_native.calibration.running import Batch
+from vaecomp_native.calibration.sensitivity import Sensitivity, diagonal_sensitivity, sensitivities
 from vaecomp_native.compression.operators import (
     NO_COST,
     Operator,
@@ -52,7 +48,7 @@ def calibrated_operators(
     batches: Sequence[Batch],
     maps: Sequence[LinearMap],
     arrays: Mapping[str, Array],
-    divergence: str | Measure,
+    measure: Measure,
     scratch: Scratch,
     progress: Progress,
 ) -> list[Operator]:
@@ -61,7 +57,7 @@ def calibrated_operators(
     Warns about tensors that the batches never use: they are quantized as if as sensitive as the others are on average.
     """
     measured = sensitivities(
-        module, batches, maps, divergence=divergence, scratch=scratch, progress=progress
+        module, batches, maps, divergence=measure, scratch=scratch, progress=progress
     )
     # A moment is let go when it is factorized.
     operators = [
@@ -71,7 +67,7 @@ def calibrated_operators(
     others = by_themselves(arrays, mapped)
     diagonals = (
         diagonal_sensitivity(
-            module, batches, others, divergence=divergence, scratch=scratch, progress=progress
+            module, batches, others, divergence=measure, scratch=scratch, progress=progress
         )
         if others
         else {}

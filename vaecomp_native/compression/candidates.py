@@ -11,20 +11,20 @@ from typing import Any, cast
 
 import numpy.typing as npt
 
-from vaecomp_native import _core
 from vaecomp_native.archive import decode
+from vaecomp_native.codecs.assembly import assemble
 from vaecomp_native.codecs.lossless import encode_exact, encode_lossless
 from vaecomp_native.codecs.quantized import encode_matrices, encode_quantized
-from vaecomp_native.codecs.sections import EncodedTensors, SectionKind, encode_raw
+from vaecomp_native.codecs.sections import EncodedTensors, encode_raw
 from vaecomp_native.codecs.vae.codec import encode_vae
-from vaecomp_native.compression.fit import Fit, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.codecs.vae.config import VaeConfig
+from vaecomp_native.compression.fit import Fit, Fitter, fitting, trial_model
 from vaecomp_native.compression.operators import by_themselves
-from vaecomp_native.compression.request import Codec, Job
+from vaecomp_native.compression.options import Codec
+from vaecomp_native.compression.request import Request
 from vaecomp_native.errors import TrainingError, UnreachableError
 from vaecomp_native.io.scratch import Scratch
-from vaecomp_native.kernels import digest
 from vaecomp_native.quantization.matrix import QuantizedMatrix
-from vaecomp_native.state_dict import StateDict
 
 Array = npt.NDArray[Any]
 COARSE_DISTORTION = 0.25
@@ -34,12 +34,6 @@ SIZE_ATTEMPTS = 6
 EXACT_SECTIONS = "differences", "lossless", "raw"
 NAMES_TOLD = 3
 """In a message; of more, their number."""
-TENSOR_CODECS = {
-    "latents": "latent",
-    "quantized": "quantized",
-    "lossless": "lossless",
-    "raw": "raw",
-}
 
 
 @dataclass(frozen=True)
@@ -61,52 +55,58 @@ class Candidate:
 Maker = Callable[[Fit], Candidate]
 
 
-def encode_raw_archive(job: Job) -> Candidate:
+def encode_raw_archive(request: Request) -> Candidate:
     """Everything as it is."""
-    return _candidate(job, "raw", [encode_raw(job.state.arrays)])
+    return _candidate(request, "raw", [encode_raw(request.state.arrays)])
 
 
-def encode_lossless_archive(job: Job) -> Candidate:
+def encode_lossless_archive(request: Request) -> Candidate:
     """Everything bit for bit, entropy-coded."""
-    return _candidate(job, "lossless", [encode_lossless(job.state.arrays)])
+    return _candidate(request, "lossless", [encode_lossless(request.state.arrays)])
 
 
-def encode_vae_archive(job: Job) -> Candidate:
+def encode_vae_archive(request: Request) -> Candidate:
     """The latent codec."""
-    lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
-    parts = [_encode_vae(job, lossy, **job.vae)] if lossy else []
-    return _candidate(job, "vae", [*parts, *_exact(job.others(lossy))])
+    lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
+    parts = [_encode_vae(request, lossy, request.vae)] if lossy else []
+    return _candidate(request, "vae", [*parts, *_exact(request.others(lossy))])
 
 
-def encode_quantized_archive(job: Job, codec: Codec, original: float | None) -> Candidate:
-    """The archive of "quantized" or "vae+residual" at the job's target; `original` is the score before.
+def encode_quantized_archive(request: Request, codec: Codec, original: float | None) -> Candidate:
+    """The archive of "quantized" or "vae+residual" at the request's target; `original` is the score before.
 
     Raises UnreachableError, naming what can be reached, and TrainingError.
     """
-    with fitting(job.floats, job.quantizer, job.calibration, job.threads, job.progress) as fitter:
+    with fitting(
+        request.floats, request.quantizer, request.model, request.threads, request.progress
+    ) as fitter:
         if codec == "quantized":
-            return _fitted(job, fitter, original, functools.partial(_assemble_quantized, job))
-        return _fitted(job, fitter, original, _DecoderAndResidual(job, fitter))
+            return _fitted(
+                request, fitter, original, functools.partial(_assemble_quantized, request)
+            )
+        return _fitted(request, fitter, original, _DecoderAndResidual(request, fitter))
 
 
-def scored(job: Job, candidates: Sequence[Candidate], original: float | None) -> list[Candidate]:
+def scored(
+    request: Request, candidates: Sequence[Candidate], original: float | None
+) -> list[Candidate]:
     """Candidates with the scores of what their archives decode to, if there is a score."""
-    if original is None or job.calibration is None:
+    if original is None or request.model is None:
         return list(candidates)
     result = []
     scratch = Scratch()
-    floats = {name: scratch.copy(array) for name, array in job.floats.items()}
-    with workbench(floats, replace(job.calibration, batches=())).restored() as bench:
+    floats = {name: scratch.copy(array) for name, array in request.floats.items()}
+    with trial_model(floats, replace(request.model, batches=())).restored() as trial:
         for candidate in candidates:
-            arrays = decode(candidate.data, threads=job.threads)
-            bench.replace({name: arrays[name] for name in floats})
-            score = call_evaluate(job.calibration)
+            arrays = decode(candidate.data, threads=request.threads)
+            trial.replace({name: arrays[name] for name in floats})
+            score = request.model.score()
             result.append(replace(candidate, score_original=original, score=score))
     return result
 
 
-def _fitted(job: Job, fitter: Fitter, original: float | None, make: Maker) -> Candidate:
-    target = job.target
+def _fitted(request: Request, fitter: Fitter, original: float | None, make: Maker) -> Candidate:
+    target = request.target
     if target.file_bytes is not None:
         return _of_size(target.file_bytes, fitter, make)
     if target.max_loss is not None:
@@ -167,11 +167,11 @@ def told_exact(candidate: Candidate) -> str:
     return f", of which {sum(part.size() for part in parts):,} are tensors kept exact: {listed}"
 
 
-def _assemble_quantized(job: Job, fit: Fit) -> Candidate:
+def _assemble_quantized(request: Request, fit: Fit) -> Candidate:
     matrices = fit.encoding.matrices
-    lossy = {name: array for name, array in job.state.arrays.items() if name in matrices}
+    lossy = {name: array for name, array in request.state.arrays.items() if name in matrices}
     parts = [encode_quantized(lossy, matrices)] if lossy else []
-    return _of_fit(_candidate(job, "quantized", [*parts, *_exact(job.others(lossy))]), fit)
+    return _of_fit(_candidate(request, "quantized", [*parts, *_exact(request.others(lossy))]), fit)
 
 
 class _DecoderAndResidual:
@@ -180,15 +180,15 @@ class _DecoderAndResidual:
     Vectors have no base: they take few bytes and need more precision than a decoder has.
     """
 
-    def __init__(self, job: Job, fitter: Fitter) -> None:
-        self._job = job
+    def __init__(self, request: Request, fitter: Fitter) -> None:
+        self._request = request
         self._fitter = fitter
         self._bases: dict[tuple[str, ...], EncodedTensors] = {}
 
     def __call__(self, fit: Fit) -> Candidate:
         """The archive of a fit. Raises TrainingError."""
-        job, encoder = self._job, self._fitter.encoder
-        quantized = [name for name in job.state.names if name in fit.encoding.matrices]
+        request, encoder = self._request, self._fitter.encoder
+        quantized = [name for name in request.state.names if name in fit.encoding.matrices]
         vectors = {
             name: encoder.arrays[name] for name in quantized if encoder.arrays[name].ndim < 2
         }
@@ -198,14 +198,14 @@ class _DecoderAndResidual:
         matrices = self._quantize(rest, fit)
         parts = [_on_base(vae, matrices)] if based else []
         parts += [encode_quantized(vectors, matrices)] if vectors else []
-        exact = _exact(job.others(rest))
-        return _of_fit(_candidate(job, "vae+residual", [*parts, *exact]), fit)
+        exact = _exact(request.others(rest))
+        return _of_fit(_candidate(request, "vae+residual", [*parts, *exact]), fit)
 
     def _base(self, lossy: Mapping[str, Array]) -> EncodedTensors:
         names = tuple(lossy)
         if names not in self._bases:
-            options = {**self._job.vae, "decoder": "compact", "distortion": COARSE_DISTORTION}
-            self._bases[names] = _encode_vae(self._job, lossy, **options)
+            config = replace(self._request.vae, decoder="compact", distortion=COARSE_DISTORTION)
+            self._bases[names] = _encode_vae(self._request, lossy, config)
         return self._bases[names]
 
     def _quantize(self, rest: Mapping[str, Array], fit: Fit) -> dict[str, QuantizedMatrix]:
@@ -236,46 +236,16 @@ def _of_fit(candidate: Candidate, fit: Fit) -> Candidate:
     return replace(candidate, rate_weight=fit.rate_weight, kept_exact=unquantizable)
 
 
-def _encode_vae(job: Job, lossy: Mapping[str, Array], **options: Any) -> EncodedTensors:
-    return encode_vae(
-        lossy,
-        chunk_length=job.chunk_length,
-        progress=job.progress,
-        threads=job.threads,
-        **options,
-    )
+def _encode_vae(request: Request, lossy: Mapping[str, Array], config: VaeConfig) -> EncodedTensors:
+    return encode_vae(lossy, config=config, threads=request.threads, progress=request.progress)
 
 
 def _exact(arrays: Mapping[str, Array]) -> list[EncodedTensors]:
     return [encode_exact(arrays)] if arrays else []
 
 
-def _candidate(job: Job, codec: Codec, parts: Sequence[EncodedTensors]) -> Candidate:
+def _candidate(request: Request, codec: Codec, parts: Sequence[EncodedTensors]) -> Candidate:
     # Not a dict of all arrays: a part may compute each when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
-    return Candidate(codec, assemble(job.state, parts), parts, decoded, history)
-
-
-def assemble(
-    state: StateDict,
-    encoded: Sequence[EncodedTensors],
-    more: Sequence[tuple[SectionKind, bytes]] = (),
-) -> bytes:
-    """The file's bytes; tensors are listed in the state dict's order, and `more` sections follow theirs."""
-    sections: list[tuple[SectionKind, bytes]] = []
-    home: dict[str, tuple[int, EncodedTensors]] = {}
-    for part in encoded:
-        sections += part.sections
-        home |= dict.fromkeys(part.decoded, (len(sections) - 1, part))
-    order = {name: i for i, name in enumerate(state.names)}
-    rows: list[tuple[Any, ...]] = []
-    for name in state.names:
-        if name in state.aliases:
-            rows.append((name, "alias", order[state.aliases[name]]))
-            continue
-        section, part = home[name]
-        array = part.decoded[name]
-        codec = TENSOR_CODECS[sections[section][0]]
-        rows.append((name, codec, array.shape, array.dtype, section, digest(array)))
-    return _core.write_archive(sorted(state.metadata.items()), [*sections, *more], rows)
+    return Candidate(codec, assemble(request.state, parts), parts, decoded, history)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from vaecomp_native.compression.candidates import (
     told_exact,
 )
 from vaecomp_native.compression.estimates import index_bytes, lossless_bytes, quantized_bytes
-from vaecomp_native.compression.fit import call_evaluate
 from vaecomp_native.compression.operators import by_themselves
-from vaecomp_native.compression.request import Codec, Job, Target
+from vaecomp_native.compression.options import Codec
+from vaecomp_native.compression.request import Request, Target
 from vaecomp_native.compression.search import FINEST_BITS
 from vaecomp_native.errors import UnreachableError, WeightsError
 
@@ -54,22 +53,22 @@ class NotTried:
     estimated_bytes: int | None = None
 
 
-def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, list[RunnerUp]]:
+def encode_best(request: Request) -> tuple[Candidate, list[RunnerUp]]:
     """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
 
     Raises UnreachableError if none keeps what the target promises.
     """
-    obstacles = obstacles_to(job, codec)
+    obstacles, codec = obstacles_to(request), request.codec
     original = None
-    if job.calibration is not None and job.calibration.evaluate is not None:
-        original = call_evaluate(job.calibration)
+    if request.model is not None and request.model.evaluate is not None:
+        original = request.model.score()
     if codec == "auto":
-        made, obstacles = _encode_auto(job, original, obstacles)
+        made, obstacles = _encode_auto(request, original, obstacles)
     else:
         if codec in obstacles:
             raise WeightsError(f"codec {codec!r} {obstacles[codec].why}; use codec='quantized'")
-        made = scored(job, [_encode_with(job, codec, original)], original)
-    broken = {one.codec: _broken_promise(one, job.target) for one in made}
+        made = scored(request, [_encode_with(request, codec, original)], original)
+    broken = {one.codec: _broken_promise(one, request.target) for one in made}
     kept = [one for one in made if not broken[one.codec]]
     if not kept:
         reasons = [one.why for name, one in obstacles.items() if name == "quantized"]
@@ -88,27 +87,28 @@ def encode_best(job: Job, codec: Codec | Literal["auto"]) -> tuple[Candidate, li
     ]
 
 
-def obstacles_to(job: Job, codec: Codec | Literal["auto"]) -> dict[Codec, NotTried]:
+def obstacles_to(request: Request) -> dict[Codec, NotTried]:
     """Codecs of `AUTO` that are not worth trying, or why the one asked for cannot do it."""
+    codec = request.codec
     if codec == "auto":
-        return _not_worth_trying(job)
-    floats = by_themselves(job.floats) if codec == "vae+residual" else []
-    if any(job.floats[name].dtype != np.float32 for name in floats):
+        return _not_worth_trying(request)
+    floats = by_themselves(request.floats) if codec == "vae+residual" else []
+    if any(request.floats[name].dtype != np.float32 for name in floats):
         return {codec: NotTried("takes float32 weights only")}
     return {}
 
 
-def _not_worth_trying(job: Job) -> dict[Codec, NotTried]:
+def _not_worth_trying(request: Request) -> dict[Codec, NotTried]:
     """What estimates say cannot be the smaller one."""
-    lossy = {name: job.floats[name] for name in by_themselves(job.floats)}
+    lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
     if not lossy:
         return {"quantized": NotTried("would quantize nothing: every tensor is kept exact")}
-    exact = lossless_bytes(job.others(lossy))
-    index = index_bytes(job.state.names)
+    exact = lossless_bytes(request.others(lossy))
+    index = index_bytes(request.state.names)
     lossless = exact + lossless_bytes(lossy) + index
     fewest, most = (
-        _at_most(exact + index + quantized_bytes(lossy, bits), job.target.file_bytes)
-        for bits in _bits_range(job.target)
+        _at_most(exact + index + quantized_bytes(lossy, bits), request.target.file_bytes)
+        for bits in _bits_range(request.target)
     )
     if lossless <= fewest:
         why = f"would take about {fewest:,} bytes, the lossless codec about {lossless:,}"
@@ -138,7 +138,7 @@ def _at_most(size: float, file_bytes: int | None) -> int:
 
 
 def _encode_auto(
-    job: Job, original: float | None, obstacles: Mapping[Codec, NotTried]
+    request: Request, original: float | None, obstacles: Mapping[Codec, NotTried]
 ) -> tuple[list[Candidate], dict[Codec, NotTried]]:
     """What the codecs of `AUTO` make that are worth trying, with scores, and why the others do not."""
     made: list[Candidate] = []
@@ -147,7 +147,7 @@ def _encode_auto(
     def attempt(codec: Codec) -> None:
         skipped.pop(codec, None)
         try:
-            made.extend(scored(job, [_encode_with(job, codec, original)], original))
+            made.extend(scored(request, [_encode_with(request, codec, original)], original))
         except UnreachableError as error:
             skipped[codec] = NotTried(str(error))
 
@@ -155,7 +155,7 @@ def _encode_auto(
         if codec not in obstacles:
             attempt(codec)
     for codec, obstacle in obstacles.items():
-        if _may_be_better(obstacle.estimated_bytes, made, job.target):
+        if _may_be_better(obstacle.estimated_bytes, made, request.target):
             attempt(codec)
     return made, skipped
 
@@ -174,15 +174,15 @@ def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) 
     return min(len(one.data) for one in kept) > estimate
 
 
-def _encode_with(job: Job, codec: Codec, original: float | None) -> Candidate:
+def _encode_with(request: Request, codec: Codec, original: float | None) -> Candidate:
     if codec in ("quantized", "vae+residual"):
-        return encode_quantized_archive(job, codec, original)
+        return encode_quantized_archive(request, codec, original)
     encoders = {
         "lossless": encode_lossless_archive,
         "vae": encode_vae_archive,
         "raw": encode_raw_archive,
     }
-    return encoders[codec](job)
+    return encoders[codec](request)
 
 
 def _broken_promise(candidate: Candidate, target: Target) -> str | None:

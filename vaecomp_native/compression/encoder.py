@@ -21,8 +21,8 @@ from vaecomp_native.quantization.feedback import DAMPING, Curvature, OutOfRangeE
 from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 if TYPE_CHECKING:
-    from vaecomp_native.calibration import LinearMap
-    from vaecomp_native.compression.trial_model import Workbench
+    from vaecomp_native.calibration.maps import LinearMap
+    from vaecomp_native.compression.trial_model import TrialModel
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -65,7 +65,7 @@ class Encoding:
 class Encoder:
     """Quantizes operators at a rate weight.
 
-    With a `bench`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
+    With a `model`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
     an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
     the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
     `damping` is that of the inputs' second moments then. `predicted` is what decoders make of tensors without any symbols: symbols tell
@@ -76,7 +76,7 @@ class Encoder:
     arrays: Mapping[str, Array]
     quantizer: str
     threads: int
-    bench: Workbench | None = None
+    model: TrialModel | None = None
     maps: Mapping[str, LinearMap] | None = None
     damping: float = DAMPING
     predicted: Mapping[str, Array] = field(default_factory=dict)
@@ -94,8 +94,8 @@ class Encoder:
         apart: dict[str, QuantizedMatrix] = {}
         bunches: list[QuantizedBunch] = []
         unquantizable: set[str] = set()
-        if self.bench is not None:
-            self.bench.replace(self.arrays)
+        if self.model is not None:
+            self.model.replace(self.arrays)
         for number, operator in enumerate(self.operators):
             found: Mapping[str, QuantizedMatrix]
             try:
@@ -107,8 +107,8 @@ class Encoder:
                 bunches.append(found.kept_in(self.scratch))
             else:
                 apart |= {name: one.kept_in(self.scratch) for name, one in found.items()}
-            if self.bench is not None:
-                self.bench.replace(self.decoded(found))
+            if self.model is not None:
+                self.model.replace(self.decoded(found))
             progress("quantizing", number + 1, len(self.operators), {})
         exact_bits = sum(8 * self.arrays[name].nbytes for name in unquantizable)
         return Encoding(apart, frozenset(unquantizable), exact_bits, bunches)
@@ -159,9 +159,9 @@ class Encoder:
 
     def _corrected(self, operator: Operator, matrix: Float32Array) -> tuple[Operator, Float32Array]:
         linear_map = (self.maps or {}).get(operator.name)
-        if self.bench is None or linear_map is None or linear_map.groups > 1:
+        if self.model is None or linear_map is None or linear_map.groups > 1:
             return operator, matrix
-        moments = self.bench.moments(linear_map)
+        moments = self.model.moments(linear_map)
         if moments is None:
             return operator, matrix
         now, cross = moments

@@ -23,7 +23,7 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 SAMPLE, PIECES = 1 << 16, 16
 """Elements that are looked at of a larger tensor, in so many pieces."""
-MOST_ALIKE = 256
+MAX_ALIKE = 256
 """Tensors that are looked at of those of one shape and dtype."""
 PLANE_BYTES = 18
 """What a coded byte plane takes beside its table and its code."""
@@ -81,8 +81,8 @@ def _samples(arrays: Mapping[str, Array]) -> Iterator[list[_Sample]]:
     random = np.random.default_rng(0)
     for (dtype, _), group in alike.items():
         chosen = group
-        if len(group) > MOST_ALIKE:
-            chosen = [group[i] for i in random.choice(len(group), MOST_ALIKE, replace=False)]
+        if len(group) > MAX_ALIKE:
+            chosen = [group[i] for i in random.choice(len(group), MAX_ALIKE, replace=False)]
         share = len(group) / len(chosen)
         by_dtype.setdefault(dtype, []).extend(
             _Sample(_elements(one), one.size, share) for one in chosen

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,42 +20,20 @@ from vaecomp_native.compression.search import (
     rate_weight_for_bits,
     typical_cost,
 )
-from vaecomp_native.errors import CalibrationError, UnreachableError, in_one_line
+from vaecomp_native.errors import UnreachableError
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import SMALL
 
 if TYPE_CHECKING:
-    import torch
-
-    from vaecomp_native.calibration import Measure
-    from vaecomp_native.compression.trial_model import Workbench
+    from vaecomp_native.calibration.model import CalibratedModel
+    from vaecomp_native.compression.trial_model import TrialModel
 
 Array = npt.NDArray[Any]
 
-HELD_OUT = 4
-"""One calibration batch in so many is held out, to measure divergence on."""
 STARTING_RATE_WEIGHT = 0.02
 """Where the search for a score starts, about 3 bits a weight."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A module, sample inputs of it (maybe none), and maybe a score of it, larger being better.
-
-    `divergence` is a name where nothing is measured, else the measure.
-    """
-
-    module: torch.nn.Module
-    batches: Sequence[Any]
-    evaluate: Callable[[torch.nn.Module], float] | None
-    divergence: str | Measure
-
-    @property
-    def kind(self) -> str | None:
-        """Which divergence is measured, if one is: "kl" or "mse"."""
-        return None if isinstance(self.divergence, str) else self.divergence.kind
 
 
 @dataclass(frozen=True)
@@ -70,11 +47,9 @@ class Fit:
 class Fitter:
     """Finds encodings of tensors for a target. Use `fitting` to get one."""
 
-    def __init__(
-        self, encoder: Encoder, calibration: Calibration | None, progress: Progress
-    ) -> None:
+    def __init__(self, encoder: Encoder, model: CalibratedModel | None, progress: Progress) -> None:
         self._encoder = encoder
-        self._calibration = calibration
+        self._model = model
         self._progress = progress
         self.unit = typical_cost(encoder)
         """What a relative rate weight of 1 is in the operators' own costs."""
@@ -97,29 +72,29 @@ class Fitter:
             rate_weight = rate_weight_for_bits(self._encoder, bits)
         return self._encode(rate_weight)
 
-    def keeping_score(self, least: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
-        """The encoding of the largest rate weight found, from `start`, whose decoded weights still score `least`.
+    def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
+        """The encoding of the largest rate weight found, from `start`, whose decoded weights still score `min_score`.
 
         Raises UnreachableError if none does.
         """
         start *= self.unit
         if self._equalizes:
-            coarse, _ = self._largest_keeping(least, start, correct=False)
+            coarse, _ = self._largest_keeping(min_score, start, correct=False)
             if coarse is not None:
                 start = coarse
                 self._equalize(start)
-        found, best = self._largest_keeping(least, start, correct=self._corrects)
+        found, best = self._largest_keeping(min_score, start, correct=self._corrects)
         if found is None:
             raise UnreachableError(
-                f"no quantization keeps a score of {least:.6g}; the best reached is {best:.6g} at about "
+                f"no quantization keeps a score of {min_score:.6g}; the best reached is {best:.6g} at about "
                 f"{FINEST_BITS:.0f} bits a weight: allow a larger max_loss, or use codec='lossless'"
             )
         return self._encode(found)
 
     def score_now(self) -> float:
         """The caller's score of the module as it is."""
-        assert self._calibration is not None
-        return call_evaluate(self._calibration)
+        assert self._model is not None
+        return self._model.score()
 
     @property
     def _corrects(self) -> bool:
@@ -145,12 +120,12 @@ class Fitter:
         return Fit(encoding, rate_weight / self.unit)
 
     def _largest_keeping(
-        self, least: float, start: float, *, correct: bool
+        self, min_score: float, start: float, *, correct: bool
     ) -> tuple[float | None, float]:
         return largest_keeping(
             self._encoder,
             self.score_now,
-            least,
+            min_score,
             start,
             correct=correct,
             progress=self._progress,
@@ -161,17 +136,17 @@ class Fitter:
 def fitting(
     arrays: Mapping[str, Array],
     quantizer: str,
-    calibration: Calibration | None,
+    model: CalibratedModel | None,
     threads: int,
     progress: Progress,
     predicted: Mapping[str, Array] | None = None,
 ) -> Iterator[Fitter]:
-    """A fitter for tensors, or for what is left of them beside `predicted`; afterwards the calibration's module is as it was.
+    """A fitter for tensors, or for what is left of them beside `predicted`; afterwards the model's module is as it was.
 
     Without batches errors count relative to each tensor's own size.
     """
     known = predicted or {}
-    if calibration is None:
+    if model is None:
         encoder = Encoder(
             _data_free(arrays, quantizer), arrays, quantizer, threads, predicted=known
         )
@@ -179,21 +154,24 @@ def fitting(
         return
     scratch = Scratch()
     originals = {name: scratch.copy(array) for name, array in arrays.items()}
-    with workbench(originals, calibration).restored() as bench:
+    with trial_model(originals, model).restored() as trial:
         encoder = _calibrated_encoder(
-            originals, quantizer, calibration, bench, threads, scratch, progress
+            originals, quantizer, model, trial, threads, scratch, progress
         )
-        yield Fitter(replace(encoder, predicted=known), calibration, progress)
+        yield Fitter(replace(encoder, predicted=known), model, progress)
 
 
-def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbench:
-    """The calibration's module as a place to try tensors in; `arrays` are its own, kept apart from it."""
-    from vaecomp_native.compression.trial_model import Workbench
+def trial_model(arrays: Mapping[str, Array], model: CalibratedModel) -> TrialModel:
+    """The module as a place to try tensors in; `arrays` are its own, kept apart from it."""
+    from vaecomp_native.compression.trial_model import TrialModel
 
-    fitted, held_out = _split(calibration.batches)
-    first = len(calibration.batches) - len(held_out)
-    return Workbench(
-        calibration.module, arrays, fitted, held_out, calibration.divergence, first=first
+    return TrialModel(
+        model.module,
+        arrays,
+        model.fitted,
+        model.held_out,
+        model.measure,
+        first=model.first_held_out,
     )
 
 
@@ -208,43 +186,25 @@ def _data_free(arrays: Mapping[str, Array], quantizer: str) -> list[AnyOperator]
     return [*apart, *together]
 
 
-def _split(batches: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Batches to fit to and batches to measure on; a single one has to do for both."""
-    held_out = len(batches) // HELD_OUT or min(len(batches), 1)
-    return batches[: len(batches) - held_out] or batches, batches[len(batches) - held_out :]
-
-
 def _calibrated_encoder(
     arrays: Mapping[str, Array],
     quantizer: str,
-    calibration: Calibration,
-    bench: Workbench,
+    model: CalibratedModel,
+    trial: TrialModel,
     threads: int,
     scratch: Scratch,
     progress: Progress,
 ) -> Encoder:
     from vaecomp_native.compression.calibrated import calibrated_operators, usable_maps
 
-    if not calibration.batches:
-        return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads, bench)
-    fitted, _ = _split(calibration.batches)
-    maps = usable_maps(calibration.module, fitted[0], arrays)
+    if not model.batches:
+        return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads, trial)
+    assert model.measure is not None
+    maps = usable_maps(model.module, model.fitted[0], arrays)
     operators = calibrated_operators(
-        calibration.module, fitted, maps, arrays, calibration.divergence, scratch, progress
+        model.module, model.fitted, maps, arrays, model.measure, scratch, progress
     )
     if quantizer == "feedback":
-        bench.remember_inputs(maps, scratch)
+        trial.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
-    return Encoder(operators, arrays, quantizer, threads, bench, by_name, scratch=scratch)
-
-
-def call_evaluate(calibration: Calibration) -> float:
-    """The score as a finite number. Raises CalibrationError if there is none."""
-    assert calibration.evaluate is not None
-    try:
-        score = float(calibration.evaluate(calibration.module))
-    except Exception as error:
-        raise CalibrationError(f"evaluate raised {in_one_line(error)}") from error
-    if not math.isfinite(score):
-        raise CalibrationError(f"evaluate returned {score}; it must return a finite number")
-    return score
+    return Encoder(operators, arrays, quantizer, threads, trial, by_name, scratch=scratch)

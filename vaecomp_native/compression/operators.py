@@ -36,7 +36,6 @@ ELEMENTWISE: Mapping[str, Elementwise] = {
     "kmeans": hessian_weighted_kmeans,
     "vbq": variational_bayesian_quantization,
 }
-QUANTIZERS = ("feedback", *ELEMENTWISE)
 VECTOR_PRECISION = 256.0
 """How much more an error in a vector (a bias) counts than one in a matrix when there are no calibration data."""
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecomp_native import _core
-from vaecomp_native.codecs.vae.codec import DecoderKind
 from vaecomp_native.compression.choice import AUTO, EXACT, obstacles_to
 from vaecomp_native.compression.operators import by_themselves
-from vaecomp_native.compression.request import Codec, Divergence, Job, Quantizer, Target, make_job
+from vaecomp_native.compression.options import Codec, Options, with_option_names
+from vaecomp_native.compression.request import Request, Target, make_request
 from vaecomp_native.compression.suitability import delicacies
 from vaecomp_native.progress import silent
 
 if TYPE_CHECKING:
-    import torch
+    from typing_extensions import Unpack
 
     from vaecomp_native.state_dict import Weights
 
@@ -105,82 +105,51 @@ class Plan:
         return asdict(self) | {"tensors": tensors, "estimated_bytes": self.estimated_bytes}
 
 
-def plan(
-    weights: Weights,
-    *,
-    key: str | None = None,
-    codec: Codec | Literal["auto"] = "auto",
-    quantizer: Quantizer = "feedback",
-    bits_per_weight: float | None = None,
-    target_bytes: int | None = None,
-    rate_weight: float | None = None,
-    max_loss: float | None = None,
-    calibration: Iterable[Any] | None = None,
-    evaluate: Callable[[torch.nn.Module], float] | None = None,
-    divergence: Divergence = "auto",
-    inputs: Callable[[Any], Any] | None = None,
-    decoder: DecoderKind = "compact",
-    chunk_length: int = 2048,
-) -> Plan:
-    """What `compress` would do with the same arguments, without doing it.
+@with_option_names
+def plan(weights: Weights, **options: Unpack[Options]) -> Plan:
+    """What `compress` would do with the same options, without doing it.
 
-    Nothing is written, and no score is asked for. With `calibration` the module runs on the first batch, to find its linear
-    operators and the divergence, and is left as it was. An iterator of batches is used up: give `plan` and `compress` a list.
+    Nothing is written, and no score is asked for. With `calibration` the module runs on the first
+    batch, to find its linear operators and the divergence, and is left as it was. An iterator of
+    batches is used up: give `plan` and `compress` a list.
 
-    Whether a tensor that calibration never uses is quantized without sensitivity, and whether a tensor is stored without loss because the
-    target's steps are too small for it, shows in `compress` only, which warns.
+    Two things show in `compress` only, which warns of them: that calibration never uses a tensor,
+    and that a tensor is stored without loss because the target's steps are too small for it.
 
     Raises:
-        WeightsError, CalibrationError, ValueError: as `compress` does.
+        WeightsError, CalibrationError, TypeError, ValueError: as `compress` does.
     """
-    job = make_job(
-        weights,
-        key=key,
-        codec=codec,
-        quantizer=quantizer,
-        bits_per_weight=bits_per_weight,
-        target_bytes=target_bytes,
-        rate_weight=rate_weight,
-        max_loss=max_loss,
-        calibration=calibration,
-        evaluate=evaluate,
-        divergence=divergence,
-        inputs=inputs,
-        chunk_length=chunk_length,
-        vae={"decoder": decoder},
-        threads=0,
-        progress=silent,
-    )
-    obstacles = obstacles_to(job, codec)
+    request = make_request(weights, options, silent)
+    obstacles = obstacles_to(request)
     return Plan(
-        tensors=_tensors(job, codec),
+        tensors=_tensors(request),
         codecs=[
             PlannedCodec(one, obstacles[one].why, obstacles[one].estimated_bytes)
             if one in obstacles
             else PlannedCodec(one)
-            for one in (AUTO if codec == "auto" else [codec])
+            for one in (AUTO if request.codec == "auto" else [request.codec])
         ],
-        quantizer=quantizer,
-        parameters=job.state.parameters,
-        raw_bytes=sum(array.nbytes for array in job.state.arrays.values()),
-        target=job.target,
-        notes=job.state.notes,
-        divergence=None if job.calibration is None else job.calibration.kind,
+        quantizer=request.quantizer,
+        parameters=request.state.parameters,
+        raw_bytes=sum(array.nbytes for array in request.state.arrays.values()),
+        target=request.target,
+        notes=request.state.notes,
+        divergence=None if request.model is None else request.model.divergence,
     )
 
 
-def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
-    lossy = _lossy(job, codec)
-    exact = {} if codec in EXACT else delicacies(job.floats) | job.unsuitable
+def _tensors(request: Request) -> list[PlannedTensor]:
+    lossy, codec = _lossy(request), request.codec
+    exact = {} if codec in EXACT else delicacies(request.floats) | request.unsuitable
     otherwise = f"codec {codec}" if codec in EXACT else "not quantized"
     planned: dict[str, PlannedTensor] = {}
-    for name in job.state.names:
-        if name in job.state.aliases:
-            owner = job.state.aliases[name]
-            array = job.state.arrays[owner]
+    for name in request.state.names:
+        if name in request.state.aliases:
+            owner = request.state.aliases[name]
+            array = request.state.arrays[owner]
             fields: Mapping[str, Any] = {"treatment": "alias", "reason": owner, "bytes": 0}
         else:
-            array = job.state.arrays[name]
+            array = request.state.arrays[name]
             reason = exact.get(name, otherwise)
             fields = lossy.get(name) or {"treatment": "exact", "reason": reason}
             fields = {"bytes": array.nbytes, **fields}
@@ -188,13 +157,13 @@ def _tensors(job: Job, codec: str) -> list[PlannedTensor]:
     return list(planned.values())
 
 
-def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
+def _lossy(request: Request) -> dict[str, dict[str, Any]]:
     """Fields of the tensors that are not kept exactly."""
-    if codec in EXACT:
+    if request.codec in EXACT:
         return {}
-    if codec == "vae":
-        return {name: {"treatment": "latent"} for name in by_themselves(job.floats)}
-    operators, calibrated = _operators(job)
+    if request.codec == "vae":
+        return {name: {"treatment": "latent"} for name in by_themselves(request.floats)}
+    operators, calibrated = _operators(request)
     return {
         name: {
             "treatment": "quantized",
@@ -205,16 +174,16 @@ def _lossy(job: Job, codec: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
+def _operators(request: Request) -> tuple[dict[str, str], frozenset[str]]:
     """The operator of each tensor that is quantized, and the tensors whose sensitivity is measured."""
-    if job.calibration is None or not job.calibration.batches:
-        return {name: name for name in by_themselves(job.floats)}, frozenset()
+    if request.model is None or not request.model.batches:
+        return {name: name for name in by_themselves(request.floats)}, frozenset()
     from vaecomp_native.compression.calibrated import usable_maps
 
-    module = job.calibration.module
-    maps = usable_maps(module, job.calibration.batches[0], job.floats)
+    module = request.model.module
+    maps = usable_maps(module, request.model.batches[0], request.floats)
     operators = {name: one.name for one in maps for name in one.parameters}
-    alone = by_themselves(job.floats, operators)
+    alone = by_themselves(request.floats, operators)
     parameters = dict(module.named_parameters(remove_duplicate=False)).keys()
     return operators | {name: name for name in alone}, frozenset(operators) | {
         name for name in alone if name in parameters

@@ -1,20 +1,27 @@
-"""What is asked of `compress` and `plan`, checked: the weights, the target, the calibration."""
+"""What was asked of `compress` and `plan`, checked: the weights, the target, the calibration."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from vaecomp_native.arguments import check_threads
-from vaecomp_native.codecs.vae.codec import DECODERS
-from vaecomp_native.compression.fit import Calibration
-from vaecomp_native.compression.operators import QUANTIZERS
+from vaecomp_native.arguments import check_choice, check_threads
+from vaecomp_native.calibration.config import Calibration
+from vaecomp_native.codecs.vae.config import VaeConfig
+from vaecomp_native.compression.options import (
+    CODECS,
+    QUANTIZERS,
+    Codec,
+    Options,
+    Quantizer,
+    with_defaults,
+)
 from vaecomp_native.compression.suitability import why_exact
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict, read_state_dict
@@ -22,14 +29,10 @@ from vaecomp_native.state_dict import StateDict, read_state_dict
 if TYPE_CHECKING:
     import torch
 
-    from vaecomp_native.calibration import Inputs
+    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-Codec = Literal["quantized", "vae+residual", "lossless", "vae", "raw"]
-CODECS: tuple[Codec, ...] = get_args(Codec)
-Quantizer = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
-Divergence = Literal["auto", "kl", "mse"]
 CALIBRATED = ("auto", "quantized", "vae+residual")
 """Codecs that measure what errors cost."""
 DEFAULT_BITS_PER_WEIGHT = 5.0
@@ -40,8 +43,9 @@ DEFAULT_BITS_PER_WEIGHT = 5.0
 class Target:
     """What a codec aims at; one of the four is given.
 
-    `weight_bits` are about the bits of each quantized weight; `file_bytes` bounds the whole file; `rate_weight` is what a bit must save, relative to
-    the cost of losing a weight; `max_loss` is what the score may fall by.
+    `weight_bits` are about the bits of each quantized weight. `file_bytes` bounds the whole file.
+    `rate_weight` is what a bit must save, relative to the cost of losing a weight. `max_loss` is
+    what the score may fall by.
     """
 
     weight_bits: float | None = None
@@ -51,15 +55,15 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Job:
+class Request:
     """One call of `compress`, checked: what every codec needs."""
 
     state: StateDict
+    codec: Codec | Literal["auto"]
     target: Target
-    quantizer: str
-    calibration: Calibration | None
-    vae: Mapping[str, Any]
-    chunk_length: int
+    quantizer: Quantizer
+    model: CalibratedModel | None
+    vae: VaeConfig
     threads: int
     progress: Progress
 
@@ -78,58 +82,33 @@ class Job:
         return {name: array for name, array in self.state.arrays.items() if name not in names}
 
 
-def make_job(
-    weights: Weights,
-    *,
-    key: str | None,
-    codec: str,
-    quantizer: str,
-    bits_per_weight: float | None,
-    target_bytes: int | None,
-    rate_weight: float | None,
-    max_loss: float | None,
-    calibration: Iterable[Any] | None,
-    evaluate: Callable[[torch.nn.Module], float] | None,
-    divergence: str,
-    inputs: Inputs | None,
-    chunk_length: int,
-    vae: Mapping[str, Any],
-    threads: int,
-    progress: Progress,
-) -> Job:
-    """Check the arguments of `compress` and read the weights; raises what its documentation says."""
-    threads = check_threads(threads)
-    _check_choice("codec", codec, ("auto", *CODECS))
-    _check_choice("quantizer", quantizer, QUANTIZERS)
-    _check_choice("divergence", divergence, get_args(Divergence))
-    _check_choice("decoder", vae["decoder"], DECODERS)
-    if chunk_length < 1:
-        raise ValueError(f"chunk_length is {chunk_length}; it must be at least 1")
-    state = read_state_dict(weights, key)
-    return Job(
+def make_request(weights: Weights, options: Options, progress: Progress) -> Request:
+    """Check the options of `compress` and read the weights; raises what its documentation says."""
+    asked = with_defaults(options)
+    threads = check_threads(asked["threads"])
+    check_choice("codec", asked["codec"], ("auto", *CODECS))
+    check_choice("quantizer", asked["quantizer"], QUANTIZERS)
+    if not isinstance(asked["vae"], VaeConfig):
+        raise TypeError(f"vae is {asked['vae']!r}; give a VaeConfig")
+    state = read_state_dict(weights, asked["key"])
+    return Request(
         state,
-        _target(bits_per_weight, target_bytes, rate_weight, max_loss, state.parameters),
-        quantizer,
-        _calibration(weights, codec, calibration, inputs, evaluate, max_loss, divergence),
-        vae,
-        chunk_length,
+        asked["codec"],
+        _target(asked, state.parameters),
+        asked["quantizer"],
+        _calibrated(weights, asked),
+        asked["vae"],
         threads,
         progress,
     )
 
 
-def _target(
-    bits_per_weight: float | None,
-    target_bytes: int | None,
-    rate_weight: float | None,
-    max_loss: float | None,
-    parameters: int,
-) -> Target:
-    given = {
-        "bits_per_weight": bits_per_weight,
-        "target_bytes": target_bytes,
-        "rate_weight": rate_weight,
-        "max_loss": max_loss,
+def _target(asked: Options, parameters: int) -> Target:
+    given: dict[str, float | None] = {
+        "bits_per_weight": asked["bits_per_weight"],
+        "target_bytes": asked["target_bytes"],
+        "rate_weight": asked["rate_weight"],
+        "max_loss": asked["max_loss"],
     }
     named = {name: value for name, value in given.items() if value is not None}
     if len(named) > 1:
@@ -137,69 +116,51 @@ def _target(
     for name, value in named.items():
         in_range = value >= 0 if name == "max_loss" else value > 0
         if not (in_range and math.isfinite(value)):
-            least = "at least 0" if name == "max_loss" else "above 0"
-            raise ValueError(f"{name} is {value}; it must be a finite number {least}")
+            bound = "at least 0" if name == "max_loss" else "above 0"
+            raise ValueError(f"{name} is {value}; it must be a finite number {bound}")
     if not named:
         return Target(weight_bits=DEFAULT_BITS_PER_WEIGHT)
-    if bits_per_weight is not None:
-        target_bytes = math.floor(bits_per_weight * parameters / 8)
-    return Target(file_bytes=target_bytes, rate_weight=rate_weight, max_loss=max_loss)
+    file_bytes = asked["target_bytes"]
+    if asked["bits_per_weight"] is not None:
+        file_bytes = math.floor(asked["bits_per_weight"] * parameters / 8)
+    return Target(
+        file_bytes=file_bytes, rate_weight=asked["rate_weight"], max_loss=asked["max_loss"]
+    )
 
 
-def _calibration(
-    weights: Weights,
-    codec: str,
-    batches: Iterable[Any] | None,
-    inputs: Inputs | None,
-    evaluate: Callable[[torch.nn.Module], float] | None,
-    max_loss: float | None,
-    divergence: str,
-) -> Calibration | None:
-    if max_loss is not None and evaluate is None:
+def _calibrated(weights: Weights, asked: Options) -> CalibratedModel | None:
+    calibration, evaluate = Calibration.of(asked["calibration"]), asked["evaluate"]
+    if asked["max_loss"] is not None and evaluate is None:
         raise ValueError("max_loss needs evaluate, a function that scores the module")
-    check_inputs(batches, inputs)
-    if batches is None and evaluate is None:
+    measured = asked["codec"] in CALIBRATED
+    return calibrated_model(weights, calibration, evaluate, measured=measured)
+
+
+def calibrated_model(
+    weights: Weights,
+    calibration: Calibration | None,
+    evaluate: Callable[[torch.nn.Module], float] | None,
+    *,
+    measured: bool = True,
+) -> CalibratedModel | None:
+    """The module that is to run, or None if there is nothing to run it for.
+
+    Raises ValueError for weights that are no torch module, and what `CalibratedModel.of` does.
+    """
+    if calibration is None and evaluate is None:
         return None
+    module = as_module(weights, "model")
+    from vaecomp_native.calibration.model import CalibratedModel
+
+    return CalibratedModel.of(module, calibration, evaluate, measured=measured)
+
+
+def as_module(weights: Weights, who: str) -> torch.nn.Module:
+    """Weights that are a torch module. Raises ValueError, naming `who`, if they are not."""
     torch_module = sys.modules.get("torch")
     if torch_module is None or not isinstance(weights, torch_module.nn.Module):
         raise ValueError(
-            "calibration and evaluate run the model: give a torch module instead of weights alone"
+            f"calibration and evaluate run the model: give the {who} as a torch module"
         )
-    found = calibration_of(weights, batches, inputs, evaluate, divergence)
-    return measured(found) if codec in CALIBRATED else found
-
-
-def check_inputs(calibration: Any, inputs: Inputs | None) -> None:
-    """Raise ValueError if inputs are to be picked from no batches."""
-    if calibration is None and inputs is not None:
-        raise ValueError("inputs picks from calibration batches: give calibration")
-
-
-def calibration_of(
-    module: torch.nn.Module,
-    batches: Iterable[Any] | None,
-    inputs: Inputs | None,
-    evaluate: Callable[[torch.nn.Module], float] | None,
-    divergence: str,
-) -> Calibration:
-    """A module with the batches picked for it, all read. Raises what `picked` does."""
-    if batches is None:
-        return Calibration(module, [], evaluate, divergence)
-    from vaecomp_native.calibration import picked
-
-    return Calibration(module, list(picked(batches, inputs, module)), evaluate, divergence)
-
-
-def measured(calibration: Calibration) -> Calibration:
-    """With the measure that its divergence stands for, if there are batches."""
-    if not calibration.batches:
-        return calibration
-    from vaecomp_native.calibration import measure_for
-
-    module, batch = calibration.module, calibration.batches[0]
-    return replace(calibration, divergence=measure_for(module, batch, calibration.divergence))
-
-
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{option} is {value!r}; choose one of {', '.join(choices)}")
+    module: torch.nn.Module = weights
+    return module

@@ -15,7 +15,7 @@ from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.feedback import OutOfRangeError
 
 BITS_TOLERANCE = 0.005
-MOST_SECANTS = 8
+MAX_SECANTS = 8
 FINEST_BITS = 14.0
 """Beyond these bits a weight nothing is gained by quantizing."""
 COARSEST_BITS = -10.0
@@ -29,7 +29,7 @@ DAMPING_FACTORS = (1.0, 0.5, 2.0, 4.0)
 """What `best_encoding` tries."""
 BITS_POWER = 1 / 3
 """Bits fall with about this power of the divergence allowed, on the networks measured."""
-LEAST_SLOPE = 1e-12
+MIN_SLOPE = 1e-12
 EXPECTED_POINTS = 10
 """For the progress display: about how many points a search tries."""
 
@@ -59,7 +59,7 @@ def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
     slope = -weights / 2
     previous: tuple[float, float] | None = None
     best = (math.inf, at)
-    for _ in range(MOST_SECANTS):
+    for _ in range(MAX_SECANTS):
         bits = encoder.encode(2.0**at).ideal_bits
         best = min(best, (abs(bits - target_bits), at))
         if best[0] <= BITS_TOLERANCE * target_bits:
@@ -83,7 +83,7 @@ def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encode
         moves = np.clip(np.sqrt(slopes / reference), 1 / LARGEST_MOVE, LARGEST_MOVE)
         # What calibration never used costs nothing here, but may elsewhere.
         unknown = np.array([not operator.calibrated for operator in encoder.operators])
-        moves[unknown & (slopes <= LEAST_SLOPE)] = 1.0
+        moves[unknown & (slopes <= MIN_SLOPE)] = 1.0
         operators = [
             dataclasses.replace(operator, multiplier=operator.multiplier * float(move))
             for operator, move in zip(encoder.operators, moves, strict=True)
@@ -96,7 +96,7 @@ def _slopes(
     encoder: Encoder, rate_weight: float, turn: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divergence that a bit buys in each operator, and the bits that it takes now."""
-    assert encoder.bench is not None
+    assert encoder.model is not None
     encoding = encoder.encode(rate_weight)
     slopes, sizes = [], []
     for number, operator in enumerate(encoder.operators):
@@ -109,11 +109,11 @@ def _slopes(
                 trial = encoder.quantize(operator, rate_weight * factor)
             except OutOfRangeError:
                 break
-            encoder.bench.replace(encoder.decoded(trial))
+            encoder.model.replace(encoder.decoded(trial))
             bits = sum(map(total_bits, trial.values()))
-            trials.append((encoder.bench.divergence(), bits))
+            trials.append((encoder.model.divergence(), bits))
         originals = {name: encoder.arrays[name] for name in operator.tensors}
-        encoder.bench.replace(originals | encoder.decoded(found))
+        encoder.model.replace(originals | encoder.decoded(found))
         slopes.append(_slope(trials))
         sizes.append(max(sum(map(total_bits, found.values())), 1.0))
         total = TURNS * len(encoder.operators)
@@ -130,43 +130,43 @@ def _slope(trials: list[tuple[float, float]]) -> float | None:
     (coarse, few), (fine, many) = trials
     if many <= few:
         return None
-    return max((coarse - fine) / (many - few), LEAST_SLOPE)
+    return max((coarse - fine) / (many - few), MIN_SLOPE)
 
 
 def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoding:
-    """The best of several corrected encodings, which then is in the bench's module.
+    """The best of several corrected encodings, which then is in the model.
 
     They differ in their damping. Where errors add up over steps and layers, equally good choices end up far apart: the divergence on
     held-out batches tells, with the bits that each takes.
     """
-    assert encoder.bench is not None
-    best, least = None, math.inf
+    assert encoder.model is not None
+    best, min_cost = None, math.inf
     for number, factor in enumerate(DAMPING_FACTORS):
         variant = dataclasses.replace(encoder, damping=encoder.damping * factor)
         encoding = variant.encode(rate_weight, correct=True)
-        cost = encoding.ideal_bits * encoder.bench.divergence() ** BITS_POWER
-        if best is None or cost < least:
-            best, least = encoding, cost
+        cost = encoding.ideal_bits * encoder.model.divergence() ** BITS_POWER
+        if best is None or cost < min_cost:
+            best, min_cost = encoding, cost
         progress("quantizing", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
-    encoder.bench.replace(encoder.arrays)
+    encoder.model.replace(encoder.arrays)
     for name, matrix in best.matrices.items():  # of a large model never all at once
-        encoder.bench.replace(encoder.decoded({name: matrix}))
+        encoder.model.replace(encoder.decoded({name: matrix}))
     return best
 
 
 def largest_keeping(
     encoder: Encoder,
     score: Callable[[], float],
-    least: float,
+    min_score: float,
     start: float,
     *,
     correct: bool,
     progress: Progress,
 ) -> tuple[float | None, float]:
-    """The largest rate weight found whose decoded weights score at least `least`, or None, and the best score seen.
+    """The largest rate weight found whose decoded weights score at least `min_score`, or None, and the best score seen.
 
-    `score` measures the module of the encoder's bench, with corrected encodings if `correct`. From `start` the search goes up an octave at a time while the score is kept,
+    `score` measures the module of the encoder's model, with corrected encodings if `correct`. From `start` the search goes up an octave at a time while the score is kept,
     or down until it is, and then closes in.
     """
     unit = typical_cost(encoder)
@@ -183,7 +183,7 @@ def largest_keeping(
         reached = score()
         best, tried = max(best, reached), tried + 1
         progress("searching", tried, max(tried, EXPECTED_POINTS), {"score": reached})
-        return reached >= least
+        return reached >= min_score
 
     at = start
     while not keeps(at):

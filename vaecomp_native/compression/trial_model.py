@@ -12,16 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.calibration import (
-    Batch,
-    LinearMap,
-    Measure,
-    Outputs,
-    capture,
-    outputs,
-    tapped,
-)
-from vaecomp_native.calibration.divergence import divergence, samples
+from vaecomp_native.calibration.capture import capture
+from vaecomp_native.calibration.divergence import Measure, divergence, samples
+from vaecomp_native.calibration.interception import hooked
+from vaecomp_native.calibration.maps import LinearMap
+from vaecomp_native.calibration.outputs import Outputs
+from vaecomp_native.calibration.running import Batch, outputs
 from vaecomp_native.io.scratch import Scratch
 
 Array = npt.NDArray[Any]
@@ -36,7 +32,7 @@ POSITIONS_A_ROW = 4
 """Positions to choose each of them from, so that they come from many samples."""
 
 
-class Workbench:
+class TrialModel:
     """A module, its original weights, and calibration batches.
 
     The module's tensors are overwritten in place, so that only one decoded copy exists; `restored` puts the originals back.
@@ -46,7 +42,7 @@ class Workbench:
         originals: the tensors that may be replaced, by their names in the state dict.
         fitting: batches to fit corrections to.
         held_out: batches to measure divergence on.
-        divergence: what differences of the outputs mean.
+        measure: what differences of the outputs mean; None if divergence is not asked for.
         first: number of the first held-out batch among all.
     """
 
@@ -56,7 +52,7 @@ class Workbench:
         originals: Mapping[str, Array],
         fitting: Sequence[Batch],
         held_out: Sequence[Batch],
-        divergence: str | Measure,
+        measure: Measure | None,
         *,
         first: int = 0,
     ) -> None:
@@ -65,14 +61,14 @@ class Workbench:
         self._tensors = module.state_dict(keep_vars=True)
         self._fitting = fitting
         self._held_out = held_out
-        self._divergence = divergence
+        self._measure = measure
         self._first = first
         self._reference = self._outputs()
         self._inputs: dict[str, torch.Tensor] = {}
         self._enough: dict[str, int] = {}
 
     @contextmanager
-    def restored(self) -> Iterator[Workbench]:
+    def restored(self) -> Iterator[TrialModel]:
         """Put the original weights back at the end, whatever happens."""
         try:
             yield self
@@ -92,7 +88,8 @@ class Workbench:
 
     def divergence(self) -> float:
         """Of the module's held-out outputs, as it is now, from the original's."""
-        measure = Measure.of(self._divergence)
+        measure = self._measure
+        assert measure is not None
         total = count = 0.0
         for now, before in zip(self._outputs(), self._reference, strict=True):
             weight = samples(before, measure)
@@ -104,7 +101,7 @@ class Workbench:
     def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
         """Capture the inputs of maps, into `scratch`, while the module has its original weights."""
         positions = Counter[str]()
-        with tapped(self.module, maps, lambda one, x, _: positions.update({one.name: len(x)})):
+        with hooked(self.module, maps, lambda one, x, _: positions.update({one.name: len(x)})):
             outputs(self.module, self._fitting[:1])
         room = CACHE_BYTES
         for linear_map in maps:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from vaecomp_native.accounting import self_contained_ratio
 from vaecomp_native.archive import decode
+from vaecomp_native.calibration.config import Calibration
+from vaecomp_native.compression.options import Quantizer
 from vaecomp_native.compression.pipeline import compress
-from vaecomp_native.compression.request import Divergence, Quantizer
 from vaecomp_native.evaluation import nncodec
 from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
@@ -111,9 +112,7 @@ class CodedFile:
 def rate_distortion(
     module: torch.nn.Module,
     *,
-    calibration: Sequence[Any] | None = None,
-    divergence: Divergence = "auto",
-    inputs: Callable[[Any], Any] | None = None,
+    calibration: Calibration | Sequence[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float],
     codecs: Sequence[str] = ("quantized",),
     rate_weights: Sequence[float] = RATE_WEIGHTS,
@@ -128,8 +127,6 @@ def rate_distortion(
         module: the model; it is not changed.
         calibration: batches of inputs for the quantized codec, as for `vaecomp_native.compress`;
             None compresses without data.
-        divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
-        inputs: picks the module's inputs from each batch, as for `vaecomp_native.compress`.
         evaluate: gets a copy of the module with the decoded weights and gives its score.
         codecs: names from `CODECS`. "quantized" and its variants run over ``rate_weights``,
             "lossless" has one point, and "nncodec" runs over ``qps``, each with the package's
@@ -156,8 +153,6 @@ def rate_distortion(
                 candidate,
                 Path(folder),
                 calibration=calibration,
-                divergence=divergence,
-                inputs=inputs,
                 threads=threads,
             )
             point = _point(file, evaluate(load(module, candidate.codec, file.path)))
@@ -194,15 +189,13 @@ def code(
     candidate: Candidate,
     directory: Path,
     *,
-    calibration: Sequence[Any] | None = None,
-    divergence: Divergence = "auto",
-    inputs: Callable[[Any], Any] | None = None,
+    calibration: Calibration | Sequence[Any] | None = None,
     threads: int = 0,
 ) -> CodedFile:
     """Write the candidate's file for ``module`` into ``directory``, and time writing and decoding."""
     path = directory / candidate.file_name
     start = time.perf_counter()
-    calibrated = {"calibration": calibration, "divergence": divergence, "inputs": inputs}
+    calibrated = {"calibration": calibration}
     _write(module, candidate, path, calibrated, threads)
     encode_seconds = time.perf_counter() - start
     _, decode_seconds = fastest(lambda: _read(candidate.codec, path), DECODE_REPEATS)

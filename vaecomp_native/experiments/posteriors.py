@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.calibration import diagonal_sensitivity
+from vaecomp_native.calibration.sensitivity import diagonal_sensitivity
 from vaecomp_native.codecs.vae import training
 from vaecomp_native.evaluation.quantizers import Posterior
 from vaecomp_native.kernels import flatten_chunk

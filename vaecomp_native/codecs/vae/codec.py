@@ -9,7 +9,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,64 +17,61 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.codecs.sections import EncodedTensors, SectionKind
 from vaecomp_native.codecs.segments import choose_segments
+from vaecomp_native.codecs.vae.config import TrainingConfig, VaeConfig
 from vaecomp_native.decoders import Float32Decoder, IntegerDecoder
 from vaecomp_native.kernels import flatten_chunk, unchunk
 from vaecomp_native.progress import Progress
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
-DecoderKind = Literal["compact", "paper", "float32"]
-DECODERS: tuple[DecoderKind, ...] = ("compact", "paper", "float32")
 HIDDEN = 512
 """Width of the decoder's hidden layer, and the most that a compact decoder gets."""
-LEAST_HIDDEN = 32
+MIN_HIDDEN = 32
 """Of a compact decoder: with fewer units all may happen to be silent for some chunk."""
 
 
 def encode_vae(
     arrays: Mapping[str, Array],
     *,
-    decoder: DecoderKind,
-    chunk_length: int,
+    config: VaeConfig,
+    threads: int,
     progress: Progress,
-    **options: Any,
 ) -> EncodedTensors:
     """Train a VAE on float arrays and encode them with its decoder.
 
-    "compact" and "paper" are integer decoders: a small entropy-coded one, and the paper's size; "float32" is the
-    paper's set-up. `options` are those of `training.TrainingConfig`. Raises TrainingError, ValueError for a bad option, and
-    ModuleNotFoundError without PyTorch.
+    Raises TrainingError, ValueError for a device that there is none of, and ModuleNotFoundError
+    without PyTorch.
     """
-    training = _import_training()
-    config = training.TrainingConfig(**options)
+    vae_training = _import_training()
+    training = TrainingConfig(**dataclasses.asdict(config), threads=threads)
     tensors = list(arrays.values())
-    chunks, padding = flatten_chunk(tensors, chunk_length, threads=config.threads)
-    importance = training.tensor_importance(tensors, chunk_length)
+    chunks, padding = flatten_chunk(tensors, config.chunk_length, threads=threads)
+    importance = vae_training.tensor_importance(tensors, config.chunk_length)
     # With a unit for every chunk the last layer fits them all; more would only cost bytes.
-    fitting = min(HIDDEN, max(LEAST_HIDDEN, len(chunks)))
-    hidden = fitting if decoder == "compact" else HIDDEN
+    fitting = min(HIDDEN, max(MIN_HIDDEN, len(chunks)))
+    hidden = fitting if config.decoder == "compact" else HIDDEN
     if len(chunks) > hidden:
         warnings.warn(
             f"{len(chunks)} chunks are more than the decoder's {hidden} hidden units can hold; check the "
             'relative_error of the report, or use codec="raw"',
             stacklevel=3,
         )
-    config = dataclasses.replace(config, hidden=hidden)
-    trained = training.train_vae(chunks, importance, config, progress)
-    if decoder == "float32":
-        float_decoder, float_latents = training.to_float32(trained, chunks)
+    training = dataclasses.replace(training, hidden=hidden)
+    trained = vae_training.train_vae(chunks, importance, training, progress)
+    if config.decoder == "float32":
+        float_decoder, float_latents = vae_training.to_float32(trained, chunks)
         sections = _float32_sections(float_decoder, float_latents, padding)
-        values = float_decoder.forward(float_latents, threads=config.threads)
+        values = float_decoder.forward(float_latents, threads=threads)
     else:
         precision = {
-            "compact": training.WeightPrecision.COARSE,
-            "paper": training.WeightPrecision.INT8,
-        }[decoder]
-        integer_decoder, latents = training.to_integer(
-            trained, chunks, importance, precision, config, progress
+            "compact": vae_training.WeightPrecision.COARSE,
+            "paper": vae_training.WeightPrecision.INT8,
+        }[config.decoder]
+        integer_decoder, latents = vae_training.to_integer(
+            trained, chunks, importance, precision, training, progress
         )
         sections = _integer_sections(integer_decoder, latents, padding)
-        values = integer_decoder.forward(latents, threads=config.threads)
+        values = integer_decoder.forward(latents, threads=threads)
     decoded = unchunk(values, [(array.shape, array.dtype) for array in tensors])
     return EncodedTensors(sections, dict(zip(arrays, decoded, strict=True)), trained.history)
 

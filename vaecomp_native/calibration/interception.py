@@ -16,7 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vaecomp_native.calibration import attention, convolution, recurrent
-from vaecomp_native.calibration.hooks import Callback, Taps, Visitor
+from vaecomp_native.calibration.hooks import Callback, Hooks, Visitor
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch, evaluation, run
 
@@ -43,7 +43,7 @@ def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
 
 
 @contextmanager
-def tapped(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> Iterator[None]:
+def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> Iterator[None]:
     """While inside, running the module calls `callback(map, inputs, outputs)` for each of `maps`.
 
     Inputs are float32 [M, columns], detached, and valid during the call; outputs [M, rows] are part
@@ -63,7 +63,7 @@ def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Interception(Taps(module, visit)):
+        with _Interception(Hooks(module, visit)):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -72,9 +72,9 @@ def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
 class _Interception(TorchFunctionMode):
     """Runs torch's linear operators in versions that show what is inside them."""
 
-    def __init__(self, taps: Taps) -> None:
+    def __init__(self, hooks: Hooks) -> None:
         super().__init__()
-        self._taps = taps
+        self._hooks = hooks
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -85,18 +85,18 @@ class _Interception(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             return attention.run(self._linear, *args, **options)
         if func in convolution.FUNCTIONS:
-            return convolution.run(self._taps, func, *args, **options)
+            return convolution.run(self._hooks, func, *args, **options)
         if func in recurrent.FUNCTIONS:
-            return recurrent.run(self._taps, func, *args, **options)
+            return recurrent.run(self._hooks, func, *args, **options)
         return func(*args, **options)
 
     def _linear(
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         outputs = F.linear(input, weight, bias)
-        tap = self._taps.tap([weight], [bias]) if weight.dim() == 2 else None
-        if tap is None:
+        hook = self._hooks.hook([weight], [bias]) if weight.dim() == 2 else None
+        if hook is None:
             return outputs
         rows, columns = weight.shape
-        shown = tap(input.reshape(-1, columns), outputs.reshape(-1, rows))
+        shown = hook(input.reshape(-1, columns), outputs.reshape(-1, rows))
         return shown.reshape(outputs.shape)

@@ -1,4 +1,4 @@
-"""Experiments: each one command, one JSON result and one HTML report with pictures.
+"""Experiments: each one command (``python -m experiments``), one JSON result and one HTML report with pictures.
 
-Needs the ``train`` extra (torch, torchvision, matplotlib, jinja2, mlxtend).
+They run in a checkout and need what ``requirements.txt`` beside this file names.
 """

@@ -1,17 +1,17 @@
-"""``vaecomp experiment``."""
+"""The commands of ``python -m experiments``: one a result."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
 from vaecomp_native import progress
-from vaecomp_native.cli import tables
+from vaecomp_native import cli
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption
 from vaecomp_native.cli.paths import check_directory
@@ -24,29 +24,29 @@ PAPER_MODELS = "fnn,cnn,rnn,lstm"
 RATE_MODELS = f"{PAPER_MODELS},lenet5"
 
 PAPER_EXAMPLES = (
-    "vaecomp experiment paper --data mnist/",
-    "vaecomp experiment paper --models cnn,lstm --out results/",
-    "vaecomp experiment paper --models rnn --epochs 50 --json > rnn.json",
+    "python -m experiments paper --data mnist/",
+    "python -m experiments paper --models cnn,lstm --out results/",
+    "python -m experiments paper --models rnn --epochs 50 --json > rnn.json",
 )
 RATE_EXAMPLES = (
-    "vaecomp experiment rate --data mnist/",
-    "vaecomp experiment rate --models lenet5 --out results/",
-    "vaecomp experiment rate --models fnn,cnn --json > rate.json",
+    "python -m experiments rate --data mnist/",
+    "python -m experiments rate --models lenet5 --out results/",
+    "python -m experiments rate --models fnn,cnn --json > rate.json",
 )
 QUANTIZER_EXAMPLES = (
-    "vaecomp experiment quantizers --data mnist/",
-    "vaecomp experiment quantizers --models fnn,rnn --out results/",
-    "vaecomp experiment quantizers --models rnn --json > quantizers.json",
+    "python -m experiments quantizers --data mnist/",
+    "python -m experiments quantizers --models fnn,rnn --out results/",
+    "python -m experiments quantizers --models rnn --json > quantizers.json",
 )
 FLEET_EXAMPLES = (
-    "vaecomp experiment fleet --data mnist/",
-    "vaecomp experiment fleet --members 64 --held-out 16 --out results/",
-    "vaecomp experiment fleet --cache models/ --json > fleet.json",
+    "python -m experiments fleet --data mnist/",
+    "python -m experiments fleet --members 64 --held-out 16 --out results/",
+    "python -m experiments fleet --cache models/ --json > fleet.json",
 )
 SERIES_EXAMPLES = (
-    "vaecomp experiment series --data mnist/",
-    "vaecomp experiment series --checkpoints 20 --out results/",
-    "vaecomp experiment series --cache models/ --json > series.json",
+    "python -m experiments series --data mnist/",
+    "python -m experiments series --checkpoints 20 --out results/",
+    "python -m experiments series --cache models/ --json > series.json",
 )
 
 DataOption = Annotated[
@@ -71,7 +71,9 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is
 app = typer.Typer(
     help="Experiments: one command, one JSON result, one HTML report each.",
     epilog=examples(PAPER_EXAMPLES[0], RATE_EXAMPLES[0]),
+    add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -100,16 +102,8 @@ def paper(
     """
     names = _split(models, PAPER_MODELS)
     finished = f"the networks that were finished are in {out}"
-    _run(
-        "paper",
-        data,
-        out,
-        seed,
-        0,
-        as_json,
-        finished,
-        lambda _: {"models": names, "epochs": epochs},
-    )
+    options = {"models": names, "out": out, "epochs": epochs}
+    _run("paper", data, out, seed, 0, as_json, finished, lambda _: options)
 
 
 @app.command(epilog=examples(*RATE_EXAMPLES), short_help="Size against accuracy, all codecs.")
@@ -124,11 +118,12 @@ def rate(
     """Draw size against accuracy on MNIST for every quantizer, beside ISO/IEC 15938-17 (nncodec).
 
     Writes DIR/report.html, DIR/rate.json and the files of every point, anew after each network.
-    nncodec comes with pip install "vaecomp_native[baselines]".
+    nncodec comes with pip install -r experiments/requirements.txt.
     """
     names = _split(models, RATE_MODELS)
     finished = f"the networks that were finished are in {out}"
-    _run("rate", data, out, seed, threads, as_json, finished, lambda _: {"models": names})
+    options = {"models": names, "out": out}
+    _run("rate", data, out, seed, threads, as_json, finished, lambda _: options)
 
 
 @app.command(
@@ -172,7 +167,7 @@ def fleet(
     """Store personal fine-tunes of one MNIST network: a shared decoder beside codecs of their differences.
 
     Writes DIR/report.html and DIR/fleet.json. What is finished is kept in the cache, so that the same
-    command goes on after an interruption. nncodec comes with pip install "vaecomp_native[baselines]".
+    command goes on after an interruption. nncodec comes with pip install -r experiments/requirements.txt.
     """
     kept = cache or out / "cache"
 
@@ -206,7 +201,7 @@ def series(
     """Store checkpoints of one MNIST network's training: a pack that they share beside each alone, zstd and zipnn.
 
     Writes DIR/report.html and DIR/series.json. What is finished is kept in the cache, so that the same
-    command goes on after an interruption. zstandard and zipnn come with pip install "vaecomp_native[baselines]".
+    command goes on after an interruption. zstandard and zipnn come with pip install -r experiments/requirements.txt.
     """
     kept = cache or out / "cache"
 
@@ -236,18 +231,20 @@ def _run(
     with interruptible(finished):
         import torch
 
-        from vaecomp_native.zoo.mnist import load
+        from experiments import tables
+        from experiments.networks.mnist import load
+        from experiments.publishing import publisher
 
-        experiment = importlib.import_module(f"vaecomp_native.experiments.{name}")
+        experiment = import_module(f"experiments.{name}")
         if threads:
             torch.set_num_threads(threads)
         with progress.console() as bar:
             result = experiment.run(
                 load(data, seed=seed),
-                out,
                 seed=seed,
                 progress=bar,
                 notice=print_notice,
+                publish=publisher(name, out),
                 **options(experiment),
             )
     if as_json:
@@ -265,3 +262,8 @@ def _split(models: str, known: str) -> list[str]:
         what = f"unknown model {unknown[0]!r}" if unknown else "no model named"
         raise VaecompError(f"--models: {what}; choose from {', '.join(choices)}")
     return list(dict.fromkeys(names))
+
+
+def main() -> NoReturn:
+    """Run the command line and exit, as `vaecomp_native.cli.main` does."""
+    cli.main(command=app, name="python -m experiments")

@@ -9,41 +9,37 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from vaecomp_native.accounting import amortized_ratio, cheaper_from
-from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.savings import frontier
-from vaecomp_native.experiments.files import write_json, write_text
-from vaecomp_native.experiments.member_codecs import (
-    BASES,
-    LossyBase,
+from experiments.baselines import nncodec
+from experiments.bases import BASES, LossyBase, differences, lossy_base, stored_bases
+from experiments.measures.savings import frontier
+from experiments.member_codecs import (
     MemberCodec,
     Pack,
     PackSetting,
-    differences,
-    lossy_base,
     nncodec_updates,
     one_bit,
     residuals,
     shared_decoder,
-    stored_bases,
     train_pack,
 )
-from vaecomp_native.experiments.personal_fleet import Examination, Fleet, make_fleet
-from vaecomp_native.experiments.report import machine
-from vaecomp_native.experiments.report.fleet import render_fleet
+from experiments.networks.personal import NETWORK, FineTuning
+from experiments.networks.training import default_epochs
+from experiments.networks.users import TRAIN_DIGITS
+from experiments.personal_fleet import Examination, Fleet, make_fleet
+from experiments.results.fleet import FleetResult, Point, TrainedPack, compared
+from vaecomp_native.demo import machine
+from vaecomp_native.demo.digits import MnistData
+from vaecomp_native.demo.files import write_json
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.zoo.mnist import MnistData
-from vaecomp_native.zoo.personal import NETWORK, TRAIN_DIGITS, FineTuning
-from vaecomp_native.zoo.training import default_epochs
 
 CODECS = ("fleet", "quantized", "nncodec", "bitdelta")
 
@@ -82,83 +78,13 @@ ENCODE_SECONDS = "seconds.json"
 """Beside a codec's files."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A codec's operating point: bytes of its files for some members, and what these decode to.
-
-    Accuracies in percent: mean and worst over the members; ``agreement`` is how often a decoded member says what its original says. Seconds
-    are a member's.
-    """
-
-    codec: str
-    setting: Mapping[str, float | str]
-    accuracy_mean: float
-    accuracy_worst: float
-    agreement: float
-    bytes_per_member: float
-    shared_bytes: int
-    encode_seconds: float | None
-    decode_seconds: float
-
-
-@dataclass(frozen=True)
-class HeldOutPoint(Point):
-    """On held-out members, with what it is worth.
-
-    ``ratio_per_member`` is of a member's raw bytes over its file, ``ratio_total`` of all models' over all bytes. ``break_even_members``: the smallest
-    number of members for which this takes fewer bytes than every point of the other codecs that is as accurate, or if none is, than their most accurate one;
-    None if no number of members will do.
-    """
-
-    ratio_per_member: float
-    ratio_total: float
-    break_even_members: int | None
-
-
-@dataclass(frozen=True)
-class TrainedPack:
-    """A pack: its bytes with the base, what its common and its local latents tell of a member (KL(posterior || prior), the mean), and seconds of training."""
-
-    setting: Mapping[str, float]
-    bytes: int
-    common_bits: float
-    local_bits: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class FleetResult:
-    """Held-out members in ``points``, what the choice was made from in ``validation``.
-
-    ``accuracy_base`` and ``accuracy_own`` are the means of the base and of members' own weights on the held-out members' test digits.
-    """
-
-    members: int
-    held_out: int
-    accuracy_base: float
-    accuracy_own: float
-    points: tuple[HeldOutPoint, ...]
-    raw_bytes: int
-    validation_accuracy_base: float
-    validation_accuracy_own: float
-    validation: tuple[Point, ...]
-    packs: tuple[TrainedPack, ...]
-    settings: Mapping[str, Any]
-    machine: Mapping[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-able objects."""
-        return asdict(self)
-
-
 def run(
     data: MnistData,
-    out: Path,
+    cache: Path,
     *,
     members: int = 256,
     held_out: int = 32,
     validation: int = 16,
-    cache: Path | None = None,
     codecs: Sequence[str] = CODECS,
     packs: Sequence[PackSetting] = PACKS,
     rate_weights: Sequence[float] = RATE_WEIGHTS,
@@ -171,15 +97,14 @@ def run(
     seed: int = 0,
     progress: Progress = silent,
     notice: Callable[[str], None] = lambda line: None,
+    publish: Callable[[FleetResult], None] = lambda result: None,
 ) -> FleetResult:
-    """Run the experiment; write ``fleet.json`` and ``report.html`` to ``out``.
+    """Run the experiment; ``publish`` gets the result.
 
-    Models, packs and members' files are kept in ``cache``, by default a folder of ``out``, and used again by the next run with the same settings, so that one that
+    Models, packs and members' files are kept in ``cache`` and used again by the next run with the same settings, so that one that
     was interrupted goes on where it stopped. ``bases`` are those of codecs of differences; ``base_epochs`` defaults to what suits the data; ``digits`` are those of each user; ``workers`` are the processes that
     fine-tune members. All else runs on torch's number of threads.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    cache = cache or out / "cache"
     notice(f"data: {data.notice}")
     fleet = make_fleet(
         data,
@@ -214,7 +139,7 @@ def run(
         held_out=held_out,
         accuracy_base=test.of_one(fleet.base_arrays),
         accuracy_own=test.own,
-        points=_compared(points, fleet.raw_bytes, members),
+        points=compared(points, fleet.raw_bytes, members),
         raw_bytes=fleet.raw_bytes,
         validation_accuracy_base=tried.base,
         validation_accuracy_own=tried.own,
@@ -232,8 +157,7 @@ def run(
         settings=_settings(data, fleet, digits, seed),
         machine=machine.describe(),
     )
-    write_text(out / "report.html", render_fleet(result))
-    write_json(out / "fleet.json", result.to_dict())
+    publish(result)
     for name in dict.fromkeys(point.codec for point in result.points):
         notice(_summary(name, result))
     return result
@@ -366,39 +290,6 @@ def _measure(codec: MemberCodec, examination: Examination, cache: Path, part: st
     return point
 
 
-def _compared(points: Sequence[Point], raw_bytes: int, members: int) -> tuple[HeldOutPoint, ...]:
-    return tuple(
-        HeldOutPoint(
-            **asdict(point),
-            ratio_per_member=raw_bytes / point.bytes_per_member,
-            ratio_total=amortized_ratio(
-                raw_bytes, point.shared_bytes, point.bytes_per_member, members
-            ),
-            break_even_members=break_even(point, points),
-        )
-        for point in points
-    )
-
-
-def break_even(point: Point, points: Sequence[Point]) -> int | None:
-    """``break_even_members`` of a point among the points of all codecs."""
-    return cheaper_from(
-        point.shared_bytes,
-        point.bytes_per_member,
-        [(one.shared_bytes, one.bytes_per_member) for one in rivals(point, points)],
-    )
-
-
-PointKind = TypeVar("PointKind", bound=Point)
-
-
-def rivals(point: Point, points: Sequence[PointKind]) -> list[PointKind]:
-    """The points of other codecs that are as accurate, or if none is, the most accurate ones."""
-    others = [one for one in points if one.codec != point.codec]
-    most = max((one.accuracy_mean for one in others), default=0.0)
-    return [one for one in others if one.accuracy_mean >= min(point.accuracy_mean, most)]
-
-
 def _summary(codec: str, result: FleetResult) -> str:
     """A codec's points in one line."""
     points = ", ".join(
@@ -414,7 +305,7 @@ def _settings(data: MnistData, fleet: Fleet, digits: int, seed: int) -> dict[str
     counts = [len(part) for part in (fleet.training, fleet.validation, fleet.held_out)]
     settings: dict[str, str | int] = {
         "command": (
-            f"vaecomp experiment fleet --members {counts[0]} --validation {counts[1]} "
+            f"python -m experiments fleet --members {counts[0]} --validation {counts[1]} "
             f"--held-out {counts[2]} --seed {seed} --threads {torch.get_num_threads()}"
         ),
         "data": data.notice,

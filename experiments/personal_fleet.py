@@ -13,13 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation.accuracy import percent_correct, predict
+from experiments.networks import personal
+from experiments.networks.keyed import digest_of, key_of, load_state, read_state, write_state
+from experiments.networks.personal import FineTuning
+from experiments.networks.training import train_network
+from experiments.networks.users import CalibrationBatches, Users
+from vaecomp_native.demo.accuracy import percent_correct, predict
+from vaecomp_native.demo.digits import Digits, MnistData
 from vaecomp_native.progress import Progress
-from vaecomp_native.zoo import personal
-from vaecomp_native.zoo.keyed import digest_of, key_of, load_state, read_state, write_state
-from vaecomp_native.zoo.mnist import Digits, MnistData
-from vaecomp_native.zoo.personal import CalibrationBatches, FineTuning, Users
-from vaecomp_native.zoo.training import train_classifier
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -116,9 +117,7 @@ def _base(data: MnistData, path: Path, epochs: int, seed: int, progress: Progres
     key = key_of({"data": digest_of(train), "epochs": epochs, "seed": seed})
     state = read_state(path, key)
     if state is None:
-        trained = train_classifier(
-            personal.NETWORK, data, epochs=epochs, seed=seed, progress=progress
-        )
+        trained = train_network(personal.NETWORK, data, epochs=epochs, seed=seed, progress=progress)
         state = trained.model.state_dict()
         write_state(path, state, key)
     return personal.build_with(state)

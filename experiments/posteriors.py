@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from experiments.measures.quantizers import Posterior
 from vaecomp_native.calibration import diagonal_sensitivity
 from vaecomp_native.codecs.vae import training
-from vaecomp_native.evaluation.quantizers import Posterior
+from vaecomp_native.demo.digits import MnistData
 from vaecomp_native.kernels import flatten_chunk
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.matrix import Float32Array
 from vaecomp_native.state_dict import read_state_dict
-from vaecomp_native.zoo.mnist import MnistData
 
 CHUNK_LENGTH = 2048
 FISHER_DIGITS, FISHER_BATCH, FISHER_PROBES = 4096, 32, 4

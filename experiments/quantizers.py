@@ -8,26 +8,30 @@ is quantized at many rate weights; what counts is bits at equal errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation.quantizers import QUANTIZERS, codings
-from vaecomp_native.evaluation.savings import Curve, frontier, percent_fewer
-from vaecomp_native.experiments import posteriors
-from vaecomp_native.experiments.files import write_json, write_text
-from vaecomp_native.experiments.posteriors import Source
-from vaecomp_native.experiments.report import machine
-from vaecomp_native.experiments.report.quantizers import render_quantizers
+from experiments import posteriors
+from experiments.measures.quantizers import QUANTIZERS, codings
+from experiments.measures.savings import Curve, frontier, percent_fewer
+from experiments.networks.classifiers import PARAMETERS
+from experiments.networks.training import train_network
+from experiments.posteriors import Source
+from experiments.results.quantizers import (
+    ERRORS,
+    RATES,
+    DataSet,
+    Point,
+    QuantizerResult,
+    Saving,
+)
+from vaecomp_native.demo import machine
+from vaecomp_native.demo.digits import MnistData
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.zoo.mnist import MnistData
-from vaecomp_native.zoo.networks import PARAMETERS
-from vaecomp_native.zoo.training import default_epochs, train_classifier
 
 BASELINE = "uniform"
 UNIFORM_BITS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
@@ -49,71 +53,9 @@ MOST_BITS = 5.0
 MOST_POINTS = 50
 """Where a curve ends: bits a number, and rate weights tried."""
 
-RATES = ("bits", "symbol_bits")
-ERRORS = ("distortion", "effect")
-"""Fields of a `Point` that curves are made of."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A data set after one quantizer: bits a number, distortion in nats a number, and the effect.
-
-    ``best_by`` says what counted when its tables were chosen: one of `RATES`, or "both". ``tables`` and the two kinds of bits are those of `evaluation.quantizers.Coding`; the effect is
-    what the data set's ``effect_name`` says.
-    """
-
-    quantizer: str
-    tables: str
-    best_by: str
-    rate_weight: float
-    bits: float
-    symbol_bits: float
-    distortion: float
-    effect: float
-
-
-@dataclass(frozen=True)
-class Saving:
-    """How many percent fewer bits a quantizer takes than the baseline, by the baseline's bits.
-
-    ``rate`` is one of `RATES`, ``error`` one of `ERRORS`. None where a curve does not reach.
-    """
-
-    quantizer: str
-    rate: str
-    error: str
-    percent_fewer: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set's curves; ``spread`` is the standard deviation of log10 of its variances."""
-
-    name: str
-    numbers: int
-    channels: int
-    spread: float
-    effect_name: str
-    points: tuple[Point, ...]
-    savings: tuple[Saving, ...]
-
-
-@dataclass(frozen=True)
-class QuantizerResult:
-    """The data sets that are finished, and how and on what it was measured."""
-
-    data_sets: tuple[DataSet, ...]
-    settings: Mapping[str, Any]
-    machine: Mapping[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-able objects."""
-        return asdict(self)
-
 
 def run(
     data: MnistData,
-    out: Path,
     *,
     models: Sequence[str] = tuple(PARAMETERS),
     classifier_epochs: int | None = None,
@@ -123,22 +65,18 @@ def run(
     seed: int = 0,
     progress: Progress = silent,
     notice: Callable[[str], None] = lambda line: None,
+    publish: Callable[[QuantizerResult], None] = lambda result: None,
 ) -> QuantizerResult:
-    """Run the experiment; write ``quantizers.json`` and ``report.html`` to ``out``.
+    """Run the experiment.
 
-    Both are written again after each data set, so that an interruption loses none that is
+    ``publish`` gets the result after each data set, so that an interruption loses none that is
     finished. ``classifier_epochs`` defaults to what suits the network and the data; ``epochs`` are
     those of the autoencoders, one for each of ``betas``, at most. Training runs on torch's number of threads.
     """
-    out.mkdir(parents=True, exist_ok=True)
     notice(f"data: {data.notice}")
     networks = {
-        name: train_classifier(
-            name,
-            data,
-            epochs=classifier_epochs or default_epochs(name, data),
-            seed=seed,
-            progress=progress,
+        name: train_network(
+            name, data, epochs=classifier_epochs, seed=seed, progress=progress
         ).model
         for name in models
     }
@@ -146,8 +84,7 @@ def run(
     for make in _sources(networks, data, betas, epochs, seed, progress):
         measured = _measure(make(), rate_factors, progress)
         result = replace(result, data_sets=(*result.data_sets, measured))
-        write_text(out / "report.html", render_quantizers(result))
-        write_json(out / "quantizers.json", result.to_dict())
+        publish(result)
         notice(_summary(measured))
     return result
 
@@ -259,7 +196,7 @@ def _settings(data: MnistData, models: Sequence[str], seed: int) -> dict[str, st
     threads = torch.get_num_threads()
     return {
         "command": (
-            f"vaecomp experiment quantizers --models {','.join(models)} --seed {seed} "
+            f"python -m experiments quantizers --models {','.join(models)} --seed {seed} "
             f"--threads {threads}"
         ),
         "data": data.notice,

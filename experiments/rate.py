@@ -9,38 +9,37 @@ before the test digits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accuracy import percent_correct, predict
-from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
-from vaecomp_native.evaluation.rate_distortion import (
-    QPS,
+from experiments.baselines import nncodec
+from experiments.curves import CODECS, QPS, Family, families
+from experiments.measures.paired import paired_loss
+from experiments.networks.classifiers import NETWORKS
+from experiments.networks.training import train_network
+from experiments.results.rate import ChosenFile, CurvePoint, ModelCurves, RateResult
+from vaecomp_native.compression.curve import (
     QUANTIZERS,
     RATE_WEIGHTS,
     Candidate,
-    candidates,
+    Encoding,
     code,
     load,
 )
-from vaecomp_native.experiments.files import write_json, write_text
-from vaecomp_native.experiments.report import machine
-from vaecomp_native.experiments.report.rate import render_rate
+from vaecomp_native.demo import machine
+from vaecomp_native.demo.accuracy import percent_correct, predict
+from vaecomp_native.demo.digits import Digits, MnistData
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
-from vaecomp_native.zoo.mnist import Digits, MnistData
-from vaecomp_native.zoo.networks import NETWORKS
-from vaecomp_native.zoo.training import default_epochs, train_classifier
 
 ALLOWED_LOSSES = (0.2, 0.5, 1.0)
 """Points of accuracy that a file may cost."""
 
-CODECS: tuple[str, ...] = (*QUANTIZERS, "nncodec")
+COMPARED: tuple[str, ...] = (*QUANTIZERS, "nncodec")
 FINE_CODECS = ("quantized", "nncodec")
 """Codecs that are compared at all their operating points; the others get fewer, to save time."""
 
@@ -58,80 +57,12 @@ CALIBRATION_BATCH = 256
 """Training digits that the quantized codec looks at, without their labels, and how many at once."""
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """A file of one codec; accuracy and loss on the validation digits, in percent and points."""
-
-    codec: str
-    setting: Mapping[str, float]
-    file: str
-    bytes: int
-    ratio_self_contained: float
-    validation_accuracy: float
-    validation_loss: float
-    validation_standard_error: float
-    encode_seconds: float
-    decode_seconds: float
-
-    def within(self, allowed: float) -> bool:
-        """Whether the rule of the choice lets the file cost ``allowed`` points."""
-        return PairedLoss(self.validation_loss, self.validation_standard_error).within(allowed)
-
-
-@dataclass(frozen=True)
-class ChosenFile:
-    """A codec's smallest file for an allowed loss; accuracies in percent on the test digits."""
-
-    model: str
-    codec: str
-    allowed_loss: float
-    bytes: int
-    ratio_self_contained: float
-    accuracy_original: float
-    accuracy_decoded: float
-    encode_seconds: float
-    decode_seconds: float
-    setting: Mapping[str, float]
-    file: str
-    validation_loss: float
-    validation_standard_error: float
-
-
-@dataclass(frozen=True)
-class ModelCurves:
-    """One network, its validation accuracy in percent, and a point for every file."""
-
-    parameters: int
-    raw_bytes: int
-    validation_accuracy: float
-    points: tuple[CurvePoint, ...]
-
-
-@dataclass(frozen=True)
-class RateResult:
-    """The networks that are finished: chosen files in ``results``, curves in ``models``.
-
-    ``allowed_losses`` are those, in points, that files were chosen for. ``settings`` and ``machine``
-    say how and on what it was measured.
-    """
-
-    allowed_losses: tuple[float, ...]
-    results: tuple[ChosenFile, ...]
-    models: Mapping[str, ModelCurves]
-    settings: Mapping[str, Any]
-    machine: Mapping[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-able objects."""
-        return asdict(self)
-
-
 def run(
     data: MnistData,
     out: Path,
     *,
     models: Sequence[str] = NETWORKS,
-    codecs: Sequence[str] = CODECS,
+    codecs: Sequence[str] = COMPARED,
     fine_weights: Sequence[float] = FINE_WEIGHTS,
     coarse_weights: Sequence[float] = COARSE_WEIGHTS,
     qps: Sequence[int] = QPS,
@@ -139,10 +70,11 @@ def run(
     seed: int = 0,
     progress: Progress = silent,
     notice: Callable[[str], None] = lambda line: None,
+    publish: Callable[[RateResult], None] = lambda result: None,
 ) -> RateResult:
-    """Run the experiment; write the files, ``rate.json`` and ``report.html`` to ``out``.
+    """Run the experiment; write the files of every point to ``out``.
 
-    The JSON and the page are written again after each network, so that an interruption loses
+    ``publish`` gets the result after each network, so that an interruption loses
     none that is finished. Without the package nncodec its rows are left out, which ``notice`` is
     told. ``classifier_epochs`` defaults to what suits the network and the data. Training and
     encoding run on torch's number of threads.
@@ -151,11 +83,11 @@ def run(
     if "nncodec" in codecs and not nncodec.installed():
         notice(f"nncodec is not installed, its rows are left out; {nncodec.INSTALL} adds them")
         codecs = [codec for codec in codecs if codec != "nncodec"]
-    fine = [codec for codec in codecs if codec in FINE_CODECS]
-    coarse = [codec for codec in codecs if codec not in FINE_CODECS]
+    ordered = sorted(codecs, key=lambda codec: codec not in FINE_CODECS)
     plan = [
-        *candidates(fine, rate_weights=fine_weights, qps=qps),
-        *candidates(coarse, rate_weights=coarse_weights),
+        family
+        for codec in ordered
+        for family in families(codec, fine_weights if codec in FINE_CODECS else coarse_weights, qps)
     ]
     rows: list[ChosenFile] = []
     curves: dict[str, ModelCurves] = {}
@@ -163,14 +95,13 @@ def run(
     for name in models:
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        epochs = classifier_epochs or default_epochs(name, data)
-        model = train_classifier(name, data, epochs=epochs, seed=seed, progress=progress).model
+        trained = train_network(name, data, epochs=classifier_epochs, seed=seed, progress=progress)
+        model = trained.model
         curves[name] = _draw(name, model, plan, folder, data, progress)
         chosen = _choose(curves[name].points)
         rows += _test(name, model, chosen, folder, data.test)
         result = replace(result, results=tuple(rows), models=dict(curves))
-        write_text(out / "report.html", render_rate(result))
-        write_json(out / "rate.json", result.to_dict())
+        publish(result)
         notice(_summary(name, codecs, chosen))
     return result
 
@@ -178,48 +109,57 @@ def run(
 def _draw(
     name: str,
     model: nn.Module,
-    plan: Sequence[Candidate],
+    plan: Sequence[Family],
     folder: Path,
     data: MnistData,
     progress: Progress,
 ) -> ModelCurves:
     """Write and read back every file of one network, and compare on the validation digits."""
-    images, labels = data.validation.images, data.validation.labels
     calibration = torch.split(data.train.images[:CALIBRATION_DIGITS], CALIBRATION_BATCH)
-    original = predict(model, images)
+    encoding = Encoding(calibration, threads=torch.get_num_threads())
+    original = predict(model, data.validation.images)
+    total = sum(map(len, plan))
     points: list[CurvePoint] = []
-    hopeless: set[str] = set()
-    for done, candidate in enumerate(plan, start=1):
-        if candidate.family in hopeless:
-            continue
-        file = code(
-            model, candidate, folder, calibration=calibration, threads=torch.get_num_threads()
-        )
-        decoded = predict(load(model, candidate.codec, file.path), images)
-        loss = paired_loss(original, decoded, labels)
-        points.append(
-            CurvePoint(
-                codec=candidate.codec,
-                setting=candidate.setting,
-                file=file.path.name,
-                bytes=file.bytes,
-                ratio_self_contained=file.ratio_self_contained,
-                validation_accuracy=percent_correct(decoded, labels),
-                validation_loss=loss.points,
-                validation_standard_error=loss.standard_error,
-                encode_seconds=file.encode_seconds,
-                decode_seconds=file.decode_seconds,
-            )
-        )
-        if loss.points > HOPELESS_LOSS:
-            hopeless.add(candidate.family)
-        progress(f"coding {name}", done, len(plan), {"bytes": file.bytes, "loss": loss.points})
+    for family, end in zip(plan, accumulate(map(len, plan)), strict=True):
+        for done, candidate in enumerate(family, start=end - len(family) + 1):
+            point = _measure(model, candidate, folder, encoding, original, data.validation)
+            points.append(point)
+            metrics = {"bytes": point.bytes, "loss": point.validation_loss}
+            progress(f"coding {name}", done, total, metrics)
+            if point.validation_loss > HOPELESS_LOSS:
+                break
     state = read_state_dict(model)
     return ModelCurves(
         parameters=state.parameters,
         raw_bytes=sum(array.nbytes for array in state.arrays.values()),
-        validation_accuracy=percent_correct(original, labels),
+        validation_accuracy=percent_correct(original, data.validation.labels),
         points=tuple(points),
+    )
+
+
+def _measure(
+    model: nn.Module,
+    candidate: Candidate,
+    folder: Path,
+    encoding: Encoding,
+    original: torch.Tensor,
+    validation: Digits,
+) -> CurvePoint:
+    """Write one file and compare what it decodes to with the ``original`` predictions."""
+    file = code(model, candidate, folder, encoding)
+    decoded = predict(load(model, candidate.codec, file.path), validation.images)
+    loss = paired_loss(original, decoded, validation.labels)
+    return CurvePoint(
+        codec=candidate.codec.name,
+        setting=candidate.setting,
+        file=file.path.name,
+        bytes=file.bytes,
+        ratio_self_contained=file.ratio_self_contained,
+        validation_accuracy=percent_correct(decoded, validation.labels),
+        validation_loss=loss.points,
+        validation_standard_error=loss.standard_error,
+        encode_seconds=file.encode_seconds,
+        decode_seconds=file.decode_seconds,
     )
 
 
@@ -249,7 +189,8 @@ def _test(
     original = accuracy(model)
     codec_of = {point.file: point.codec for point in chosen.values()}
     decoded = {
-        file: accuracy(load(model, codec, folder / file)) for file, codec in codec_of.items()
+        file: accuracy(load(model, CODECS[codec], folder / file))
+        for file, codec in codec_of.items()
     }
     return [
         ChosenFile(
@@ -293,7 +234,8 @@ def _settings(data: MnistData, models: Sequence[str], seed: int) -> dict[str, st
     threads = torch.get_num_threads()
     settings: dict[str, str | int] = {
         "command": (
-            f"vaecomp experiment rate --models {','.join(models)} --seed {seed} --threads {threads}"
+            f"python -m experiments rate --models {','.join(models)} --seed {seed} "
+            f"--threads {threads}"
         ),
         "data": data.notice,
         "calibration digits": min(CALIBRATION_DIGITS, len(data.train)),

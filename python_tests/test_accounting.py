@@ -13,7 +13,7 @@ from vaecomp_native.accounting import (
     latents_only_ratio,
     self_contained_ratio,
 )
-from vaecomp_native.evaluation.accuracy import accuracy, percent_correct, predict
+from vaecomp_native.demo.accuracy import accuracy, percent_correct, predict
 
 SIZES = st.integers(1, 10**12)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import vaecomp_native as vc
-from vaecomp_native.experiments import demo, paper
-from vaecomp_native.zoo.mnist import load_bundled
+from experiments import demo, paper
+from experiments.networks.mnist import load_bundled
 
 # Whether a trained tensor's values are too far apart for its steps hangs on the training.
 pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")

@@ -26,8 +26,8 @@ import pytest
 import torch
 
 import vaecomp_native as vc
+from experiments.networks import networks
 from vaecomp_native import _core
-from vaecomp_native.zoo import networks
 
 from .archives import Sample, make_sample
 from .fleets import make_member, make_pack

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.measures.quantizers import QUANTIZERS, Quantizer
 from vaecomp_native import kernels
-from vaecomp_native.evaluation.quantizers import QUANTIZERS, Quantizer
 from vaecomp_native.quantization.assignment import cheapest_codewords
 from vaecomp_native.quantization.codebooks import flatten, nearest_codewords
 from vaecomp_native.quantization.ecsq import (

@@ -1,8 +1,8 @@
 """Lossless codecs to compare with: zstd and zipnn, on float32 tensors alone or on what differs from tensors that are known.
 
 A difference is taken bit by bit (XOR), or as that of integers that are in the floats' order, with the sign in the lowest bit (zigzag), so that small
-differences have leading zeros. Names and shapes come from elsewhere and are not counted. The packages come with the
-``baselines`` extra; importing this module does not import them.
+differences have leading zeros. Names and shapes come from elsewhere and are not counted. Importing this
+module does not import the packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UInt32Array = npt.NDArray[np.uint32]
 Form = Literal["xor", "integer"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
-INSTALL = 'pip install "vaecomp_native[baselines]"'
+INSTALL = "pip install -r experiments/requirements.txt"
 ZSTD_LEVEL = 19
 
 

@@ -1,7 +1,7 @@
 """The codec to compare with: ISO/IEC 15938-17 (neural network coding) by the package ``nncodec``.
 
 DeepCABAC with dependent (trellis) quantization. It needs no data and makes one self-contained
-stream, or an update of a network that the decoder has. The package comes with the ``bench`` extra; importing this module does not import it.
+stream, or an update of a network that the decoder has. Importing this module does not import the package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-INSTALL = 'pip install "vaecomp_native[baselines]"'
+INSTALL = "pip install -r experiments/requirements.txt"
 
 NONWEIGHT_QP = -30
 """Step size of vectors (biases): 2^-7.5, fine enough for the accuracy of the classifiers here.

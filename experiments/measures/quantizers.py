@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.quantization.ecsq import entropy_constrained_lloyd, entropy_constrained_uniform
+from vaecomp_native.compression.operators import ELEMENTWISE
 from vaecomp_native.quantization.entropy import entropy_bits, total_bits
-from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
 from vaecomp_native.quantization.matrix import (
     Float32Array,
     QuantizedMatrix,
     Quantizer,
     to_bfloat16,
 )
-from vaecomp_native.quantization.uniform import uniform
-from vaecomp_native.quantization.vbq import quantize_latents, variational_bayesian_quantization
+from vaecomp_native.quantization.vbq import quantize_latents
 
-QUANTIZERS: dict[str, Quantizer] = {
-    "uniform": uniform,
-    "ecsq": entropy_constrained_uniform,
-    "ecsq-lloyd": entropy_constrained_lloyd,
-    "kmeans": hessian_weighted_kmeans,
-    "vbq": variational_bayesian_quantization,
-}
+QUANTIZERS: Mapping[str, Quantizer] = ELEMENTWISE
 
 PARAMETER_BITS = 16
 """Of a step, of which each matrix has one, and of the scale of a channel."""

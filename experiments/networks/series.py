@@ -11,17 +11,18 @@ from typing import Any
 import numpy.typing as npt
 from torch import nn
 
-from vaecomp_native.progress import Progress, silent
-from vaecomp_native.zoo.keyed import (
+from experiments.networks.keyed import (
     digest_of,
     key_of,
     load_state,
     read_state,
     write_state,
 )
-from vaecomp_native.zoo.mnist import MnistData
-from vaecomp_native.zoo.personal import NETWORK, build_with
-from vaecomp_native.zoo.training import batches_of_epoch, default_epochs, train_classifier
+from experiments.networks.personal import NETWORK, build_with
+from experiments.networks.training import default_epochs, train_network
+from vaecomp_native.demo.digits import MnistData
+from vaecomp_native.demo.training import batches_of_epoch
+from vaecomp_native.progress import Progress, silent
 
 MOST_OF_EPOCH = 10
 """Checkpoints of an epoch; fewer if it has fewer batches."""
@@ -93,5 +94,5 @@ def make_series(
         if number > max(first, (step - 1) * of_epoch // batches):
             write_state(paths[number - first - 1], model.state_dict(), keys[number - first - 1])
 
-    train_classifier(NETWORK, data, epochs=epochs, seed=seed, progress=progress, after_step=keep)
+    train_network(NETWORK, data, epochs=epochs, seed=seed, progress=progress, after_step=keep)
     return Series(paths)

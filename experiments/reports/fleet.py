@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from vaecomp_native.experiments.report import figures, render
-
-if TYPE_CHECKING:
-    from vaecomp_native.experiments.fleet import FleetResult, HeldOutPoint
+from experiments.reports import figures
+from experiments.reports.page import page_of
+from experiments.results.fleet import FleetResult, HeldOutPoint
+from vaecomp_native.demo.report.drawing import RAW_COLOUR, Line
 
 OURS = "fleet"
 ALLOWED_LOSS = 1.0
 """Points below the members' own accuracy that the point shown first may have."""
 
-RAW_COLOUR = "#b0b0b0"
 COLOURS: dict[str, str] = {
     "fleet": "#2f86c9",
     "quantized": "#009e73",
@@ -35,10 +33,10 @@ DRAWN_MEMBERS = 10_000
 """Where the picture of total bytes ends."""
 
 
-def render_fleet(result: FleetResult) -> str:
+def render(result: FleetResult) -> str:
     """The HTML page."""
     shown = representative(result)
-    return render(
+    return page_of(
         "fleet.html.j2",
         result=result,
         settings=result.settings,
@@ -57,7 +55,7 @@ def render_fleet(result: FleetResult) -> str:
         allowed_loss=ALLOWED_LOSS,
         accuracy_figure=figures.accuracy_against_bytes(
             [
-                figures.RateSeries(
+                Line(
                     LABELS[codec],
                     colour,
                     [(p.bytes_per_member, p.accuracy_mean) for p in _of(codec, result.points)],
@@ -103,10 +101,10 @@ def _others(shown: HeldOutPoint, points: Sequence[HeldOutPoint]) -> list[list[He
 def _total_figure(result: FleetResult, shown: HeldOutPoint) -> Markup:
     members = np.unique(np.geomspace(1, DRAWN_MEMBERS, 120).round())
 
-    def series(label: str, points: Sequence[HeldOutPoint], bold: bool) -> figures.RateSeries:
+    def series(label: str, points: Sequence[HeldOutPoint], bold: bool) -> Line:
         """The fewest bytes that any of a codec's points takes."""
         totals = [p.shared_bytes + members * p.bytes_per_member for p in points]
-        return figures.RateSeries(
+        return Line(
             f"{label}, {min(p.accuracy_mean for p in points):.1f} %",
             COLOURS[points[0].codec],
             list(zip(members.tolist(), np.min(totals, 0).tolist(), strict=True)),
@@ -116,7 +114,7 @@ def _total_figure(result: FleetResult, shown: HeldOutPoint) -> Markup:
     raw = [(n, n * result.raw_bytes) for n in members.tolist()]
     lines = [series(LABELS[shown.codec], [shown], True)]
     lines += [series(LABELS[p[0].codec], p, False) for p in _others(shown, result.points)]
-    lines.append(figures.RateSeries("raw", RAW_COLOUR, raw, False))
+    lines.append(Line("raw", RAW_COLOUR, raw, False))
     number = shown.break_even_members
     crossing = None
     if number is not None:

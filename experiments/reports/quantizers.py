@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from vaecomp_native.experiments.report import figures, render
-from vaecomp_native.experiments.report.rate import COLOURS
-
-if TYPE_CHECKING:
-    from vaecomp_native.experiments.quantizers import DataSet, QuantizerResult, Saving
+from experiments.reports import figures
+from experiments.reports.page import page_of
+from experiments.reports.rate import COLOURS
+from experiments.results.quantizers import DataSet, QuantizerResult, Saving
+from vaecomp_native.demo.report.drawing import Line
 
 SUBJECT = "vbq"
 MOST_BITS = 5.0
@@ -22,10 +20,10 @@ MEASURES: dict[tuple[str, str], str] = {
 """What a saving is measured by: its error and its rate."""
 
 
-def render_quantizers(result: QuantizerResult) -> str:
+def render(result: QuantizerResult) -> str:
     """The HTML page of the data sets that are finished."""
     sets = {data.name: data for data in result.data_sets}
-    return render(
+    return page_of(
         "quantizers.html.j2",
         result=result,
         settings=result.settings,
@@ -66,11 +64,11 @@ def saving_table(data: DataSet, quantizer: str) -> dict[str, Saving]:
     return {text: found[measure] for measure, text in MEASURES.items() if measure in found}
 
 
-def _series(data: DataSet, error: str) -> list[figures.RateSeries]:
+def _series(data: DataSet, error: str) -> list[Line]:
     """A curve for each quantizer, as (bits, error) pairs."""
     counted = [point for point in data.points if point.best_by in ("bits", "both")]
     return [
-        figures.RateSeries(
+        Line(
             name,
             COLOURS[f"quantized-{name}"],
             [(p.bits, getattr(p, error)) for p in counted if p.quantizer == name],

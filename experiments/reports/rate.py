@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from vaecomp_native.evaluation.nncodec import NONWEIGHT_QP
-from vaecomp_native.experiments.report import figures, render
-from vaecomp_native.zoo.networks import LAYERS
-
-if TYPE_CHECKING:
-    from vaecomp_native.experiments.rate import ChosenFile, RateResult
+from experiments.baselines.nncodec import NONWEIGHT_QP
+from experiments.networks.classifiers import LAYERS
+from experiments.reports import figures
+from experiments.reports.page import page_of
+from experiments.results.rate import ChosenFile, RateResult
+from vaecomp_native.demo.report.drawing import Line
 
 OURS, THEIRS = "quantized", "nncodec"
 """The two codecs that are set against each other."""
@@ -56,11 +55,11 @@ def comparisons(
     ]
 
 
-def render_rate(result: RateResult) -> str:
+def render(result: RateResult) -> str:
     """The HTML page of the networks that are finished."""
     losses = result.allowed_losses
     points = [point for model in result.models.values() for point in model.points]
-    return render(
+    return page_of(
         "rate.html.j2",
         result=result,
         settings=result.settings,
@@ -81,10 +80,10 @@ def render_rate(result: RateResult) -> str:
     )
 
 
-def _series(result: RateResult, name: str) -> list[figures.RateSeries]:
+def _series(result: RateResult, name: str) -> list[Line]:
     points = result.models[name].points
     return [
-        figures.RateSeries(
+        Line(
             codec,
             colour,
             [(p.validation_loss, p.ratio_self_contained) for p in points if p.codec == codec],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vaecomp_native.experiments.report import figures, render
-
-if TYPE_CHECKING:
-    from vaecomp_native.experiments.series import CodecResult, SeriesResult
+from experiments.reports import figures
+from experiments.reports.page import page_of
+from experiments.results.series import CodecResult, SeriesResult
+from vaecomp_native.demo.report.drawing import RAW_COLOUR, Line
 
 LOSSY, LOSSLESS = "lossy", "without loss"
 COLOURS: dict[str, str] = {
@@ -28,9 +27,9 @@ LABELS: dict[str, str] = {
 BASE_COLOUR, CHAIN_COLOUR, OWN_COLOUR = "#d55e00", "#cc79a7", "#8c8c8c"
 
 
-def render_series(result: SeriesResult) -> str:
+def render(result: SeriesResult) -> str:
     """The HTML page."""
-    return render(
+    return page_of(
         "series.html.j2",
         result=result,
         settings=result.settings,
@@ -75,7 +74,7 @@ def _bytes_figure(result: SeriesResult) -> Markup:
     return figures.along_series(
         {
             name: [
-                figures.RateSeries(
+                Line(
                     _label(codec),
                     _colour(codec),
                     [(r.checkpoint, r.bytes) for r in result.rows if r.codec == codec.codec],
@@ -91,16 +90,12 @@ def _bytes_figure(result: SeriesResult) -> Markup:
 
 
 def _accuracy_figure(result: SeriesResult) -> Markup:
-    lines = [
-        figures.RateSeries(
-            "as trained", OWN_COLOUR, list(enumerate(result.accuracies_own)), bold=False
-        )
-    ]
+    lines = [Line("as trained", OWN_COLOUR, list(enumerate(result.accuracies_own)), bold=False)]
     for codec in result.codecs:
         if not codec.lossless:
             points = [(r.checkpoint, r.accuracy) for r in result.rows if r.codec == codec.codec]
             bold = codec.codec == "series"
-            lines.append(figures.RateSeries(_label(codec), _colour(codec), points, bold))
+            lines.append(Line(_label(codec), _colour(codec), points, bold))
     return figures.along_series({"": lines}, "accuracy on test digits (%)")
 
 
@@ -115,6 +110,6 @@ def _total_figure(result: SeriesResult) -> Markup:
             for one in sorted(codecs, key=lambda one: one.total_bytes)
         ]
         if name == LOSSLESS:
-            bars.append(figures.TotalBar("raw", figures.RAW_COLOUR, 0, raw))
+            bars.append(figures.TotalBar("raw", RAW_COLOUR, 0, raw))
         panels[name] = bars
     return figures.total_bytes(panels)

@@ -18,23 +18,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vaecomp_native as vc
-from vaecomp_native.accounting import cheaper_from
-from vaecomp_native.evaluation import bitdelta, nncodec
-from vaecomp_native.evaluation.differences import differences_module
-from vaecomp_native.experiments import fleet
-from vaecomp_native.experiments.member_codecs import (
+from experiments import fleet
+from experiments.baselines import bitdelta, nncodec
+from experiments.baselines.differences import differences_module
+from experiments.member_codecs import (
     Difference,
     PackSetting,
     StoredBase,
     residuals,
 )
-from vaecomp_native.experiments.personal_fleet import Examination, Fleet, make_fleet
+from experiments.networks import personal
+from experiments.networks.classifiers import build
+from experiments.networks.keyed import load_state
+from experiments.networks.personal import FineTuning, Geometry, Users
+from experiments.personal_fleet import Examination, Fleet, make_fleet
+from vaecomp_native.accounting import cheaper_from
+from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 from vaecomp_native.progress import silent
-from vaecomp_native.zoo import personal
-from vaecomp_native.zoo.keyed import load_state
-from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
-from vaecomp_native.zoo.networks import build
-from vaecomp_native.zoo.personal import FineTuning, Geometry, Users
 
 # Whether a trained tensor's values are too far apart for its steps hangs on the training.
 pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.networks import mnist
+from experiments.networks.classifiers import LAYERS, LENET5_PARAMETERS, NETWORKS, PARAMETERS, build
+from experiments.networks.training import default_epochs, train_classifier
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.zoo import mnist
-from vaecomp_native.zoo.networks import LAYERS, LENET5_PARAMETERS, NETWORKS, PARAMETERS, build
-from vaecomp_native.zoo.training import default_epochs, train_classifier
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaecomp_native.evaluation.quantizers import (
+from experiments import posteriors, quantizers
+from experiments.measures.quantizers import (
     PARAMETER_BITS,
     QUANTIZERS,
     TABLES,
@@ -21,13 +22,12 @@ from vaecomp_native.evaluation.quantizers import (
     Posterior,
     codings,
 )
-from vaecomp_native.evaluation.savings import frontier, percent_fewer
-from vaecomp_native.experiments import posteriors, quantizers
+from experiments.measures.savings import frontier, percent_fewer
+from experiments.networks.classifiers import build
+from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.uniform import uniform
 from vaecomp_native.quantization.vbq import quantize_latents
-from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
-from vaecomp_native.zoo.networks import build
 
 
 def channels(deviations: list[float], rows: int = 3000, decades: int = 3) -> Posterior:

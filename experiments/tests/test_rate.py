@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vaecomp_native as vc
-from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accuracy import accuracy
-from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
-from vaecomp_native.evaluation.rate_distortion import CODECS, Candidate, candidates, load
-from vaecomp_native.experiments import rate
-from vaecomp_native.experiments.report.rate import comparisons
-from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
-from vaecomp_native.zoo.networks import build
+from experiments import rate
+from experiments.baselines import nncodec
+from experiments.measures.paired import PairedLoss, paired_loss
+from experiments.networks.classifiers import build
+from experiments.reports.rate import comparisons
+from vaecomp_native.compression.curve import CODECS, Candidate, candidates, load
+from vaecomp_native.demo.accuracy import accuracy
+from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 
 # Whether a trained tensor's values are too far apart for its steps hangs on the training.
 pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")

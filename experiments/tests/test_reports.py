@@ -17,29 +17,29 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 import vaecomp_native as vc
-from vaecomp_native.cli import tables
-from vaecomp_native.experiments.fleet import FleetResult, HeldOutPoint, TrainedPack
-from vaecomp_native.experiments.measure import measure
-from vaecomp_native.experiments.paper import PaperResult
-from vaecomp_native.experiments.quantizers import DataSet, Point, QuantizerResult, Saving
-from vaecomp_native.experiments.rate import (
+from experiments.fleet import FleetResult, HeldOutPoint, TrainedPack
+from experiments.networks.classifiers import build
+from experiments.networks.training import EpochRecord, TrainedClassifier
+from experiments.paper import PaperResult
+from experiments.quantizers import DataSet, Point, QuantizerResult, Saving
+from experiments.rate import (
     ALLOWED_LOSSES,
     ChosenFile,
     CurvePoint,
     ModelCurves,
     RateResult,
 )
-from vaecomp_native.experiments.report import figures
-from vaecomp_native.experiments.report.demo import DemoReport, render_demo
-from vaecomp_native.experiments.report.fleet import render_fleet
-from vaecomp_native.experiments.report.paper import PaperReport, render_paper
-from vaecomp_native.experiments.report.quantizers import render_quantizers
-from vaecomp_native.experiments.report.rate import render_rate
-from vaecomp_native.experiments.report.series import render_series
-from vaecomp_native.experiments.series import CodecResult, Row, SeriesResult
-from vaecomp_native.zoo.mnist import Digits
-from vaecomp_native.zoo.networks import build
-from vaecomp_native.zoo.training import EpochRecord, TrainedClassifier
+from experiments.reports import figures
+from experiments.reports.fleet import render_fleet
+from experiments.reports.paper import PaperReport, render_paper
+from experiments.reports.quantizers import render_quantizers
+from experiments.reports.rate import render_rate
+from experiments.reports.series import render_series
+from experiments.series import CodecResult, Row, SeriesResult
+from vaecomp_native.cli import tables
+from vaecomp_native.demo.digits import Digits
+from vaecomp_native.demo.measure import measure
+from vaecomp_native.demo.report.demo import DemoReport, render_demo
 
 NAN, INF = math.nan, math.inf
 COLOUR = "#123456"

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 import vaecomp_native as vc
+from experiments import series
+from experiments.baselines import lossless_differences
+from experiments.baselines.lossless_differences import CODERS, FORMS, Coder
+from experiments.networks.keyed import load_state
+from experiments.networks.personal import build_with
+from experiments.networks.series import make_series
+from experiments.networks.training import train_classifier
+from experiments.series_codecs import MAX_DISAGREEMENT, SeriesPack
+from vaecomp_native.demo.accuracy import accuracy, percent_correct, predict
+from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.evaluation import lossless_differences
-from vaecomp_native.evaluation.accuracy import accuracy, percent_correct, predict
-from vaecomp_native.evaluation.lossless_differences import CODERS, FORMS, Coder
-from vaecomp_native.experiments import series
-from vaecomp_native.experiments.series_codecs import MAX_DISAGREEMENT, SeriesPack
-from vaecomp_native.zoo.keyed import load_state
-from vaecomp_native.zoo.mnist import Digits, MnistData, load_bundled
-from vaecomp_native.zoo.personal import build_with
-from vaecomp_native.zoo.series import make_series
-from vaecomp_native.zoo.training import train_classifier
 
 # Whether a trained tensor's values are too far apart for its steps hangs on the training.
 pytestmark = pytest.mark.filterwarnings("ignore:tensor '.*' is stored without loss")

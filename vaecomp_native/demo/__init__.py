@@ -1,1 +1,4 @@
-"""How good a decoded model is and what it costs: accuracy and byte accounting."""
+"""The demonstration: one command, one JSON result and one HTML report with pictures.
+
+Needs the ``train`` extra (torch, matplotlib, jinja2, mlxtend).
+"""

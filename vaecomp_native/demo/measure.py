@@ -14,8 +14,8 @@ import vaecomp_native as vc
 from vaecomp_native import reference
 from vaecomp_native.accounting import amortized_ratio, break_even_models
 from vaecomp_native.bits import all_identical
-from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
+from vaecomp_native.timing import fastest
 
 Decoder = Literal["paper", "compact"]
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from vaecomp_native.evaluation.accuracy import agreement, percent_correct, predict
-from vaecomp_native.experiments.files import write_json, write_text
-from vaecomp_native.experiments.measure import LATENT, Decoder, Measurement, measure, measure_vae
-from vaecomp_native.experiments.report.demo import DemoReport, render_demo
+from vaecomp_native.demo.accuracy import agreement, percent_correct, predict
+from vaecomp_native.demo.digits import load_bundled
+from vaecomp_native.demo.files import write_json, write_text
+from vaecomp_native.demo.measure import LATENT, Decoder, Measurement, measure, measure_vae
+from vaecomp_native.demo.network import CNN
+from vaecomp_native.demo.report.demo import render_demo
+from vaecomp_native.demo.result import DemoArchive, Demonstration, DemoResult
+from vaecomp_native.demo.training import train_classifier
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.zoo.mnist import load_bundled
-from vaecomp_native.zoo.training import EPOCHS_BUNDLED, train_classifier
 
 DECODERS: tuple[Decoder, ...] = ("compact", "paper")
 
@@ -25,45 +25,15 @@ CALIBRATION_DIGITS, CALIBRATION_BATCH = 1024, 256
 MAX_DISAGREEMENT = 1.0
 """Percent of the validation digits that it may class otherwise."""
 
+CLASSIFIER_EPOCHS = 15
 DEMO_EPOCHS = 60
 """Epochs of the VAE here; `vaecomp_native.compress` takes up to 500."""
-
-
-@dataclass(frozen=True)
-class DemoArchive:
-    """One archive: bytes by part (``total`` is the file's size), ratios, accuracy, seconds."""
-
-    codec: str
-    bytes: dict[str, int]
-    ratio_self_contained: float
-    ratio_latents_only: float | None
-    accuracy_decoded: float
-    bit_exact: bool
-    decode_seconds: float
-    reference_decode_seconds: float
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """What the demonstration found; accuracies in percent on the test digits."""
-
-    model: str
-    data: str
-    parameters: int
-    raw_bytes: int
-    accuracy_original: float
-    archives: tuple[DemoArchive, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-able objects."""
-        result = asdict(self)
-        return {**result, "archives": list(result["archives"])}
 
 
 def run(
     out: Path,
     *,
-    classifier_epochs: int = EPOCHS_BUNDLED["cnn"],
+    classifier_epochs: int = CLASSIFIER_EPOCHS,
     epochs: int = DEMO_EPOCHS,
     seed: int = 0,
     progress: Progress = silent,
@@ -75,10 +45,40 @@ def run(
     the VAE's training, far below the default of `vaecomp_native.compress` so that all of it takes
     two minutes at most on two cores. ``notice`` gets the line about the data.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    found = _demonstrate(
+        out,
+        classifier_epochs=classifier_epochs,
+        epochs=epochs,
+        seed=seed,
+        progress=progress,
+        notice=notice,
+    )
+    write_text(out / "report.html", render_demo(found))
+    write_json(out / "demo.json", found.result.to_dict())
+    return found.result
+
+
+def _demonstrate(
+    out: Path,
+    *,
+    classifier_epochs: int,
+    epochs: int,
+    seed: int,
+    progress: Progress,
+    notice: Callable[[str], None],
+) -> Demonstration:
+    """Train the network, compress it in every way, and only then look at the test digits."""
     data = load_bundled(seed=seed)
     notice(f"data: {data.notice}")
-    out.mkdir(parents=True, exist_ok=True)
-    trained = train_classifier("cnn", data, epochs=classifier_epochs, seed=seed, progress=progress)
+    trained = train_classifier(
+        CNN,
+        data,
+        epochs=classifier_epochs,
+        seed=seed,
+        stage="training cnn",
+        progress=progress,
+    )
     digits = data.train.images[:CALIBRATION_DIGITS]
     quantized = measure(
         trained.model,
@@ -117,8 +117,8 @@ def run(
             for measurement, predictions in zip(measurements, decoded, strict=True)
         ),
     )
-    report = DemoReport(
-        result=result.to_dict(),
+    return Demonstration(
+        result=result,
         trained=trained,
         measurements=measurements,
         test=data.test,
@@ -133,9 +133,6 @@ def run(
             "seed": seed,
         },
     )
-    write_text(out / "report.html", render_demo(report))
-    write_json(out / "demo.json", result.to_dict())
-    return result
 
 
 def _archive(

@@ -1,4 +1,4 @@
-"""Seeded training of the zoo's classifiers."""
+"""Seeded training of a classifier of digits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation.accuracy import accuracy
+from vaecomp_native.demo.accuracy import accuracy
+from vaecomp_native.demo.digits import Digits, MnistData
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.zoo.mnist import Digits, MnistData
-from vaecomp_native.zoo.networks import build
 
 LEARNING_RATE = 1e-3
 BATCH = 128
 GRADIENT_NORM = 1.0
-
-EPOCHS_FULL: dict[str, int] = {"fnn": 8, "cnn": 6, "rnn": 4, "lstm": 4, "lenet5": 6}
-"""Passes over the 50,000 training digits of full MNIST."""
-
-EPOCHS_BUNDLED: dict[str, int] = {"fnn": 30, "cnn": 15, "rnn": 30, "lstm": 20, "lenet5": 15}
-"""Passes over the 4,000 training digits of the bundled set."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +36,31 @@ class TrainedClassifier:
     seconds: float
 
 
-def default_epochs(name: str, data: MnistData) -> int:
-    """How many epochs `train_classifier` gets in the experiments."""
-    return (EPOCHS_FULL if data.full else EPOCHS_BUNDLED)[name]
-
-
 def batches_of_epoch(data: MnistData) -> int:
     """How many batches `train_classifier` takes from the training digits in an epoch."""
     return max(1, len(data.train) // BATCH)
 
 
 def train_classifier(
-    name: str,
+    build: Callable[[], nn.Module],
     data: MnistData,
     *,
     epochs: int,
     seed: int = 0,
+    stage: str = "training",
     progress: Progress = silent,
     after_step: Callable[[int, nn.Module], None] = lambda step, model: None,
 ) -> TrainedClassifier:
-    """Train network ``name`` with Adam, a cosine schedule and gradient clipping, on the CPU.
+    """Train the network that ``build`` makes with Adam, a cosine schedule and gradient clipping, on the CPU.
 
     The same seed and number of threads give the same weights; torch's global generator is left
-    as it was. ``progress`` is called after every batch with the loss, ``after_step`` with the number of batches so far and the
+    as it was. ``progress`` is called after every batch with the ``stage`` and the loss, ``after_step`` with the number of batches so far and the
     model, which it leaves alone.
     """
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build(name)
+        model = build()
     shuffles = torch.Generator().manual_seed(seed)
     batches = batches_of_epoch(data)
     total = epochs * batches
@@ -89,7 +78,7 @@ def train_classifier(
             summed += loss
             step = epoch * batches + batch + 1
             after_step(step, model)
-            progress(f"training {name}", step, total, {"loss": loss})
+            progress(stage, step, total, {"loss": loss})
         percent = accuracy(model, data.validation.images, data.validation.labels)
         curve.append(EpochRecord(epoch + 1, summed / batches, percent))
     return TrainedClassifier(model.eval(), tuple(curve), time.perf_counter() - start)

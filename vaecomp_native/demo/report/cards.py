@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from matplotlib.image import imsave
 
-from vaecomp_native.zoo.mnist import Digits
+from vaecomp_native.demo.digits import Digits
 
 
 @dataclass(frozen=True)

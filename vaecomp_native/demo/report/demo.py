@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 
-from vaecomp_native.experiments.measure import AMORTIZED_MODELS, Measurement
-from vaecomp_native.experiments.report import figures, machine, render
-from vaecomp_native.experiments.report.digits import cards, disagreements
-from vaecomp_native.zoo.mnist import Digits
-from vaecomp_native.zoo.training import TrainedClassifier
+from vaecomp_native.demo import machine
+from vaecomp_native.demo.measure import AMORTIZED_MODELS
+from vaecomp_native.demo.report import figures
+from vaecomp_native.demo.report.cards import cards, disagreements
+from vaecomp_native.demo.report.page import render
+from vaecomp_native.demo.result import Demonstration
 
 SHOWN_LAYER = "fc2.weight"
 SHOWN_DIGITS = 24
@@ -25,24 +23,11 @@ ABOUT: Mapping[str, str] = {
 """What the codecs are."""
 
 
-@dataclass(frozen=True)
-class DemoReport:
-    """All that the page shows; predictions are int64 [N] over the test digits."""
-
-    result: Mapping[str, Any]
-    trained: TrainedClassifier
-    measurements: Sequence[Measurement]
-    test: Digits
-    original: torch.Tensor
-    decoded: Sequence[torch.Tensor]
-    settings: Mapping[str, int | str]
-
-
-def render_demo(report: DemoReport) -> str:
+def render_demo(shown: Demonstration) -> str:
     """The HTML page."""
-    state = {name: value.numpy() for name, value in report.trained.model.state_dict().items()}
-    weights: dict[str, dict[str, np.ndarray]] = {m.codec: m.weights for m in report.measurements}
-    predictions = {"original": report.original, **dict(zip(weights, report.decoded, strict=True))}
+    state = {name: value.numpy() for name, value in shown.trained.model.state_dict().items()}
+    weights: dict[str, dict[str, np.ndarray]] = {m.codec: m.weights for m in shown.measurements}
+    predictions = {"original": shown.original, **dict(zip(weights, shown.decoded, strict=True))}
     flat = np.concatenate([tensor.ravel() for tensor in state.values()])
     errors = {
         name: np.concatenate([(decoded[key] - state[key]).ravel() for key in state])
@@ -50,17 +35,17 @@ def render_demo(report: DemoReport) -> str:
     }
     return render(
         "demo.html.j2",
-        result=report.result,
-        measurements=report.measurements,
+        result=shown.result,
+        measurements=shown.measurements,
         about=ABOUT,
-        trained=report.trained,
-        settings=report.settings,
+        trained=shown.trained,
+        settings=shown.settings,
         machine=machine.describe(),
         amortized_models=AMORTIZED_MODELS,
         layer=SHOWN_LAYER,
         bytes_figure=figures.bytes_by_part(
-            report.result["raw_bytes"],
-            {m.codec: m.info.bytes for m in report.measurements},
+            shown.result.raw_bytes,
+            {m.codec: m.info.bytes for m in shown.measurements},
         ),
         weights_figure=figures.weights_before_after(
             SHOWN_LAYER,
@@ -68,11 +53,11 @@ def render_demo(report: DemoReport) -> str:
             {name: decoded[SHOWN_LAYER] for name, decoded in weights.items()},
         ),
         errors_figure=figures.error_histogram(errors, float(flat.std())),
-        classifier_figure=figures.classifier_curve(report.trained.curve),
+        classifier_figure=figures.classifier_curve(shown.trained.curve),
         vae_figure=figures.vae_curves(
-            {m.codec: m.history for m in report.measurements if m.history}
+            {m.codec: m.history for m in shown.measurements if m.history}
         ),
-        digits=cards(report.test, predictions, SHOWN_DIGITS),
+        digits=cards(shown.test, predictions, SHOWN_DIGITS),
         disagreements=disagreements(predictions),
-        test_digits=len(report.test),
+        test_digits=len(shown.test),
     )

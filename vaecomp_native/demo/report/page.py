@@ -6,16 +6,19 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 NO_NUMBER = "–"
 """What stands in the place of a number that there is none of: None, NaN or an infinity."""
 
 
-def render(template: str, **context: Any) -> str:
-    """The HTML page made from ``templates/<template>``; an undefined name is an error."""
+def render(template: str, *, package: str = __package__, **context: Any) -> str:
+    """The HTML page made from ``templates/<template>`` of a package; an undefined name is an error.
+
+    Templates of other packages may extend and import those of this one.
+    """
     environment = Environment(
-        loader=PackageLoader("vaecomp_native.experiments.report"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,8 +10,7 @@ from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from vaecomp_native import progress
-from vaecomp_native import cli
+from vaecomp_native import cli, progress
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption
 from vaecomp_native.cli.paths import check_directory

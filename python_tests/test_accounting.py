@@ -1,9 +1,8 @@
-"""Accuracy in percent and the accounting of bytes."""
+"""The accounting of bytes."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ from vaecomp_native.accounting import (
     latents_only_ratio,
     self_contained_ratio,
 )
-from vaecomp_native.demo.accuracy import accuracy, percent_correct, predict
 
 SIZES = st.integers(1, 10**12)
 
@@ -78,16 +76,3 @@ def test_latents_only_is_parameters_over_latents(
     parameters: int, chunks: int, ratio: float
 ) -> None:
     assert latents_only_ratio(parameters, chunks * 64) == pytest.approx(ratio, abs=0.05)
-
-
-def test_accuracy_is_in_percent_and_predictions_come_in_order() -> None:
-    # One-hot images of 4 pixels; the identity predicts the position of the 1.
-    classes = torch.arange(2500) % 4
-    images = torch.eye(4)[classes]
-    labels = classes.clone()
-    labels[:25] = (labels[:25] + 1) % 4
-    model = torch.nn.Identity().train()
-    assert torch.equal(predict(model, images), classes)
-    assert not model.training
-    assert accuracy(model, images, labels) == 99.0
-    assert percent_correct(labels, labels) == 100.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,8 @@ from experiments.measures.quantizers import (
 )
 from experiments.measures.savings import frontier, percent_fewer
 from experiments.networks.classifiers import build
+from experiments.publishing import publisher
+from experiments.tests.command import experiments
 from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.uniform import uniform
@@ -166,7 +166,6 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Run:
     stages: set[str] = set()
     result = quantizers.run(
         _few_digits(),
-        out,
         models=("rnn",),
         classifier_epochs=1,
         betas=(1.0,),
@@ -174,6 +173,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Run:
         rate_factors=dict.fromkeys(QUANTIZERS, 400.0),
         progress=lambda stage, done, total, metrics: stages.add(stage),
         notice=notices.append,
+        publish=publisher("quantizers", out),
     )
     return Run(out, result.to_dict(), notices, stages)
 
@@ -194,7 +194,7 @@ def test_the_experiment_has_every_quantizer_on_every_data_set(experiment: Run) -
             assert points[-1]["effect"] < points[0]["effect"]
         pairs = {(s["quantizer"], s["rate"], s["error"]) for s in data["savings"]}
         assert len(pairs) == len(data["savings"]) == 4 * 2 * 2
-    assert "experiment quantizers" in experiment.result["settings"]["command"]
+    assert "experiments quantizers" in experiment.result["settings"]["command"]
     assert {"coding weights, RNN", "training rnn"} <= experiment.stages
     assert len(experiment.notices) == 1 + len(sets)
 
@@ -210,16 +210,12 @@ def test_the_experiment_writes_its_result_and_a_page_that_stands_alone(experimen
 
 
 def test_the_command_has_help_and_refuses_unknown_networks(tmp_path: Path) -> None:
-    def vaecomp(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "vaecomp_native", "experiment", "quantizers", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-    shown = vaecomp("--help")
+    shown = experiments("quantizers", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "vaecomp experiment quantizers" in shown.stdout.partition("Examples:")[2]
+    assert "python -m experiments quantizers" in shown.stdout.partition("Examples:")[2]
     for option in ("--models", "--json", "--out", "--data", "--seed", "--threads"):
         assert option in shown.stdout
-    refused = vaecomp("--models", "lenet5", "--out", str(tmp_path / "out"))
+    refused = experiments("quantizers", "--models", "lenet5", "--out", tmp_path / "out")
     assert refused.returncode == 1
     assert "fnn, cnn, rnn, lstm" in refused.stderr
     assert not list(tmp_path.iterdir())

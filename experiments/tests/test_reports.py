@@ -9,37 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-import vaecomp_native as vc
-from experiments.fleet import FleetResult, HeldOutPoint, TrainedPack
-from experiments.networks.classifiers import build
-from experiments.networks.training import EpochRecord, TrainedClassifier
-from experiments.paper import PaperResult
-from experiments.quantizers import DataSet, Point, QuantizerResult, Saving
-from experiments.rate import (
-    ALLOWED_LOSSES,
-    ChosenFile,
-    CurvePoint,
-    ModelCurves,
-    RateResult,
-)
-from experiments.reports import figures
-from experiments.reports.fleet import render_fleet
-from experiments.reports.paper import PaperReport, render_paper
-from experiments.reports.quantizers import render_quantizers
-from experiments.reports.rate import render_rate
-from experiments.reports.series import render_series
-from experiments.series import CodecResult, Row, SeriesResult
-from vaecomp_native.cli import tables
+from experiments import tables
+from experiments.rate import ALLOWED_LOSSES
+from experiments.reports import figures, fleet, paper, quantizers, rate
+from experiments.reports import series as series_page
+from experiments.results.fleet import FleetResult, HeldOutPoint, TrainedPack
+from experiments.results.paper import PaperResult
+from experiments.results.quantizers import DataSet, Point, QuantizerResult, Saving
+from experiments.results.rate import ChosenFile, CurvePoint, ModelCurves, RateResult
+from experiments.results.series import CodecResult, Row, SeriesResult
 from vaecomp_native.demo.digits import Digits
-from vaecomp_native.demo.measure import measure
-from vaecomp_native.demo.report.demo import DemoReport, render_demo
+from vaecomp_native.demo.report.drawing import Line
 
 NAN, INF = math.nan, math.inf
 COLOUR = "#123456"
@@ -56,11 +42,11 @@ SETTINGS: dict[str, Any] = {
 MACHINE = {"processor": "any"}
 
 
-def series(*points: tuple[float, float]) -> list[figures.RateSeries]:
-    return [figures.RateSeries("one", COLOUR, points, bold=True)]
+def series(*points: tuple[float, float]) -> list[Line]:
+    return [Line("one", COLOUR, points, bold=True)]
 
 
-PICTURES: dict[str, Callable[[list[figures.RateSeries]], Markup]] = {
+PICTURES: dict[str, Callable[[list[Line]], Markup]] = {
     "rate": lambda one: figures.rate_curves({"CNN": one}, ALLOWED_LOSSES),
     "rate, no loss allowed": lambda one: figures.rate_curves({"CNN": one}, ()),
     "errors": lambda one: figures.error_curves({"set": one}, {"set": "nats"}, 5.0),
@@ -126,7 +112,7 @@ def test_a_panel_without_points_is_named_and_the_others_are_drawn() -> None:
 
 
 def test_the_legend_has_the_series_of_every_panel() -> None:
-    other = figures.RateSeries("other", "#654321", [(0.3, 2.0)], bold=False)
+    other = Line("other", "#654321", [(0.3, 2.0)], bold=False)
     alone = figures.rate_curves({"CNN": series((0.2, 3.0))}, ALLOWED_LOSSES)
     both = figures.rate_curves({"CNN": series((0.2, 3.0)), "RNN": [other]}, ALLOWED_LOSSES)
     legends = [page.partition('id="legend_1"')[2] for page in (alone, both)]
@@ -134,17 +120,8 @@ def test_the_legend_has_the_series_of_every_panel() -> None:
     assert ["#654321" in legend for legend in legends] == [False, True]
 
 
-def test_the_other_pictures_of_nothing_are_words() -> None:
-    empty, nothing = np.zeros((0, 4), np.float32), np.full(3, NAN, np.float32)
+def test_figures_of_nothing_are_words() -> None:
     for page in (
-        figures.bytes_by_part(1000, {}),
-        figures.weights_before_after("w", empty, {"one": empty}),
-        figures.error_histogram({}, 1.0),
-        figures.error_histogram({"one": empty.ravel(), "other": nothing}, 1.0),
-        figures.classifier_curve([]),
-        figures.classifier_curve([EpochRecord(0, NAN, NAN)]),
-        figures.vae_curves({}),
-        figures.vae_curves({"CNN": []}),
         figures.size_against_time({}),
         figures.size_against_time({"CNN": (1000, NAN)}),
         figures.total_bytes({}),
@@ -154,27 +131,12 @@ def test_the_other_pictures_of_nothing_are_words() -> None:
         assert "nothing to show" in page
 
 
-def test_the_other_pictures_take_equal_zero_and_missing_values() -> None:
-    zeros = np.zeros((2, 3), np.float32)
-    broken = np.array([[1, NAN, 2], [INF, 0, -INF]], np.float32)
-    parts = {**dict.fromkeys(figures.PARTS, 0), "total": 0}
+def test_figures_of_zeros_are_pictures() -> None:
     for page in (
-        figures.bytes_by_part(0, {"one": parts}),
-        figures.weights_before_after("w", zeros, {"one": zeros}),
-        figures.error_histogram({"one": zeros.ravel()}, 0.0),
-        figures.error_histogram({"one": zeros.ravel()}, NAN),
-        figures.classifier_curve([EpochRecord(0, 0.0, 0.0), EpochRecord(1, 0.0, 0.0)]),
-        figures.vae_curves({"CNN": [{"epoch": 1, "train_loss": 1, "validation_loss": 1}]}),
         figures.size_against_time({"CNN": (0, 0.0)}),
         figures.total_bytes({"lossy": [figures.TotalBar("one", "#000000", 0, 0)], "other": []}),
     ):
         assert page.count("<svg") == 1
-    page = figures.weights_before_after("w", broken, {"one": zeros})
-    assert "original: 3 values are not shown" in page
-    page = figures.vae_curves({"A": [{"epoch": 1, "train_loss": 0, "validation_loss": 1}]})
-    assert "A: 1 value is not shown" in page
-    page = figures.error_histogram({"one": broken.ravel(), "other": zeros.ravel()}, 1.0)
-    assert "one: 3 values are not shown" in page
 
 
 def curve_point(codec: str, loss: float, ratio: float = 10.0) -> CurvePoint:
@@ -200,14 +162,14 @@ NO_FILE = "No file of any codec stays within an allowed loss."
 
 
 def test_a_rate_page_without_a_chosen_file_says_so() -> None:
-    page = render_rate(rate_result())
+    page = rate.render(rate_result())
     assert page.count(NO_FILE) == 3
     assert "one panel a network: nothing to show." in page
     assert "0.2, 0.5 or 1.0 points of accuracy" in page
 
 
 def test_a_rate_page_has_a_row_for_every_network_and_loss() -> None:
-    page = render_rate(rate_result([chosen("quantized")], ("cnn", "lstm"), loss=0.1))
+    page = rate.render(rate_result([chosen("quantized")], ("cnn", "lstm"), loss=0.1))
     assert NO_FILE not in page
     smallest = page.partition("The smallest files")[2].partition("</table>")[0]
     assert smallest.count("<tr") == 2 + 2 * len(ALLOWED_LOSSES)
@@ -217,22 +179,24 @@ def test_a_rate_page_has_a_row_for_every_network_and_loss() -> None:
 
 def test_a_rate_page_without_the_baseline_says_so() -> None:
     result = rate_result([chosen("quantized")], loss=0.1)
-    assert "No file of nncodec was made" not in render_rate(result)
+    assert "No file of nncodec was made" not in rate.render(result)
     curves = {"cnn": replace(result.models["cnn"], points=(curve_point("quantized", 0.1),))}
-    assert "No file of nncodec was made" in render_rate(replace(result, models=curves))
+    assert "No file of nncodec was made" in rate.render(replace(result, models=curves))
 
 
 def test_a_rate_page_of_no_network_or_no_points_says_so() -> None:
-    assert "No network is finished." in render_rate(rate_result(models=()))
+    assert "No network is finished." in rate.render(rate_result(models=()))
     result = rate_result()
     curves = {"cnn": replace(result.models["cnn"], points=())}
-    assert "nothing to show" in render_rate(replace(result, models=curves))
+    assert "nothing to show" in rate.render(replace(result, models=curves))
+
+
+FLEET_SETTING = {"latent": 4, "rate_weight": 1e-5, "steps": 10}
 
 
 def fleet_point(codec: str, accuracy: float = 90.0) -> HeldOutPoint:
-    setting = {"latent": 4, "rate_weight": 1e-5, "steps": 10}
     return HeldOutPoint(
-        codec, setting, accuracy, 80.0, 95.0, 20.0, 9000, None, 0.1, 50.0, 30.0, None
+        codec, FLEET_SETTING, accuracy, 80.0, 95.0, 20.0, 9000, None, 0.1, 50.0, 30.0, None
     )
 
 
@@ -255,7 +219,7 @@ def fleet_result(points: Sequence[HeldOutPoint] = (), **changes: Any) -> FleetRe
 
 
 def test_a_fleet_page_without_a_point_says_so() -> None:
-    page = render_fleet(fleet_result())
+    page = fleet.render(fleet_result())
     assert "No codec stored a member." in page
     assert "Accuracy against bytes a member: nothing to show." in page
     assert "<svg" not in page
@@ -265,8 +229,8 @@ def test_a_fleet_page_without_a_point_says_so() -> None:
 @pytest.mark.parametrize("codecs", [("fleet",), ("quantized",), ("fleet", "quantized", "bitdelta")])
 def test_a_fleet_page_of_some_codecs_is_whole(codecs: tuple[str, ...], accuracy: float) -> None:
     points = [fleet_point(codec, accuracy) for codec in codecs]
-    pack = TrainedPack(points[0].setting, 9000, NAN, NAN, 1.0)
-    page = render_fleet(fleet_result(points, packs=(pack,), accuracy_own=accuracy))
+    pack = TrainedPack(FLEET_SETTING, 9000, NAN, NAN, 1.0)
+    page = fleet.render(fleet_result(points, packs=(pack,), accuracy_own=accuracy))
     assert ("<svg" in page) == math.isfinite(accuracy)
     assert "nan %" not in page
 
@@ -288,7 +252,7 @@ def series_result(codecs: Sequence[CodecResult] = (), checkpoints: int = 0) -> S
 
 
 def test_a_series_page_without_a_codec_says_so() -> None:
-    page = render_series(series_result())
+    page = series_page.render(series_result())
     for words in ("No codec stored the series.", "No codec had several settings."):
         assert words in page
     assert page.count("nothing to show.") == 3
@@ -299,7 +263,7 @@ def test_a_series_page_without_a_codec_says_so() -> None:
 @pytest.mark.parametrize("lossless", [False, True])
 def test_a_series_page_of_one_codec_is_whole(checkpoints: int, lossless: bool) -> None:
     codec = series_codec("lossless" if lossless else "series", lossless=lossless)
-    page = render_series(series_result([codec], checkpoints))
+    page = series_page.render(series_result([codec], checkpoints))
     assert page.count("<svg") == (3 if checkpoints else 1)
     assert "No codec stored the series." not in page
 
@@ -314,14 +278,14 @@ POINT = Point("vbq", "one", "both", 1.0, 2.0, 2.0, 0.0, 0.5)
 
 @pytest.mark.parametrize("sets", [[], [data_set()]], ids=["no data set", "no saving"])
 def test_a_page_of_quantizers_without_a_saving_says_so(sets: list[DataSet]) -> None:
-    page = render_quantizers(QuantizerResult(tuple(sets), SETTINGS, MACHINE))
+    page = quantizers.render(QuantizerResult(tuple(sets), SETTINGS, MACHINE))
     assert page.count("No quantizer was compared with another one.") == 2
     assert "<svg" not in page
 
 
 def test_a_page_of_quantizers_has_dashes_for_what_there_is_not() -> None:
     result = QuantizerResult((data_set([SAVING], [POINT]),), SETTINGS, MACHINE)
-    page = render_quantizers(result)
+    page = quantizers.render(result)
     row = page.partition("posterior distortion</td>")[2].partition("</tr>")[0]
     assert row.count("–") == 2
     assert "+0 %" in row
@@ -332,41 +296,9 @@ def test_a_page_of_quantizers_has_dashes_for_what_there_is_not() -> None:
 
 def test_a_page_of_the_paper_without_a_network_says_so() -> None:
     digits = Digits(torch.zeros(0, 28, 28), torch.zeros(0, dtype=torch.int64))
-    page = render_paper(PaperReport([], digits, SETTINGS))
+    page = paper.render(PaperResult([], digits, SETTINGS))
     assert "No network is finished." in page
     assert "<svg" not in page
-
-
-def test_a_demo_page_without_training_or_archives_says_so(tmp_path: Path) -> None:
-    digits = Digits(torch.zeros(3, 28, 28), torch.zeros(3, dtype=torch.int64))
-    trained = TrainedClassifier(build("cnn"), (), NAN)
-    result: dict[str, Any] = {
-        "data": "none",
-        "parameters": 0,
-        "raw_bytes": 0,
-        "accuracy_original": NAN,
-        "archives": [],
-    }
-    predicted = torch.zeros(3, dtype=torch.int64)
-    empty = DemoReport(result, trained, [], digits, predicted, [], {})
-    page = render_demo(empty)
-    assert page.count("No archive was made.") == 2
-    assert page.count("nothing to show.") == 4
-
-    one = measure(trained.model, tmp_path / "one.vaec", "quantized", codec="lossless")
-    archive = {
-        "bytes": dict(one.info.bytes),
-        "accuracy_decoded": NAN,
-        "decode_seconds": INF,
-        "reference_decode_seconds": 1.0,
-    }
-    full = replace(
-        empty, result={**result, "archives": [archive]}, measurements=[one], decoded=[predicted]
-    )
-    page = render_demo(full)
-    assert "No archive was made." not in page
-    # No autoencoder was trained.
-    assert page.count("nothing to show.") == 2
 
 
 @pytest.mark.parametrize(
@@ -377,7 +309,7 @@ def test_a_demo_page_without_training_or_archives_says_so(tmp_path: Path) -> Non
         (tables.print_rate, rate_result(models=())),
         (tables.print_fleet, fleet_result()),
         (tables.print_series, series_result()),
-        (tables.print_paper, PaperResult({})),
+        (tables.print_paper, PaperResult([], Digits(torch.zeros(0), torch.zeros(0)), {})),
     ],
 )
 def test_a_table_without_rows_says_so(
@@ -400,14 +332,3 @@ def test_tables_have_dashes_for_what_there_is_not(capsys: pytest.CaptureFixture[
     tables.print_quantizers(QuantizerResult((data_set([SAVING]),), {}, {}), Path("r.html"))
     row = next(line for line in capsys.readouterr().out.splitlines() if "vbq" in line)
     assert row.split()[-4:] == ["-", "-", "+0", "%"]
-
-
-def test_a_report_without_scores_is_printed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = {"w": np.zeros((4, 4), np.float32)}
-    report = vc.compress(weights, tmp_path / "a.vaec", codec="lossless")
-    for score in (None, NAN):
-        other = vc.RunnerUp("raw", None, score, "larger")
-        tables.print_compression(replace(report, score=score, compared=[other]))
-    assert "lossless" in capsys.readouterr().out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,11 @@ from experiments.baselines.lossless_differences import CODERS, FORMS, Coder
 from experiments.networks.keyed import load_state
 from experiments.networks.personal import build_with
 from experiments.networks.series import make_series
-from experiments.networks.training import train_classifier
-from experiments.series_codecs import MAX_DISAGREEMENT, SeriesPack
+from experiments.networks.training import train_network
+from experiments.publishing import publisher
+from experiments.series_codecs import SeriesPack
+from experiments.series_setup import MAX_DISAGREEMENT
+from experiments.tests.command import experiments
 from vaecomp_native.demo.accuracy import accuracy, percent_correct, predict
 from vaecomp_native.demo.digits import Digits, MnistData, load_bundled
 from vaecomp_native.errors import VaecompError
@@ -66,7 +68,7 @@ def test_checkpoints_are_the_last_ones_of_the_zoos_training(
     # Five batches an epoch, so five checkpoints.
     made = make_series(data, tmp_path, checkpoints=7, epochs=1, seed=3)
     assert len(made) == 7 == len({path.read_bytes() for path in made.paths})
-    trained = train_classifier("cnn", data, epochs=2, seed=3).model.state_dict()
+    trained = train_network("cnn", data, epochs=2, seed=3).model.state_dict()
     last = load_state(made.paths[-1])
     assert all(torch.equal(tensor, trained[name]) for name, tensor in last.items())
     fewer = make_series(data, tmp_path / "fewer", checkpoints=2, epochs=2, seed=3)
@@ -167,12 +169,12 @@ class Run:
         return found
 
 
-def _run(data: MnistData, out: Path, **options: Any) -> Run:
+def _run(data: MnistData, out: Path, cache: Path | None = None) -> Run:
     notices: list[str] = []
     stages: set[str] = set()
     result = series.run(
         data,
-        out,
+        cache or out / "cache",
         checkpoints=COUNT,
         packs=(SeriesPack("middle", 1, rate_weight=2e-5, steps=20),),
         lossless_packs=(SeriesPack("first", 1), SeriesPack("middle", 1)),
@@ -180,7 +182,7 @@ def _run(data: MnistData, out: Path, **options: Any) -> Run:
         digits=32,
         progress=lambda stage, done, total, metrics: stages.add(stage),
         notice=notices.append,
-        **options,
+        publish=publisher("series", out),
     )
     return Run(out, result.to_dict(), notices, stages)
 
@@ -223,7 +225,7 @@ def test_the_experiment_has_the_documented_keys(experiment: Run) -> None:
     )
     assert result["checkpoints"] == COUNT
     assert [row["checkpoint"] for row in experiment.rows("series")] == list(range(COUNT))
-    assert f"experiment series --checkpoints {COUNT}" in result["settings"]["command"]
+    assert f"experiments series --checkpoints {COUNT}" in result["settings"]["command"]
     assert all(coder.package in result["settings"] for coder in INSTALLED)
     assert result["machine"]["processor"]
     written = json.loads((experiment.out / "series.json").read_text(encoding="utf-8"))
@@ -251,8 +253,8 @@ def _decoded(experiment: Run, name: str) -> list[dict[str, np.ndarray]]:
     """What a codec's files hold; its pack is known by its size."""
     shared = experiment.codec(name)["shared_bytes"]
     packs = (experiment.out / "cache" / "shared").glob("*.vaepack")
-    pack = [path for path in packs if path.stat().st_size == shared] or [None]
-    return [vc.decode(file, pack=pack[0]) for file in experiment.files(name)]
+    pack = [path for path in packs if path.stat().st_size == shared]
+    return [vc.decode(file, pack=pack[0] if pack else None) for file in experiment.files(name)]
 
 
 def _checkpoints(experiment: Run) -> list[dict[str, torch.Tensor]]:
@@ -370,9 +372,8 @@ def test_a_lossless_file_that_is_not_the_checkpoints_is_refused(
 
 
 def test_the_command_has_help_with_examples() -> None:
-    command = [sys.executable, "-m", "vaecomp_native", "experiment", "series", "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    shown = experiments("series", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "vaecomp experiment series" in shown.stdout.partition("Examples:")[2]
+    assert "python -m experiments series" in shown.stdout.partition("Examples:")[2]
     for option in ("--checkpoints", "--out", "--cache", "--threads", "--quick", "--json"):
         assert option in shown.stdout

@@ -18,17 +18,18 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps  # noqa: E402
-from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
-from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
-from vaecomp_native.allocation.operators import (  # noqa: E402
+from vaecomp_native.calibration import Batch, LinearMap, find_linear_maps, outputs  # noqa: E402
+from vaecomp_native.compression.calibrated import calibrated_operators, usable_maps  # noqa: E402
+from vaecomp_native.compression.encoder import Encoder, Encoding  # noqa: E402
+from vaecomp_native.compression.fit import Calibration, fitting  # noqa: E402
+from vaecomp_native.compression.operators import (  # noqa: E402
+    QUANTIZERS,
     VECTOR_PRECISION,
     Operator,
-    QUANTIzERS,
     cost_of_all,
     data_free_operator,
 )
-from vaecomp_native.allocation.search import (  # noqa: E402
+from vaecomp_native.compression.search import (  # noqa: E402
     OCTAVE_STEPS,
     equalize,
     largest_keeping,
@@ -36,8 +37,7 @@ from vaecomp_native.allocation.search import (  # noqa: E402
     rate_weight_for_bits,
     typical_cost,
 )
-from vaecomp_native.allocation.workbench import Workbench  # noqa: E402
-from vaecomp_native.calibration import Batch, LinearMap, find_linear_maps, outputs  # noqa: E402
+from vaecomp_native.compression.trial_model import Workbench  # noqa: E402
 from vaecomp_native.errors import CalibrationError, UnreachableError  # noqa: E402
 from vaecomp_native.io import scratch as scratch_module  # noqa: E402
 from vaecomp_native.io.scratch import Scratch  # noqa: E402
@@ -197,7 +197,7 @@ class TestWorkbench:
             assert moments[1] == pytest.approx((wide[0].T @ wide[1] / len(now)).numpy(), abs=1e-4)
 
     def test_there_is_no_memory_for_all_inputs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vaecomp_native.allocation.workbench.CACHE_BYTES", 10)
+        monkeypatch.setattr("vaecomp_native.compression.trial_model.CACHE_BYTES", 10)
         module, data = deep(), batches()
         encoder = calibrated_encoder(module, data, data)
         assert encoder.bench is not None and encoder.maps is not None
@@ -242,7 +242,7 @@ class TestOperatorsOfLayers:
             assert operator.elements == one.rows * one.columns
         assert {key for operator in operators for key in operator.tensors} == set(arrays)
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_tensors_come_back_in_their_places(self, name: str, quantizer: str) -> None:
         operators, arrays, _ = self.operators(name)
         for operator in operators:
@@ -355,7 +355,7 @@ class TestDataFree:
             assert not matrix.values()[~one.any(1)].any()
             assert np.square(matrix.values() - one).mean() <= 0.02 * np.square(one).mean()
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_every_quantizer_meets_a_rate(self, quantizer: str) -> None:
         arrays = {
             "a": np.random.default_rng(0).standard_normal((80, 90)).astype(np.float32),
@@ -736,7 +736,7 @@ class TestFit:
 
     @pytest.mark.parametrize("count", range(1, 10))
     def test_held_out_batches(self, count: int) -> None:
-        from vaecomp_native.allocation.fit import _split
+        from vaecomp_native.compression.fit import _split
 
         fitted, held_out = _split(list(range(count)))
         assert len(fitted) >= 1 and len(held_out) >= 1

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core, reference
-from vaecomp_native.candidates import assemble
 from vaecomp_native.codecs.lossless import encode_lossless
 from vaecomp_native.codecs.sections import encode_raw
+from vaecomp_native.compression.candidates import assemble
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.reference import dtypes as specified
 from vaecomp_native.state_dict import read_state_dict

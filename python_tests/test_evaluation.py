@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaecomp_native.evaluation.accounting import (
+from vaecomp_native.accounting import (
     amortized_ratio,
     break_even_models,
     latents_only_ratio,

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vaecomp_native as vc
+from vaecomp_native.accounting import cheaper_from
 from vaecomp_native.evaluation import bitdelta, nncodec
-from vaecomp_native.evaluation.accounting import cheaper_from
 from vaecomp_native.evaluation.differences import differences_module
 from vaecomp_native.experiments import fleet
 from vaecomp_native.experiments.member_codecs import (

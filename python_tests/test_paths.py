@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import vaecomp_native as vc
-from vaecomp_native.candidates import assemble
 from vaecomp_native.codecs.sections import encode_raw
+from vaecomp_native.compression.candidates import assemble
 from vaecomp_native.state_dict import read_state_dict
 
 ARRAYS = {"w": np.arange(12, dtype=np.float32).reshape(3, 4)}

@@ -15,10 +15,10 @@ import torch
 
 from vaecomp_native.evaluation.quantizers import (
     PARAMETER_BITS,
+    QUANTIZERS,
     TABLES,
     Coding,
     Posterior,
-    QUANTIzERS,
     codings,
 )
 from vaecomp_native.evaluation.savings import frontier, percent_fewer
@@ -47,7 +47,7 @@ def test_distortion_is_in_nats_a_number() -> None:
     assert posterior.distortion(decoded) == pytest.approx((1 + 1 + 0.25 + 0.25) / 4)
 
 
-@pytest.mark.parametrize("quantizer", QUANTIzERS)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_a_coding_counts_every_bit_and_decodes_every_block(quantizer: str) -> None:
     posterior = channels([1.0, 0.1])
     for coding in codings(posterior, quantizer, 1.0):
@@ -83,7 +83,7 @@ def test_scaled_channels_share_a_table_where_there_are_few_numbers() -> None:
     assert best.tables == "one, channels scaled"
 
 
-@pytest.mark.parametrize("quantizer", QUANTIzERS)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_the_codings_that_are_kept_are_the_best(quantizer: str) -> None:
     posterior = channels([1.0, 20.0, 0.1], rows=200)
     found = codings(posterior, quantizer, 0.3)
@@ -171,7 +171,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Run:
         classifier_epochs=1,
         betas=(1.0,),
         epochs=1,
-        rate_factors=dict.fromkeys(QUANTIzERS, 400.0),
+        rate_factors=dict.fromkeys(QUANTIZERS, 400.0),
         progress=lambda stage, done, total, metrics: stages.add(stage),
         notice=notices.append,
     )
@@ -184,9 +184,9 @@ def test_the_experiment_has_every_quantizer_on_every_data_set(experiment: Run) -
     assert sets["weights, RNN"]["numbers"] == 54_538
     assert sets["latents, beta 1"]["numbers"] == 27 * 64
     for data in sets.values():
-        assert {point["quantizer"] for point in data["points"]} == set(QUANTIzERS)
+        assert {point["quantizer"] for point in data["points"]} == set(QUANTIZERS)
         assert all(point["symbol_bits"] <= point["bits"] for point in data["points"])
-        for name in QUANTIzERS:
+        for name in QUANTIZERS:
             points = [point for point in data["points"] if point["quantizer"] == name]
             assert points[-1]["bits"] > 4
             assert {point["best_by"] for point in points} <= {"both", "bits", "symbol_bits"}

@@ -36,10 +36,10 @@ from vaecomp_native.errors import (
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet, torch
-    from vaecomp_native.choosing import RunnerUp
-    from vaecomp_native.compression import CompressionReport, compress
+    from vaecomp_native.compression.choice import RunnerUp
+    from vaecomp_native.compression.pipeline import CompressionReport, compress
+    from vaecomp_native.compression.plan import Plan, plan
     from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
-    from vaecomp_native.planning import Plan, plan
     from vaecomp_native.torch import LoadReport, load_into
 
 __all__ = [
@@ -76,13 +76,13 @@ __all__ = [
 
 # Services load archives and never write one: for them importing takes a third of the time.
 _HOMES = {
-    "CompressionReport": "compression",
-    "RunnerUp": "choosing",
-    "compress": "compression",
+    "CompressionReport": "compression.pipeline",
+    "RunnerUp": "compression.choice",
+    "compress": "compression.pipeline",
     "RatePoint": "evaluation.rate_distortion",
     "rate_distortion": "evaluation.rate_distortion",
-    "Plan": "planning",
-    "plan": "planning",
+    "Plan": "compression.plan",
+    "plan": "compression.plan",
     "LoadReport": "torch",
     "load_into": "torch",
 }

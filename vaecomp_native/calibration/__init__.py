@@ -15,6 +15,8 @@ from vaecomp_native.calibration.batches import Inputs, picked
 from vaecomp_native.calibration.capture import capture
 from vaecomp_native.calibration.detection import measure_for
 from vaecomp_native.calibration.divergence import Measure
+from vaecomp_native.calibration.hooked import find_linear_maps, tapped
+from vaecomp_native.calibration.hooks import Callback
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.outputs import Outputs
 from vaecomp_native.calibration.running import Batch, outputs, run
@@ -23,8 +25,6 @@ from vaecomp_native.calibration.sensitivity import (
     diagonal_sensitivity,
     sensitivities,
 )
-from vaecomp_native.calibration.tapping import find_linear_maps, tapped
-from vaecomp_native.calibration.taps import Callback
 
 __all__ = [
     "Batch",

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from vaecomp_native.calibration.hooked import tapped
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch, outputs
-from vaecomp_native.calibration.tapping import tapped
 
 
 def capture(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.taps import Tap, Taps
+from vaecomp_native.calibration.hooks import Tap, Taps
 
 FUNCTIONS = (F.conv1d, F.conv2d, F.conv3d)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.taps import Taps
+from vaecomp_native.calibration.hooks import Taps
 
 State = tuple[torch.Tensor, ...]
 """Hidden state [N, H], and for an LSTM the cell state [N, H]."""

@@ -33,7 +33,7 @@ RATE_EXAMPLES = (
     "vaecomp experiment rate --models lenet5 --out results/",
     "vaecomp experiment rate --models fnn,cnn --json > rate.json",
 )
-QUANTIzER_EXAMPLES = (
+QUANTIZER_EXAMPLES = (
     "vaecomp experiment quantizers --data mnist/",
     "vaecomp experiment quantizers --models fnn,rnn --out results/",
     "vaecomp experiment quantizers --models rnn --json > quantizers.json",
@@ -132,7 +132,7 @@ def rate(
 
 
 @app.command(
-    epilog=examples(*QUANTIzER_EXAMPLES), short_help="Variational Bayesian quantization on trial."
+    epilog=examples(*QUANTIZER_EXAMPLES), short_help="Variational Bayesian quantization on trial."
 )
 def quantizers(
     data: DataOption = None,

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import vaecomp_native as vc
+from vaecomp_native.accounting import break_even_models
 from vaecomp_native.cli.text import print_rows
-from vaecomp_native.evaluation.accounting import break_even_models
 
 if TYPE_CHECKING:
     from vaecomp_native.experiments.demo import DemoResult

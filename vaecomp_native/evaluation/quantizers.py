@@ -20,7 +20,7 @@ from vaecomp_native.quantization.matrix import (
 from vaecomp_native.quantization.uniform import uniform
 from vaecomp_native.quantization.vbq import quantize_latents, variational_bayesian_quantization
 
-QUANTIzERS: dict[str, Quantizer] = {
+QUANTIZERS: dict[str, Quantizer] = {
     "uniform": uniform,
     "ecsq": entropy_constrained_uniform,
     "ecsq-lloyd": entropy_constrained_lloyd,
@@ -88,7 +88,7 @@ def codings(posterior: Posterior, quantizer: str, rate_weight: float) -> tuple[C
 
     Args:
         posterior: what is coded.
-        quantizer: one of `QUANTIzERS`.
+        quantizer: one of `QUANTIZERS`.
         rate_weight: error^2 / variance that is worth one bit; twice the published lambda.
 
     Returns:
@@ -103,7 +103,7 @@ def codings(posterior: Posterior, quantizer: str, rate_weight: float) -> tuple[C
 
 
 def _code(posterior: Posterior, quantizer: str, tables: str, rate_weight: float) -> Coding:
-    matrices, scales, decoded = TABLES[tables](posterior, QUANTIzERS[quantizer], rate_weight)
+    matrices, scales, decoded = TABLES[tables](posterior, QUANTIZERS[quantizer], rate_weight)
     side_bits = PARAMETER_BITS * (len(matrices) + scales)
     counts = [np.unique(matrix.symbols, return_counts=True)[1] for matrix in matrices]
     return Coding(

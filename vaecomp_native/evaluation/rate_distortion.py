@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaecomp_native.accounting import self_contained_ratio
 from vaecomp_native.archive import decode
-from vaecomp_native.compression import compress
+from vaecomp_native.compression.pipeline import compress
+from vaecomp_native.compression.request import Divergence, Quantizer
 from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accounting import self_contained_ratio
 from vaecomp_native.evaluation.timing import fastest
-from vaecomp_native.jobs import Divergence, Quantizer
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.tensors import array_to_tensor
@@ -29,7 +29,7 @@ from vaecomp_native.tensors import array_to_tensor
 if TYPE_CHECKING:
     import torch
 
-QUANTIzERS: dict[str, Quantizer] = {
+QUANTIZERS: dict[str, Quantizer] = {
     "quantized": "feedback",
     "quantized-uniform": "uniform",
     "quantized-ecsq": "ecsq",
@@ -39,7 +39,7 @@ QUANTIzERS: dict[str, Quantizer] = {
 }
 """Names here of the quantized codec with each quantizer of `vaecomp_native.compress`."""
 
-CODECS: tuple[str, ...] = (*QUANTIzERS, "lossless", "nncodec")
+CODECS: tuple[str, ...] = (*QUANTIZERS, "lossless", "nncodec")
 
 RATE_WEIGHTS: tuple[float, ...] = tuple(2.0**k for k in range(-8, 4))
 """Operating points of the quantized codec; four times the weight is about one bit a weight less."""
@@ -182,7 +182,7 @@ def candidates(
     if "nncodec" in codecs:
         nncodec.require()
     settings: dict[str, list[dict[str, float]]] = {
-        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTIzERS},
+        **{codec: [{"rate_weight": w} for w in rate_weights] for codec in QUANTIZERS},
         "lossless": [{}],
         "nncodec": [{"qp": qp, "opt_qp": opt} for opt, qp in itertools.product((False, True), qps)],
     }
@@ -246,7 +246,7 @@ def _write(
             module,
             path,
             codec="quantized",
-            quantizer=QUANTIzERS[candidate.codec],
+            quantizer=QUANTIZERS[candidate.codec],
             **calibrated,
             rate_weight=setting["rate_weight"],
             threads=threads,

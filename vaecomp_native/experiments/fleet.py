@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from vaecomp_native.accounting import amortized_ratio, cheaper_from
 from vaecomp_native.evaluation import nncodec
-from vaecomp_native.evaluation.accounting import amortized_ratio, cheaper_from
 from vaecomp_native.evaluation.savings import frontier
 from vaecomp_native.experiments.files import write_json, write_text
 from vaecomp_native.experiments.member_codecs import (

@@ -12,8 +12,8 @@ from torch import nn
 
 import vaecomp_native as vc
 from vaecomp_native import reference
+from vaecomp_native.accounting import amortized_ratio, break_even_models
 from vaecomp_native.bits import all_identical
-from vaecomp_native.evaluation.accounting import amortized_ratio, break_even_models
 from vaecomp_native.evaluation.timing import fastest
 from vaecomp_native.progress import Progress, silent
 
@@ -22,7 +22,7 @@ Decoder = Literal["paper", "compact"]
 DECODE_REPEATS = 5
 """Native decodes that are timed; the fastest counts. The reference is timed once."""
 
-AMORTIzED_MODELS = 100
+AMORTIZED_MODELS = 100
 """The number of models M of the amortized ratio in the reports."""
 
 LATENT = 64
@@ -59,9 +59,9 @@ class Measurement:
 
     @property
     def amortized(self) -> float:
-        """Ratio if `AMORTIzED_MODELS` models of this size shared the decoder."""
+        """Ratio if `AMORTIZED_MODELS` models of this size shared the decoder."""
         shared = self.info.bytes["decoder"]
-        return amortized_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTIzED_MODELS)
+        return amortized_ratio(self.info.raw_bytes, shared, self.own_bytes, AMORTIZED_MODELS)
 
 
 def measure_vae(

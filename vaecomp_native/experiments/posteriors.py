@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native import training
 from vaecomp_native.calibration import diagonal_sensitivity
+from vaecomp_native.codecs.vae import training
 from vaecomp_native.evaluation.quantizers import Posterior
 from vaecomp_native.kernels import flatten_chunk
 from vaecomp_native.progress import Progress, silent

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vaecomp_native.evaluation.quantizers import QUANTIzERS, codings
+from vaecomp_native.evaluation.quantizers import QUANTIZERS, codings
 from vaecomp_native.evaluation.savings import Curve, frontier, percent_fewer
 from vaecomp_native.experiments import posteriors
 from vaecomp_native.experiments.files import write_json, write_text
@@ -176,9 +176,9 @@ def _sources(
 
 def _measure(source: Source, rate_factors: Mapping[str, float], progress: Progress) -> DataSet:
     points: list[Point] = []
-    for done, quantizer in enumerate(QUANTIzERS, start=1):
+    for done, quantizer in enumerate(QUANTIZERS, start=1):
         points += _points(source, quantizer, rate_factors.get(quantizer, 2.0))
-        progress(f"coding {source.name}", done, len(QUANTIzERS), {"points": len(points)})
+        progress(f"coding {source.name}", done, len(QUANTIZERS), {"points": len(points)})
     variances = np.concatenate([block.ravel() for block in source.posterior.variances])
     return DataSet(
         name=source.name,
@@ -223,7 +223,7 @@ def _savings(points: Sequence[Point]) -> Iterator[Saving]:
     for error in ERRORS:
         for rate in RATES:
             baseline = _curve(points, BASELINE, rate, error)
-            for quantizer in QUANTIzERS:
+            for quantizer in QUANTIZERS:
                 if quantizer != BASELINE:
                     curve = _curve(points, quantizer, rate, error)
                     fewer = {

@@ -21,9 +21,9 @@ from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.paired import PairedLoss, paired_loss
 from vaecomp_native.evaluation.rate_distortion import (
     QPS,
+    QUANTIZERS,
     RATE_WEIGHTS,
     Candidate,
-    QUANTIzERS,
     candidates,
     code,
     load,
@@ -40,7 +40,7 @@ from vaecomp_native.zoo.training import default_epochs, train_classifier
 ALLOWED_LOSSES = (0.2, 0.5, 1.0)
 """Points of accuracy that a file may cost."""
 
-CODECS: tuple[str, ...] = (*QUANTIzERS, "nncodec")
+CODECS: tuple[str, ...] = (*QUANTIZERS, "nncodec")
 FINE_CODECS = ("quantized", "nncodec")
 """Codecs that are compared at all their operating points; the others get fewer, to save time."""
 

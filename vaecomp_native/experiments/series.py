@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaecomp_native.accounting import amortized_ratio
 from vaecomp_native.bits import identical
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.evaluation.accounting import amortized_ratio
 from vaecomp_native.evaluation.accuracy import percent_correct, predict
 from vaecomp_native.evaluation.lossless_differences import CODERS, FORMS, INSTALL
 from vaecomp_native.experiments.files import write_json, write_text

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration, call_evaluate
 from vaecomp_native.archive import Archive
 from vaecomp_native.bits import identical
+from vaecomp_native.compression.fit import Calibration, call_evaluate
+from vaecomp_native.compression.request import Divergence, calibration_of, check_inputs, measured
 from vaecomp_native.fleet.latents import by_function, least_squares
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
@@ -25,7 +26,6 @@ from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
-from vaecomp_native.jobs import Divergence, calibration_of, check_inputs, measured
 from vaecomp_native.progress import Progress, console
 from vaecomp_native.state_dict import read_state_dict
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration, call_evaluate, fitting, workbench
 from vaecomp_native.bits import identical
 from vaecomp_native.codecs.differences import has_differences
+from vaecomp_native.compression.fit import Calibration, call_evaluate, fitting, workbench
+from vaecomp_native.compression.suitability import is_delicate
 from vaecomp_native.errors import UnreachableError
 from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
-from vaecomp_native.suitability import is_delicate
 
 Array = npt.NDArray[Any]
 Int8Array = npt.NDArray[np.int8]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaecomp_native import _core
-from vaecomp_native.candidates import Candidate, assemble
-from vaecomp_native.choosing import encode_best
 from vaecomp_native.codecs.sections import SectionKind
+from vaecomp_native.compression.candidates import Candidate, assemble
+from vaecomp_native.compression.choice import encode_best
+from vaecomp_native.compression.request import make_job
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.prior import LatentPrior
-from vaecomp_native.jobs import make_job
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaecomp_native.archive import Archive
+from vaecomp_native.compression.request import Divergence, check_inputs
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.fleet.by_components import decoder_by_components
 from vaecomp_native.fleet.by_differences import decoder_by_differences
@@ -21,7 +22,6 @@ from vaecomp_native.fleet.members import Members
 from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
 from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Divergence, check_inputs
 from vaecomp_native.progress import Progress, console
 
 if TYPE_CHECKING:

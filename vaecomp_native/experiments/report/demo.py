@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaecomp_native.experiments.measure import AMORTIzED_MODELS, Measurement
+from vaecomp_native.experiments.measure import AMORTIZED_MODELS, Measurement
 from vaecomp_native.experiments.report import figures, machine, render
 from vaecomp_native.experiments.report.digits import cards, disagreements
 from vaecomp_native.zoo.mnist import Digits
@@ -56,7 +56,7 @@ def render_demo(report: DemoReport) -> str:
         trained=report.trained,
         settings=report.settings,
         machine=machine.describe(),
-        amortized_models=AMORTIzED_MODELS,
+        amortized_models=AMORTIZED_MODELS,
         layer=SHOWN_LAYER,
         bytes_figure=figures.bytes_by_part(
             report.result["raw_bytes"],

@@ -9,7 +9,7 @@ import torch
 
 from vaecomp_native.evaluation.accuracy import percent_correct
 from vaecomp_native.experiments import published
-from vaecomp_native.experiments.measure import LATENT, AMORTIzED_MODELS, Measurement
+from vaecomp_native.experiments.measure import AMORTIZED_MODELS, LATENT, Measurement
 from vaecomp_native.experiments.report import figures, machine, render
 from vaecomp_native.experiments.report.digits import DigitCard, cards, disagreements
 from vaecomp_native.zoo.mnist import Digits
@@ -121,7 +121,7 @@ def render_paper(report: PaperReport) -> str:
         machine=machine.describe(),
         citation=published.CITATION,
         published_ratio=published.RATIO,
-        amortized_models=AMORTIzED_MODELS,
+        amortized_models=AMORTIZED_MODELS,
         bytes_figures={
             model.name: figures.bytes_by_part(
                 model.paper.info.raw_bytes,

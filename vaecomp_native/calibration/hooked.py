@@ -16,9 +16,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vaecomp_native.calibration import attention, convolution, recurrent
+from vaecomp_native.calibration.hooks import Callback, Taps, Visitor
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch, evaluation, run
-from vaecomp_native.calibration.taps import Callback, Taps, Visitor
 
 
 def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:

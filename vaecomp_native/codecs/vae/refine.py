@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vaecomp_native.codecs.vae.hidden import LARGEST, hidden_activations
 from vaecomp_native.decoders import Float32Array, Int8Array, IntegerDecoder
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.training.hidden import LARGEST, hidden_activations
 
 BATCH_CHUNKS = 64
 

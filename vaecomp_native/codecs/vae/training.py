@@ -6,11 +6,11 @@ into a decoder and latents. This is the only part of the package that needs PyTo
 
 from __future__ import annotations
 
-from vaecomp_native.training.config import TrainingConfig, WeightPrecision
-from vaecomp_native.training.floating import to_float32
-from vaecomp_native.training.importance import tensor_importance
-from vaecomp_native.training.integer import to_integer
-from vaecomp_native.training.trainer import TrainedVAE, train_vae
+from vaecomp_native.codecs.vae.config import TrainingConfig, WeightPrecision
+from vaecomp_native.codecs.vae.floating import to_float32
+from vaecomp_native.codecs.vae.importance import tensor_importance
+from vaecomp_native.codecs.vae.integer import to_integer
+from vaecomp_native.codecs.vae.trainer import TrainedVAE, train_vae
 
 __all__ = [
     "TrainedVAE",

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.allocation.operators import NO_COST, VECTOR_PRECISION
+from vaecomp_native.compression.operators import NO_COST, VECTOR_PRECISION
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.quantization.bunch import Bunch, joined
 from vaecomp_native.quantization.entropy import entropy_bits, table_bits

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.compression.suitability import delicacies
 from vaecomp_native.quantization.ecsq import (
     entropy_constrained_lloyd,
     entropy_constrained_uniform,
@@ -22,7 +23,6 @@ from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
 from vaecomp_native.quantization.matrix import QuantizedMatrix, matrix_shape, slabs
 from vaecomp_native.quantization.uniform import uniform
 from vaecomp_native.quantization.vbq import variational_bayesian_quantization
-from vaecomp_native.suitability import delicacies
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ ELEMENTWISE: Mapping[str, Elementwise] = {
     "kmeans": hessian_weighted_kmeans,
     "vbq": variational_bayesian_quantization,
 }
-QUANTIzERS = ("feedback", *ELEMENTWISE)
+QUANTIZERS = ("feedback", *ELEMENTWISE)
 VECTOR_PRECISION = 256.0
 """How much more an error in a vector (a bias) counts than one in a matrix when there are no calibration data."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.batches import batches
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.matrix import LARGEST_SYMBOL
 from vaecomp_native.state_dict import LATENT_DTYPES
 

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vaecomp_native.codecs.vae.config import TrainingConfig
+from vaecomp_native.codecs.vae.device import choose_device
+from vaecomp_native.codecs.vae.hidden import LARGEST
+from vaecomp_native.codecs.vae.rounding import round_straight_through
+from vaecomp_native.codecs.vae.trainer import TrainedVAE
 from vaecomp_native.decoders import Float32Array, Int8Array, IntegerLayer
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress
 from vaecomp_native.quantization.fixed_point import fixed_point
-from vaecomp_native.training.config import TrainingConfig
-from vaecomp_native.training.device import choose_device
-from vaecomp_native.training.hidden import LARGEST
-from vaecomp_native.training.rounding import round_straight_through
-from vaecomp_native.training.trainer import TrainedVAE
 
 
 @dataclasses.dataclass(frozen=True)

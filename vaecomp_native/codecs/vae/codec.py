@@ -81,7 +81,7 @@ def encode_vae(
 
 def _import_training() -> ModuleType:
     try:
-        from vaecomp_native import training
+        from vaecomp_native.codecs.vae import training
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the latent codec trains with PyTorch, but there is no module {error.name}; "

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from vaecomp_native.allocation.bunched import BunchedOperator
-from vaecomp_native.allocation.encoder import AnyOperator, Encoder, Encoding
-from vaecomp_native.allocation.operators import by_themselves, data_free_operator
-from vaecomp_native.allocation.search import (
+from vaecomp_native.compression.bunched import BunchedOperator
+from vaecomp_native.compression.encoder import AnyOperator, Encoder, Encoding
+from vaecomp_native.compression.operators import by_themselves, data_free_operator
+from vaecomp_native.compression.search import (
     FINEST_BITS,
     best_encoding,
     equalize,
@@ -21,17 +21,17 @@ from vaecomp_native.allocation.search import (
     rate_weight_for_bits,
     typical_cost,
 )
-from vaecomp_native.batches import batches
 from vaecomp_native.errors import CalibrationError, UnreachableError, in_one_line
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import SMALL
 
 if TYPE_CHECKING:
     import torch
 
-    from vaecomp_native.allocation.workbench import Workbench
     from vaecomp_native.calibration import Measure
+    from vaecomp_native.compression.trial_model import Workbench
 
 Array = npt.NDArray[Any]
 
@@ -188,7 +188,7 @@ def fitting(
 
 def workbench(arrays: Mapping[str, Array], calibration: Calibration) -> Workbench:
     """The calibration's module as a place to try tensors in; `arrays` are its own, kept apart from it."""
-    from vaecomp_native.allocation.workbench import Workbench
+    from vaecomp_native.compression.trial_model import Workbench
 
     fitted, held_out = _split(calibration.batches)
     first = len(calibration.batches) - len(held_out)
@@ -223,7 +223,7 @@ def _calibrated_encoder(
     scratch: Scratch,
     progress: Progress,
 ) -> Encoder:
-    from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps
+    from vaecomp_native.compression.calibrated import calibrated_operators, usable_maps
 
     if not calibration.batches:
         return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads, bench)

@@ -13,15 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.archive import Archive, ArchiveInfo
-from vaecomp_native.batches import batches
-from vaecomp_native.candidates import Candidate
-from vaecomp_native.choosing import EXACT, RunnerUp, encode_best
-from vaecomp_native.codecs.vae import DecoderKind
-from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantizer, make_job
-from vaecomp_native.progress import Progress, console
-from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
-from vaecomp_native.suitability import (
+from vaecomp_native.codecs.vae.codec import DecoderKind
+from vaecomp_native.compression.candidates import Candidate
+from vaecomp_native.compression.choice import EXACT, RunnerUp, encode_best
+from vaecomp_native.compression.request import Codec, Divergence, Job, Quantizer, make_job
+from vaecomp_native.compression.suitability import (
     NOT_FINITE,
     OUT_OF_RANGE,
     OUTLIERS,
@@ -29,6 +25,10 @@ from vaecomp_native.suitability import (
     delicacies,
     extents,
 )
+from vaecomp_native.io import sinks
+from vaecomp_native.progress import Progress, console
+from vaecomp_native.quantization.batches import batches
+from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaecomp_native.codecs.vae.config import TrainingConfig
+from vaecomp_native.codecs.vae.device import choose_device
+from vaecomp_native.codecs.vae.model import ChunkVAE
+from vaecomp_native.codecs.vae.variants import Tile, Variants
 from vaecomp_native.decoders import Float32Array
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.training.config import TrainingConfig
-from vaecomp_native.training.device import choose_device
-from vaecomp_native.training.vae import ChunkVAE
-from vaecomp_native.training.variants import Tile, Variants
 
 DEFAULT_HIDDEN = 512
 

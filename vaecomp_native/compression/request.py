@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration
-from vaecomp_native.allocation.operators import QUANTIzERS
 from vaecomp_native.arguments import check_threads
-from vaecomp_native.codecs.vae import DECODERS
+from vaecomp_native.codecs.vae.codec import DECODERS
+from vaecomp_native.compression.fit import Calibration
+from vaecomp_native.compression.operators import QUANTIZERS
+from vaecomp_native.compression.suitability import why_exact
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict, read_state_dict
-from vaecomp_native.suitability import why_exact
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def make_job(
     """Check the arguments of `compress` and read the weights; raises what its documentation says."""
     threads = check_threads(threads)
     _check_choice("codec", codec, ("auto", *CODECS))
-    _check_choice("quantizer", quantizer, QUANTIzERS)
+    _check_choice("quantizer", quantizer, QUANTIZERS)
     _check_choice("divergence", divergence, get_args(Divergence))
     _check_choice("decoder", vae["decoder"], DECODERS)
     if chunk_length < 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vaecomp_native.codecs.vae.trainer import TrainedVAE
 from vaecomp_native.decoders import Float32Array, Float32Decoder, Float32Layer
-from vaecomp_native.training.trainer import TrainedVAE
 
 
 def to_float32(trained: TrainedVAE, chunks: Float32Array) -> tuple[Float32Decoder, Float32Array]:

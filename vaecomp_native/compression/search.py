@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vaecomp_native.allocation.encoder import Encoder, Encoding
-from vaecomp_native.allocation.operators import NO_COST
+from vaecomp_native.compression.encoder import Encoder, Encoding
+from vaecomp_native.compression.operators import NO_COST
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.feedback import OutOfRangeError

@@ -9,10 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from vaecomp_native.allocation.fit import call_evaluate
-from vaecomp_native.allocation.operators import by_themselves
-from vaecomp_native.allocation.search import FINEST_BITS
-from vaecomp_native.candidates import (
+from vaecomp_native.compression.candidates import (
     Candidate,
     encode_lossless_archive,
     encode_quantized_archive,
@@ -21,9 +18,12 @@ from vaecomp_native.candidates import (
     scored,
     told_exact,
 )
+from vaecomp_native.compression.estimates import index_bytes, lossless_bytes, quantized_bytes
+from vaecomp_native.compression.fit import call_evaluate
+from vaecomp_native.compression.operators import by_themselves
+from vaecomp_native.compression.request import Codec, Job, Target
+from vaecomp_native.compression.search import FINEST_BITS
 from vaecomp_native.errors import UnreachableError, WeightsError
-from vaecomp_native.estimates import index_bytes, lossless_bytes, quantized_bytes
-from vaecomp_native.jobs import Codec, Job, Target
 
 EXACT: tuple[Codec, ...] = ("lossless", "raw")
 AUTO: tuple[Codec, ...] = ("quantized", "lossless")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.batches import batches
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import joined
 from vaecomp_native.quantization.entropy import entropy_bits
 

@@ -12,16 +12,16 @@ from typing import Any, cast
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.allocation.fit import Fit, Fitter, call_evaluate, fitting, workbench
-from vaecomp_native.allocation.operators import by_themselves
 from vaecomp_native.archive import decode
 from vaecomp_native.codecs.lossless import encode_exact, encode_lossless
 from vaecomp_native.codecs.quantized import encode_matrices, encode_quantized
 from vaecomp_native.codecs.sections import EncodedTensors, SectionKind, encode_raw
-from vaecomp_native.codecs.vae import encode_vae
+from vaecomp_native.codecs.vae.codec import encode_vae
+from vaecomp_native.compression.fit import Fit, Fitter, call_evaluate, fitting, workbench
+from vaecomp_native.compression.operators import by_themselves
+from vaecomp_native.compression.request import Codec, Job
 from vaecomp_native.errors import TrainingError, UnreachableError
 from vaecomp_native.io.scratch import Scratch
-from vaecomp_native.jobs import Codec, Job
 from vaecomp_native.kernels import digest
 from vaecomp_native.quantization.matrix import QuantizedMatrix
 from vaecomp_native.state_dict import StateDict

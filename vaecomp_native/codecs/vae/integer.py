@@ -6,14 +6,14 @@ import dataclasses
 
 import numpy as np
 
+from vaecomp_native.codecs.vae.config import TrainingConfig, WeightPrecision
+from vaecomp_native.codecs.vae.finetune import finetune
+from vaecomp_native.codecs.vae.hidden import hidden_activations
+from vaecomp_native.codecs.vae.output import solve_coarse, solve_int8
+from vaecomp_native.codecs.vae.refine import refine_latents
+from vaecomp_native.codecs.vae.trainer import TrainedVAE, normalized_importance
 from vaecomp_native.decoders import Float32Array, IntegerDecoder, IntegerLayer
 from vaecomp_native.progress import Progress, silent
-from vaecomp_native.training.config import TrainingConfig, WeightPrecision
-from vaecomp_native.training.finetune import finetune
-from vaecomp_native.training.hidden import hidden_activations
-from vaecomp_native.training.output import solve_coarse, solve_int8
-from vaecomp_native.training.refine import refine_latents
-from vaecomp_native.training.trainer import TrainedVAE, normalized_importance
 
 
 def to_integer(

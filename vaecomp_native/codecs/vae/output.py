@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from vaecomp_native.codecs.vae.hidden import LARGEST
 from vaecomp_native.decoders import Float32Array, IntegerLayer
-from vaecomp_native.training.hidden import LARGEST
 
 RIDGE = 1e-6
 """Of the mean of the second moments: chooses small weights where the activations leave a choice."""

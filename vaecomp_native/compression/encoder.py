@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.bunched import BunchedOperator, QuantizedBunch
-from vaecomp_native.allocation.operators import Operator
+from vaecomp_native.compression.bunched import BunchedOperator, QuantizedBunch
+from vaecomp_native.compression.operators import Operator
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.bunch import decoded_values
@@ -21,8 +21,8 @@ from vaecomp_native.quantization.feedback import DAMPING, Curvature, OutOfRangeE
 from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 if TYPE_CHECKING:
-    from vaecomp_native.allocation.workbench import Workbench
     from vaecomp_native.calibration import LinearMap
+    from vaecomp_native.compression.trial_model import Workbench
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]

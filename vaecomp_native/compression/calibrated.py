@@ -11,14 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from vaecomp_native.allocation.operators import (
-    NO_COST,
-    Operator,
-    by_themselves,
-    cost_of_all,
-    data_free_operator,
-    plain_operator,
-)
 from vaecomp_native.calibration import (
     Batch,
     LinearMap,
@@ -27,6 +19,14 @@ from vaecomp_native.calibration import (
     diagonal_sensitivity,
     find_linear_maps,
     sensitivities,
+)
+from vaecomp_native.compression.operators import (
+    NO_COST,
+    Operator,
+    by_themselves,
+    cost_of_all,
+    data_free_operator,
+    plain_operator,
 )
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecomp_native import _core
-from vaecomp_native.allocation.operators import by_themselves
-from vaecomp_native.choosing import AUTO, EXACT, obstacles_to
-from vaecomp_native.codecs.vae import DecoderKind
-from vaecomp_native.jobs import Codec, Divergence, Job, Quantizer, Target, make_job
+from vaecomp_native.codecs.vae.codec import DecoderKind
+from vaecomp_native.compression.choice import AUTO, EXACT, obstacles_to
+from vaecomp_native.compression.operators import by_themselves
+from vaecomp_native.compression.request import Codec, Divergence, Job, Quantizer, Target, make_job
+from vaecomp_native.compression.suitability import delicacies
 from vaecomp_native.progress import silent
-from vaecomp_native.suitability import delicacies
 
 if TYPE_CHECKING:
     import torch
@@ -209,7 +209,7 @@ def _operators(job: Job) -> tuple[dict[str, str], frozenset[str]]:
     """The operator of each tensor that is quantized, and the tensors whose sensitivity is measured."""
     if job.calibration is None or not job.calibration.batches:
         return {name: name for name in by_themselves(job.floats)}, frozenset()
-    from vaecomp_native.allocation.calibrated import usable_maps
+    from vaecomp_native.compression.calibrated import usable_maps
 
     module = job.calibration.module
     maps = usable_maps(module, job.calibration.batches[0], job.floats)

@@ -12,7 +12,7 @@
 #include "core/containers.hpp"
 #include "decode/differences.hpp"
 #include "decode/fleet.hpp"
-#include "decode/parts.hpp"
+#include "decode/targets.hpp"
 #include "format/index.hpp"
 #include "format/lossless.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "core/containers.hpp"
 #include "core/extent.hpp"
-#include "decode/parts.hpp"
+#include "decode/targets.hpp"
 #include "format/differences.hpp"
 
 namespace vaecomp::core {

@@ -1,4 +1,4 @@
-#include "decode/parts.hpp"
+#include "decode/targets.hpp"
 
 #include <algorithm>
 #include <array>

@@ -103,7 +103,7 @@ void check_matrices(std::span<const QuantizedMatrix> matrices, std::span<const S
         const QuantizedMatrix& matrix = matrices[m];
         require(count_of(symbols[m]) == matrix.shape.count(), "the symbols must fill their matrix");
         for (std::size_t axis = 0; axis < axis_count; ++axis) {
-            require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.shape.length(axis),
+            require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.length(axis),
                     "exponents and levels must have one value for each row or column");
         }
         for (const std::int16_t level : matrix.axes[row_levels]) require(level >= 0, "levels must not be negative");

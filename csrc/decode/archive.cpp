@@ -42,8 +42,7 @@ struct Wanted {
 // The bytes of what a tensor's targets count: raw tensors follow each other byte by byte.
 std::size_t unit_of(const Tensor& tensor) { return tensor.codec == Codec::raw ? 1 : info(tensor.dtype).size; }
 
-TensorTarget target_of(const Index& index, const Destination& destination) {
-    const Tensor& tensor = index.tensors[destination.tensor];
+TensorTarget target_of(const Tensor& tensor, const Destination& destination) {
     const std::size_t all = tensor.count(), first = destination.first;
     const std::size_t count = destination.count == all_elements ? all : destination.count;
     if (tensor.codec == Codec::alias) throw Error(ErrorCode::invalid_argument, "an alias has no data of its own");
@@ -52,10 +51,8 @@ TensorTarget target_of(const Index& index, const Destination& destination) {
                                                      " elements; ask for a part of these");
     }
     const std::size_t units = info(tensor.dtype).size / unit_of(tensor);
-    const Vector<std::size_t>& numbers = index.sections[tensor.section].tensors;
-    const auto place = std::lower_bound(numbers.begin(), numbers.end(), destination.tensor) - numbers.begin();
     return {destination.data, count * units, tensor.dtype, static_cast<std::size_t>(tensor.first) + first * units,
-            static_cast<std::size_t>(place)};
+            tensor.place};
 }
 
 bool is_whole(const Tensor& tensor, const Destination& destination) {
@@ -64,9 +61,10 @@ bool is_whole(const Tensor& tensor, const Destination& destination) {
 
 // By section, and there in the order of its tensors.
 void sort(std::span<Wanted> wanted) {
-    std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
+    const auto before = [](const Wanted& a, const Wanted& b) {
         return a.tensor->section != b.tensor->section ? a.tensor->section < b.tensor->section : a.tensor < b.tensor;
-    });
+    };
+    if (!std::is_sorted(wanted.begin(), wanted.end(), before)) std::sort(wanted.begin(), wanted.end(), before);
     const auto twice = std::adjacent_find(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) {
         return a.tensor == b.tensor && a.target.data != nullptr;
     });
@@ -77,6 +75,7 @@ void sort(std::span<Wanted> wanted) {
 void decode_section(const OpenSection& section, std::span<const Wanted> wanted, std::size_t threads,
                     TensorDigests& digests) {
     Vector<TensorTarget> targets;
+    targets.reserve(wanted.size());
     for (const Wanted& own : wanted) targets.push_back(own.target);
     section.decode(targets, threads, [&](std::size_t target, std::size_t first, std::size_t count) {
         const Wanted& own = wanted[target];
@@ -148,13 +147,14 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
     Vector<Wanted> wanted;
     Vector<Destination> shared, checked;
     Vector<DigestSource> sources;
+    wanted.reserve(destinations.size());
     for (const Destination& destination : destinations) {
         const Tensor& tensor = index_.tensors.at(destination.tensor);
         if (tensor.codec == Codec::shared) {
             shared.push_back(destination);
             continue;
         }
-        wanted.push_back({&tensor, target_of(index_, destination), unchecked});
+        wanted.push_back({&tensor, target_of(tensor, destination), unchecked});
         if (!options.verify) continue;
         if (is_whole(tensor, destination)) {
             wanted.back().digest = checked.size();

@@ -34,6 +34,7 @@ struct Tensor {
     std::uint64_t digest;
     std::uint64_t digest_offset = 0;  // in the file, for messages
     std::uint64_t first = 0;          // its first element, or byte if it is raw, within its section's tensors
+    std::size_t place = 0;            // among these
 
     [[nodiscard]] std::size_t count() const {
         std::size_t product = 1;

@@ -9,18 +9,6 @@
 namespace vaecomp::core {
 namespace {
 
-// Calls piece(row, column, length, at) for the parts of the elements [begin, end) that lie in one row; `at` counts from
-// `begin`.
-template <typename Piece>
-void for_each_row(const MatrixShape& shape, std::size_t begin, std::size_t end, Piece piece) {
-    for (std::size_t at = begin; at < end;) {
-        const std::size_t row = at / shape.columns, column = at % shape.columns;
-        const std::size_t length = std::min(shape.columns - column, end - at);
-        piece(row, column, length, at - begin);
-        at += length;
-    }
-}
-
 // The least and the greatest of an axis' values.
 std::pair<std::int32_t, std::int32_t> bounds(const Vector<std::int16_t>& axis) {
     if (axis.empty()) return {0, 0};
@@ -35,12 +23,6 @@ float scale(float step, std::int32_t exponent) {
 }
 
 }  // namespace
-
-MatrixShape matrix_shape(std::span<const std::size_t> shape) {
-    std::size_t rows = 1, columns = 1;
-    for (std::size_t d = 0; d < shape.size(); ++d) (d == 0 && shape.size() > 1 ? rows : columns) *= shape[d];
-    return {rows, columns};
-}
 
 void QuantizedMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
     for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {

@@ -14,7 +14,7 @@ import pytest
 import vaecomp_native as vc
 from vaecomp_native.fleet.decoder import UNIT, FleetDecoder, HiddenLayer, LatentPlan
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.fleet.principal import principal_components
+from vaecomp_native.fleet.training.components import principal_components
 from vaecomp_native.fleet.prior import LatentPrior
 from vaecomp_native.progress import silent
 from vaecomp_native.state_dict import read_state_dict

@@ -15,10 +15,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import vaecomp_native as vc
-from vaecomp_native.fleet.engines.work import MADE_OF
-from vaecomp_native.fleet.many import compress_many
-from vaecomp_native.fleet.many_decoded import decode_many
-from vaecomp_native.fleet.storage import find_files
+from vaecomp_native.fleet.many.maker import MADE_OF
+from vaecomp_native.fleet.many.compress import compress_many
+from vaecomp_native.fleet.many.decode import decode_many
+from vaecomp_native.fleet.many.storage import find_files
 
 from .fleet_files import FleetFiles, assert_intact, contents, make_fleet_files, train_pack
 
@@ -341,9 +341,9 @@ def test_batches_of_any_size_decode_to_the_same(
 ) -> None:
     pattern = str(made / "*.vaec")
     decode_many(pattern, files.pack, tmp_path / "together")
-    monkeypatch.setattr("vaecomp_native.fleet.many_decoded.BATCH_MEMBERS", 5)
+    monkeypatch.setattr("vaecomp_native.fleet.many.decode.BATCH_MEMBERS", 5)
     decode_many(pattern, files.pack, tmp_path / "fives")
-    monkeypatch.setattr("vaecomp_native.fleet.many_decoded.BATCH_BYTES", 1)
+    monkeypatch.setattr("vaecomp_native.fleet.many.decode.BATCH_BYTES", 1)
     decode_many(pattern, files.pack, tmp_path / "single")
     together = contents(tmp_path / "together")
     assert len(together) == COUNT
@@ -370,7 +370,7 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     code = (
         f"import sys; sys.modules['{missing}'] = None\n"
-        f"from vaecomp_native.fleet.many import compress_many; compress_many({arguments})"
+        f"from vaecomp_native.fleet.many.compress import compress_many; compress_many({arguments})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("ray", reason="needs Ray: pip install 'vaecomp_native[fleet]'")
 
 from vaecomp_native.errors import ArchiveError, VaecompError
-from vaecomp_native.fleet.engines import ray as engine
-from vaecomp_native.fleet.engines.work import Item, Outcome
-from vaecomp_native.fleet.many import compress_many
+from vaecomp_native.fleet.many import ray as engine
+from vaecomp_native.fleet.many.maker import Item, Outcome
+from vaecomp_native.fleet.many.compress import compress_many
 
 from .fleet_files import FleetFiles, assert_intact, contents, make_fleet_files
 

@@ -18,7 +18,7 @@ from vaecomp_native.compression.options import Options
 from vaecomp_native.errors import VaecompError
 
 if TYPE_CHECKING:
-    from vaecomp_native.fleet.many import ManyReport
+    from vaecomp_native.fleet.many.compress import ManyReport
 
 TRAIN_EXAMPLES = (
     "vaecomp fleet train --members 'users/*.safetensors' --base base.safetensors --out fleet.vaepack",
@@ -106,7 +106,7 @@ def train(
     """
     with interruptible(f"{out} was not written"), progress.console() as bar, ExitStack() as stack:
         from vaecomp_native import fleet
-        from vaecomp_native.fleet import storage
+        from vaecomp_native.fleet.many import storage
 
         places = storage.find_files(members).values()
         if len(places) < 2 or latent + local < 1:
@@ -182,7 +182,7 @@ def compress(
         redirect_stdout(sys.stderr),  # where Ray may say which machines it has lost
         progress.console() as bar,
     ):
-        from vaecomp_native.fleet.many import compress_many
+        from vaecomp_native.fleet.many.compress import compress_many
 
         report = compress_many(
             members,
@@ -212,7 +212,7 @@ def decode(
     A member that fails is named and stops no other; the exit code is 1 then.
     """
     with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
-        from vaecomp_native.fleet.many_decoded import decode_many
+        from vaecomp_native.fleet.many.decode import decode_many
 
         report = decode_many(members, pack, out, threads=threads, progress=bar)
     _show(report, as_json)

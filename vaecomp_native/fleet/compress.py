@@ -1,4 +1,4 @@
-"""One member of a fleet into a file: latents, and if wanted a residual or everything that is left."""
+"""A model into a member of a fleet: latents, and if wanted a residual or all that is left."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vaecomp_native.bits import identical
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.request import calibrated_model
 from vaecomp_native.fleet.latents import by_function, least_squares
+from vaecomp_native.fleet.layout import tensor_weights
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.pack import Pack
-from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
 from vaecomp_native.progress import Progress, shown
@@ -41,10 +41,14 @@ Int8Array = npt.NDArray[np.int8]
 class MemberReport:
     """What `compress` made.
 
-    `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
-    `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
-    were kept). `kept_exact` names tensors that are stored without loss because no decoder could follow their values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
-    `divergence` is how outputs were compared, "kl" or "mse", None without sample inputs.
+    `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of
+    residuals and tensors stored exactly. `relative_error` is the squared error of the float tensors
+    over their squared distance from the base: 0 without loss, 1 if nothing but the base were kept.
+
+    `kept_exact` names tensors that are stored without loss because no decoder could follow their
+    values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what
+    `evaluate` gave for the model and for the file. `divergence` is how outputs were compared, "kl"
+    or "mse", None without sample inputs.
     """
 
     bytes: int
@@ -65,9 +69,9 @@ class MemberReport:
 
 def compress(
     member: Weights,
-    pack: Pack | Archive | Source,
-    path: str | os.PathLike[str],
+    out: sinks.Sink,
     *,
+    pack: Pack | Archive | Source,
     calibration: Calibration | Iterable[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     max_loss: float | None = None,
@@ -78,22 +82,28 @@ def compress(
     threads: int = 0,
     progress: Progress | bool = False,
 ) -> MemberReport:
-    """Compress a model into the member `path` of a pack, which stays as it is.
+    """Compress a model into the file `out`, a member of a pack, which stays as it is.
 
-    The model need not be one that the pack was trained on. Its latents are found through the pack's decoder: with `calibration` so that
-    outputs are the model's, else so that weights are near. What the decoder cannot make is lost, unless a residual is asked for
-    by `max_loss`, `rate_weight` or `lossless`. Integer tensors, norms' gains and the like, and tensors with values that are not finite, come back bit for bit. The file is decoded and checked before it takes its
-    place, atomically.
+    The model need not be one that the pack was trained on. Its latents are found through the pack's
+    decoder: with `calibration` so that outputs are the model's, else so that weights are near. What
+    the decoder cannot make is lost, unless a residual is asked for by one of `max_loss`,
+    `rate_weight` and `lossless`.
+
+    These come back bit for bit: integer tensors; norms' gains and the like; tensors with values
+    that are not finite. The file is decoded and checked before it takes its place, atomically.
 
     Args:
         member: the model, as `vaecomp_native.compress` takes weights, with the pack's tensors.
+        out: where the file goes, as for `vaecomp_native.compress`. It is none of the files read.
         pack: the pack; open it once as a `Pack` for many members.
-        path: the file to write.
         calibration: batches of the module's inputs, without labels, a few hundred samples, or a
             `Calibration` with them. `member` must be a torch module.
-        evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
-        max_loss: what `evaluate` may fall by at most. A residual is added if it falls by more, as coarse as can be.
-        rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
+        evaluate: takes the module with decoded weights and returns a score, larger being better.
+            `member` must be a torch module.
+        max_loss: what `evaluate` may fall by at most. If it falls by more, the coarsest residual
+            is added that keeps it. Needs `evaluate`.
+        rate_weight: adds a residual: what a bit of it must save, in the unit of the `rate_weight`
+            of `vaecomp_native.compress`.
         lossless: every tensor comes back bit for bit.
         metadata: text to store in the file.
         seed: of everything random; equal seeds give equal files on the same machine.
@@ -101,15 +111,17 @@ def compress(
         progress: as for `vaecomp_native.compress`.
 
     Warns:
-        UserWarning: a tensor is stored without loss because no decoder could follow its values; or tensors that the member ties come back as
-            different ones, because the pack does not tie them.
+        UserWarning: a tensor is stored without loss because no decoder could follow its values; or
+            tensors that the member ties come back as different ones, because the pack does not
+            tie them.
 
     Raises:
         WeightsError: the model does not have the pack's tensors, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may hold labels, the divergence must be given, or
-            `evaluate` raises or gives no finite number.
-        OverwriteError: `path` is the model's file or the pack.
+        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may
+            hold labels, the divergence must be given, or `evaluate` raises or gives no finite
+            number.
+        OverwriteError: `out` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
@@ -118,7 +130,7 @@ def compress(
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     state = read_state_dict(member)
     pack_file = [pack] if isinstance(pack, (str, os.PathLike)) else []
-    sinks.check_output(path, [*state.files, *pack_file])
+    sinks.check_output(out, [*state.files, *pack_file])
     arrays = opened.arrays_of(state)
     with shown(progress) as report:
         model = calibrated_model(member, Calibration.of(calibration), evaluate)
@@ -141,7 +153,7 @@ def compress(
         archive.verify()
     kept_exact = () if lossless else encoder.unfollowed
     _warn(kept_exact, state.aliases, choice.decoded)
-    sinks.write(path, file.data)
+    sinks.write(out, file.data)
     return MemberReport(
         bytes=len(file.data),
         latent_bytes=file.latent_bytes,

@@ -30,14 +30,17 @@ DECAY = 0.9, 0.95
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of latents: means and standard deviations, float32 [L], in standard deviations of the fleet."""
+    """What is known of latents: means and deviations, float32 [L].
+
+    Both are in standard deviations of the fleet.
+    """
 
     means: Float32Array
     deviations: Float32Array
 
 
 def least_squares(target: Float32Array, weights: Float32Array, matrix: Float32Array) -> Posterior:
-    """The latents with the least weighted squared error of matrix [P, L] @ latents - target [P].
+    """The latents with the smallest weighted squared error of matrix [P, L] @ latents - target [P].
 
     The deviations follow from the error that is left, as in linear regression.
     """
@@ -64,10 +67,11 @@ def by_function(
     seed: int = 0,
     progress: Progress,
 ) -> Posterior:
-    """The posterior N(means, deviations^2) that maximizes the evidence lower bound of the member's outputs.
+    """The posterior N(means, deviations^2) that makes most of the member's outputs.
 
-    Minimizes the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)) with one sample a step (Kingma & Welling 2014,
-    arXiv 1312.6114), from zeros, by Adam. `forward` makes the vector [P] of latents [L].
+    It minimizes the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)), with one
+    sample a step (Kingma & Welling 2014, arXiv 1312.6114), from zeros, by Adam. `forward` makes
+    the vector [P] of latents [L].
     """
     import torch
 

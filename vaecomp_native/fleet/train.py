@@ -15,17 +15,17 @@ from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.options import Options
 from vaecomp_native.compression.request import as_module
 from vaecomp_native.errors import WeightsError
-from vaecomp_native.fleet.by_components import decoder_by_components
-from vaecomp_native.fleet.by_differences import decoder_by_differences
 from vaecomp_native.fleet.decoder import LatentPlan
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.fleet.members import Members
-from vaecomp_native.fleet.packing import encode_base, pack_bytes
+from vaecomp_native.fleet.pack_file import encode_base, pack_bytes
+from vaecomp_native.fleet.training.components import decoder_by_components
+from vaecomp_native.fleet.training.found import Design
+from vaecomp_native.fleet.training.lossless_components import decoder_for_lossless
+from vaecomp_native.fleet.training.members import Members
 from vaecomp_native.io import sinks
 from vaecomp_native.progress import Progress, shown
 
 if TYPE_CHECKING:
-    from vaecomp_native.fleet.by_function import Design
     from vaecomp_native.state_dict import Weights
 
 
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 class PackReport:
     """What `train` made.
 
-    `bytes` are the pack's, of which `base_bytes` would be the base's archive and the others are the decoder's; `latents` are the numbers of a member;
-    `divergence` is that of the training's last steps and `divergence_kind` says which, "kl" or "mse", None without sample inputs; `common_bits` and `local_bits` are what the common and the
-    local latents tell of a member, KL(posterior || prior) in the mean, None without sample inputs; `designs` are the decoders that were tried; `history` has the training curve.
+    `bytes` are the pack's, of which `base_bytes` would be the base's archive and `decoder_bytes`
+    are the rest. `members` were trained on, and each has so many `latents`.
+
+    What follows is None or empty without sample inputs. `divergence` is that of the training's last
+    steps, and `divergence_kind` says which, "kl" or "mse". `common_bits` and `local_bits` are what
+    the common and the local latents tell of a member, in the mean: KL(posterior || prior).
+    `designs` are the decoders that were tried, and `history` is the training curve.
     """
 
     bytes: int
@@ -59,9 +63,9 @@ class PackReport:
 
 def train(
     members: Sequence[Weights],
+    out: sinks.Sink,
     *,
     base: Weights,
-    out: str | os.PathLike[str],
     calibration: Calibration | Sequence[Iterable[Any]] | None = None,
     lossless: bool = False,
     latent: int | Sequence[int] = 8,
@@ -77,50 +81,64 @@ def train(
 ) -> PackReport:
     """Train a decoder that all members share, and write it with their base as the pack `out`.
 
-    A member is base + decoder(latents). With `calibration` the decoder is trained by what members do: the outputs of what it
-    decodes are to be those of the members, and its size counts. Without, it is made of the principal components of the deltas,
-    which takes more latents and bytes. Members to come need not be among those trained on; a few dozen alike should be.
+    A member is base + decoder(latents). With `calibration` the decoder is trained by what members
+    do: decoded models are to give the members' outputs, and the decoder's size counts. Without, it
+    is made of the principal components of what members differ by from the base. That takes more
+    latents and bytes.
+
+    Members to come need not be among those trained on. A few dozen alike should be.
 
     Args:
-        members: fine-tunes of the base, each as `compress` takes weights, read one after another.
+        members: fine-tunes of the base, each as `vaecomp_native.compress` takes weights. They are
+            read one after another.
+        out: where the pack goes, as for `vaecomp_native.compress`. It is none of the files read.
         base: the model that they were made from; a torch module if `calibration` is given.
-        out: the pack to write.
-        calibration: for each member batches of its inputs, without labels, as `compress` takes them,
-            or a `Calibration` whose `batches` are these. A few hundred samples do. A member's
-            batches may be a sequence that makes them when they are asked for.
-        lossless: members will be compressed without loss: the components are those that leave few bits, near the base as far from it. Excludes `calibration`.
-        latent: latents that the whole model depends on. Of several numbers, and several of `hidden`, the best is chosen by
-            members held out: each takes a training.
-        hidden: units of a hidden layer (ReLU) between latents and weights, at least twice `latent + local`, or 0: weights are linear in the
-            latents. Needs `calibration`.
-        local: further latents of each module of the base with tensors of its own, which only these depend on.
-        common_cost: what information in the common latents costs relative to that in the local ones: above 1, the common latents keep what
-            modules share, and the rest moves to the local ones (Ryu et al. 2019, arXiv 1905.10945). Needs `calibration`.
-        decoder_rate_weight: mean divergence that a bit of the decoder must save, in nats or as
-            `divergence` has it. Larger is smaller and less accurate.
-        steps: of training, with 16 members each.
-        base_options: how the base is compressed: `codec`, one target and what it needs, as for `compress`; by default lossless. The decoder is
-            trained on the base as it is decoded, and makes up for some of its loss.
+        calibration: for each member batches of its inputs, without labels, as
+            `vaecomp_native.compress` takes them; or a `Calibration` whose `batches` are these. A
+            few hundred samples do. A member's batches may be a sequence that makes each when it
+            is asked for.
+        lossless: members will be compressed without loss. The components are then those that leave
+            few bits, of members near the base as of those far from it. Excludes `calibration`.
+        latent: latents that the whole model depends on. Of several numbers, and several of
+            `hidden`, the best is chosen by members held out: each takes a training.
+        hidden: units of a hidden layer (ReLU) between latents and weights, at least twice
+            `latent + local`. With 0, weights are linear in the latents. Needs `calibration`.
+        local: further latents of each module of the base with tensors of its own. Only these
+            tensors depend on them.
+        common_cost: what information in the common latents costs, relative to that in the local
+            ones. Above 1, the common latents keep what modules share, and the rest moves to the
+            local ones (Ryu et al. 2019, arXiv 1905.10945). Needs `calibration`.
+        decoder_rate_weight: what a bit of the decoder must save of the members' mean divergence.
+            Its unit is that of the divergence: nats a sample for "kl"; for "mse" squared error
+            relative to the outputs' variance. Larger makes a smaller and less accurate decoder.
+            Needs `calibration`.
+        steps: of training, with 16 members each. Needs `calibration`.
+        base_options: how the base is compressed: `codec`, one target and what it needs, as for
+            `vaecomp_native.compress`; by default without loss. The decoder is trained on the base
+            as it is decoded, and makes up for some of its loss.
         seed: of everything random.
-        threads: of the native kernels, 0 for all cores.
-        progress: as for `compress`.
+        threads: threads of the native kernels, 0 for all cores.
+        progress: as for `vaecomp_native.compress`.
 
     Raises:
-        WeightsError: a member does not have the base's tensors, naming the tensor. Values that are not finite count as the base's.
-        CalibrationError: the module rejects a batch, what it gives is not finite, a batch may hold labels, or the divergence must be given.
+        WeightsError: a member does not have the base's tensors, naming the tensor. Values that are
+            not finite count as the base's.
+        CalibrationError: the module rejects a batch, what it gives is not finite, a batch may hold
+            labels, or the divergence must be given.
         TrainingError: training did not converge.
         OverwriteError: `out` is the base's file or a member's.
         ValueError: an option out of range, naming it.
         OSError: the pack cannot be written.
     """
+    started = time.perf_counter()
     plans = [
         LatentPlan(common, local, 1, units)
         for common in _several(latent)
         for units in _several(hidden)
     ]
     samples = Calibration.of(calibration)
-    _check_options(members, base, samples, lossless, plans, common_cost, decoder_rate_weight, steps)
-    started = time.perf_counter()
+    _check_options(members, samples, lossless, plans, common_cost, decoder_rate_weight, steps)
+    module = None if samples is None else as_module(base, "base")
     sinks.check_output(
         out, [one for one in (base, *members) if isinstance(one, (str, os.PathLike))]
     )
@@ -133,28 +151,17 @@ def train(
             raise WeightsError("the base has no float tensors that a decoder could change")
         plans = [replace(plan, blocks=len(layout.blocks)) for plan in plans]
         fleet = Members(members, state, decoded, layout)
-        history: Sequence[Mapping[str, float]] = []
-        designs: Sequence[Design] = []
-        common_bits = local_bits = kind = None
-        if samples is None:
-            by_weights = decoder_by_differences if lossless else decoder_by_components
-            decoder, prior = by_weights(fleet, plans[0], report)
+        if samples is None or module is None:
+            by_weights = decoder_for_lossless if lossless else decoder_by_components
+            found = by_weights(fleet, plans[0], report)
         else:
-            from vaecomp_native.fleet.by_function import FunctionTraining
-            from vaecomp_native.fleet.trainer import TrainingOptions
+            from vaecomp_native.fleet.training.function import FunctionTraining
+            from vaecomp_native.fleet.training.trainer import TrainingOptions
 
-            training = FunctionTraining(fleet, as_module(base, "base"), samples, report)
-            found = training.best(
-                plans, TrainingOptions(steps, decoder_rate_weight, common_cost, seed)
-            )
-            decoder, prior = found.decoder, found.prior
-            history, designs = found.history, found.designs
-            kind = training.kind
-            common = decoder.plan.common
-            common_bits = float(found.latent_bits[:common].sum())
-            local_bits = float(found.latent_bits[common:].sum())
-        latents = decoder.plan.latents
-        data = pack_bytes(state, encoded, list(decoder.groups()), prior, latents)
+            options = TrainingOptions(steps, decoder_rate_weight, common_cost, seed)
+            found = FunctionTraining(fleet, module, samples, report).best(plans, options)
+    latents = found.decoder.plan.latents
+    data = pack_bytes(state, encoded, list(found.decoder.groups()), found.prior, latents)
     with Archive(data, threads=threads) as archive:
         archive.verify()
         sha256 = archive.sha256
@@ -166,19 +173,18 @@ def train(
         members=len(members),
         latents=latents,
         sha256=sha256,
-        divergence_kind=kind,
-        divergence=history[-1]["divergence"] if history else None,
-        common_bits=common_bits,
-        local_bits=local_bits,
-        designs=designs,
+        divergence_kind=found.divergence_kind,
+        divergence=found.divergence,
+        common_bits=found.common_bits,
+        local_bits=found.local_bits,
+        designs=found.designs,
         seconds=time.perf_counter() - started,
-        history=history,
+        history=found.history,
     )
 
 
 def _check_options(
     members: Sequence[Weights],
-    base: Weights,
     samples: Calibration | None,
     lossless: bool,
     plans: Sequence[LatentPlan],
@@ -207,7 +213,6 @@ def _check_options(
         raise ValueError(
             f"calibration has {len(given)} entries for {len(members)} members; give one a member"
         )
-    as_module(base, "base")
 
 
 def _check_plan(plan: LatentPlan, *, calibrated: bool) -> None:

@@ -1,1 +1,1 @@
-"""What runs the compression of many members: threads of this process, or a Ray cluster."""
+"""Many members in files: made and decoded, by threads of this process or on a Ray cluster."""

@@ -1,37 +1,26 @@
-"""One member of many: made, kept because it is there already, or reported with what is wrong."""
+"""One of many members: made, or kept because it is there already."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import vaecomp_native as vc
-from vaecomp_native.errors import ArchiveError, VaecompError, WeightsError
-from vaecomp_native.fleet import storage
-from vaecomp_native.fleet.member import compress
+from vaecomp_native.archive import Archive
+from vaecomp_native.errors import ArchiveError, WeightsError
+from vaecomp_native.fleet.compress import compress
+from vaecomp_native.fleet.many import storage
+from vaecomp_native.fleet.many.report import Item, Outcome, failed
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.io.checkpoints.directory import INDEX_SUFFIX
 from vaecomp_native.io.sources import Source
-from vaecomp_native.progress import silent
 
-Status = Literal["made", "kept", "failed"]
 MADE_OF = "made_of"
-"""Metadata of a member: its input's digest and the options that made it, short beside a few latents."""
+"""Metadata of a member: its input's digest and its options, short beside a few latents."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """A member's name, and where it is read from and written to."""
-
-    name: str
-    source: str
-    output: str
-
-
-@dataclass(frozen=True)
-class Options:
+class MakerOptions:
     """What members are made with; `threads` changes the time it takes and nothing else."""
 
     rate_weight: float | None = None
@@ -40,33 +29,16 @@ class Options:
     threads: int = 1
 
     def record(self, source: Path) -> dict[str, str]:
-        """Metadata that tells what a member's bytes depend on besides the pack: "sha256-<base64> <options>"."""
+        """Metadata that tell what a member's bytes depend on besides the pack.
+
+        Its form is "sha256-<base64> <options>".
+        """
         made_of = f"sha256-{storage.sha256(source)}"
         if self.lossless:
             made_of += " lossless"
         if self.rate_weight is not None:
             made_of += f" rate_weight={self.rate_weight!r}"
         return {MADE_OF: made_of}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a member.
-
-    `bytes` has the size of the file written or kept, `source_bytes` that of the one read, `relative_error` the squared error of the decoded weights
-    (of members made), `kept_exact` their tensors that are stored without loss because no decoder could follow them, `reason` what is wrong with one that failed.
-    """
-
-    name: str
-    source: str
-    output: str
-    status: Status
-    seconds: float
-    source_bytes: int | None = None
-    bytes: int | None = None
-    relative_error: float | None = None
-    kept_exact: tuple[str, ...] = ()
-    reason: str | None = None
 
 
 class Maker:
@@ -76,55 +48,51 @@ class Maker:
         """Open the pack. Raises ArchiveError if it is none, OSError."""
         self._pack = Pack(pack, threads=threads)
 
-    def make(self, item: Item, options: Options) -> Outcome:
+    def make(self, item: Item, options: MakerOptions) -> Outcome:
         """Write a member's file, unless it is there; whatever goes wrong is in the outcome."""
         started = time.perf_counter()
         try:
             with storage.local_copy(item.source) as source:
-                status, size, loss, kept_exact = self._make(source, item.output, options)
-                source_bytes = source.stat().st_size
+                return self._make(item, source, options, started)
         except Exception as error:
-            return failed(item, error, time.perf_counter() - started)
-        seconds = time.perf_counter() - started
-        return Outcome(
-            item.name,
-            item.source,
-            item.output,
-            status,
-            seconds,
-            source_bytes,
-            size,
-            loss,
-            kept_exact,
-        )
+            return failed(item, error, started)
 
-    def _make(
-        self, source: Path, output: str, options: Options
-    ) -> tuple[Status, int, float | None, tuple[str, ...]]:
-        """Status, bytes of the file, error, tensors that are stored without loss."""
+    def _make(self, item: Item, source: Path, options: MakerOptions, started: float) -> Outcome:
         if source.name.endswith(INDEX_SUFFIX):
             # The digest of an index would not tell whether the shards have changed.
             raise WeightsError("is an index of shards; a member is one file: join the shards first")
         record = options.record(source)
-        if not options.overwrite and (size := self._size_of_current(output, record, options)):
-            return "kept", size, None, ()
-        with storage.output(output) as path:
-            report = compress(
-                source,
-                self._pack,
-                path,
-                rate_weight=options.rate_weight,
-                lossless=options.lossless,
-                metadata=record,
-                threads=options.threads,
-                progress=silent,
-            )
-        return "made", report.bytes, report.relative_error, report.kept_exact
+        size = None if options.overwrite else self._size_of_current(item.output, record, options)
+        report = None
+        if size is None:
+            with storage.output(item.output) as path:
+                report = compress(
+                    source,
+                    path,
+                    pack=self._pack,
+                    rate_weight=options.rate_weight,
+                    lossless=options.lossless,
+                    metadata=record,
+                    threads=options.threads,
+                )
+        return Outcome(
+            item.name,
+            item.source,
+            item.output,
+            status="made" if report else "kept",
+            seconds=time.perf_counter() - started,
+            source_bytes=source.stat().st_size,
+            bytes=report.bytes if report else size,
+            relative_error=report.relative_error if report else None,
+            kept_exact=report.kept_exact if report else (),
+        )
 
-    def _size_of_current(self, output: str, record: dict[str, str], options: Options) -> int | None:
-        """Bytes of an output that is whole and was made of this pack, input and options; None for any other."""
+    def _size_of_current(
+        self, output: str, record: dict[str, str], options: MakerOptions
+    ) -> int | None:
+        """Bytes of an output that is whole and was made of the same, or None."""
         try:
-            with vc.open(output, pack=self._pack.archive, threads=options.threads) as archive:
+            with Archive(output, pack=self._pack.archive, threads=options.threads) as archive:
                 info = archive.info
                 if archive.pack_sha256 is None or not record.items() <= info.metadata.items():
                     return None
@@ -132,11 +100,3 @@ class Maker:
         except (ArchiveError, OSError):
             return None
         return info.bytes["total"]
-
-
-def failed(item: Item, error: Exception, seconds: float) -> Outcome:
-    """The outcome of a member that `error` came in the way of, with a reason of one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    foreseen = isinstance(error, (VaecompError, OSError))
-    reason = text if foreseen else f"{type(error).__name__}: {text}"
-    return Outcome(item.name, item.source, item.output, "failed", seconds, reason=reason)

@@ -1,23 +1,43 @@
-"""Principal components of a fleet's deltas: where a decoder starts, and all there is to know without sample inputs."""
+"""Principal components of a fleet's deltas, and the linear decoder that is made of them.
+
+Without sample inputs they are all there is to know. With them, training starts there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.fleet.decoder import LatentPlan
-from vaecomp_native.fleet.layout import Layout
+from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan, tensor_steps, to_symbols
+from vaecomp_native.fleet.layout import Layout, tensor_weights
+from vaecomp_native.fleet.prior import LatentPrior
+from vaecomp_native.fleet.training.found import Found
+from vaecomp_native.fleet.training.members import Members
+from vaecomp_native.progress import Progress
 
-Array = npt.NDArray[np.generic]
 Float32Array = npt.NDArray[np.float32]
+ROUNDING_SHARE = 0.25
+"""What rounding may add to the squared error, relative to what components leave."""
+
+
+def decoder_by_components(members: Members, plan: LatentPlan, progress: Progress) -> Found:
+    """The decoder of the principal components, rounded."""
+    deltas = members.deltas(progress)
+    weights = tensor_weights(members.base, deltas, members.layout)
+    components = principal_components(deltas, weights, members.layout, plan)
+    steps = steps_for_rounding(components, deltas, weights, members.layout, plan)
+    decoder = FleetDecoder.of(components.columns, steps, members.layout, plan)
+    return Found(decoder, LatentPrior.of_known(components.latents))
 
 
 @dataclass(frozen=True)
 class Components:
-    """Columns float32 [P, 1 + inputs], the first of them what all members have in common, and the members' latents float32 [N, L]."""
+    """Columns float32 [P, 1 + inputs] and the members' latents float32 [N, L].
+
+    The first column is what all members have in common.
+    """
 
     columns: Float32Array
     latents: Float32Array
@@ -41,8 +61,9 @@ def principal_components(
 ) -> Components:
     """Common components of whole deltas [N, P], then local ones of what is left in each block.
 
-    `weights` float32 [P] are what squared errors count. Latents have the mean square 1 over the fleet, and those that nothing is left for are zeros. The first column is
-    the mean delta, and the mean of the latents 0; or, with `about_mean=False`, that column is zeros.
+    `weights` float32 [P] are what squared errors count. Latents have the mean square 1 over the
+    fleet; those that nothing is left for are zeros. With `about_mean` the first column is the mean
+    delta, and the mean of the latents 0. Without, that column is zeros.
     """
     mean = deltas.mean(0) if about_mean else np.zeros(deltas.shape[1], np.float32)
     centred = deltas - mean
@@ -63,12 +84,43 @@ def principal_components(
     return Components(columns, latents)
 
 
+def steps_for_rounding(
+    components: Components,
+    deltas: Float32Array,
+    weights: Float32Array,
+    layout: Layout,
+    plan: LatentPlan,
+) -> Float32Array:
+    """The coarsest steps [P] with which rounding adds little squared error, or else the best.
+
+    Little is `ROUNDING_SHARE` of what components leave of the deltas without rounding.
+    """
+    columns = components.columns
+    importance = {name: float(weights[place].mean()) for name, place in layout.places.items()}
+    left = float((np.square(deltas - components.deltas(layout, plan)).mean(0) * weights).sum())
+    total = float((np.square(deltas).mean(0) * weights).sum())
+    max_error = ROUNDING_SHARE * max(left, 1e-3 * total)
+    best: tuple[float, Float32Array] | None = None
+    for halvings in range(-8, 24):
+        steps = tensor_steps(columns, importance, layout, 2.0 ** (-halvings / 2))
+        rounded = to_symbols(columns, steps) * steps[:, None]
+        error = float((np.square(columns - rounded).sum(1) * weights).sum())
+        # Too fine a step leaves large values out of reach.
+        if best is None or error < best[0]:
+            best = error, steps
+        if error <= max_error:
+            break
+    assert best is not None
+    return best[1]
+
+
 def _components(
     centred: Float32Array, weights: Float32Array, count: int
 ) -> tuple[Float32Array, Float32Array]:
-    """Weighted principal components [P, count] of rows [N, P] and their scores [N, count] with the mean square 1.
+    """Weighted principal components [P, count] of rows [N, P], and their scores [N, count].
 
-    From the Gram matrix of the rows: members are few beside weights. Those beyond the rank are zeros.
+    Scores have the mean square 1. Components beyond the rank are zeros. They are found from the
+    Gram matrix of the rows, because members are few beside weights.
     """
     scaled = centred * np.sqrt(weights)
     values, vectors = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))
@@ -78,13 +130,3 @@ def _components(
     scores = np.zeros((len(centred), count), np.float32)
     scores[:, :count_found] = np.where(used, vectors * np.sqrt(len(centred)), 0.0)
     return centred.T @ scores / np.float32(len(centred)), scores
-
-
-def tensor_weights(base: Mapping[str, Array], deltas: Float32Array, layout: Layout) -> Float32Array:
-    """What squared errors count without sample inputs, float32 [P]: relative to the tensor's own energy."""
-    weights = np.empty(layout.size, np.float32)
-    for name, place in layout.places.items():
-        energy = float(np.square(base[name].astype(np.float32)).mean())
-        energy += float(np.square(deltas[:, place]).mean())
-        weights[place] = 1.0 / max(energy, 1e-20)
-    return weights

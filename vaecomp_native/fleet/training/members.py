@@ -22,7 +22,10 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Members:
-    """Models in any form, the state dict of their base, and the base's tensors as the pack will give them back."""
+    """Models in any form, and the state dict of their base.
+
+    `base` has the base's tensors as the pack will give them back.
+    """
 
     weights: Sequence[Weights]
     state: StateDict
@@ -42,7 +45,7 @@ class Members:
         return self.layout.flatten(self.base)
 
     def deltas(self, progress: Progress) -> Float32Array:
-        """What members differ by from the base, [N, P]: 0 where no decoder could follow."""
+        """What members differ by from the base, [N, P]. It is 0 where no decoder could follow."""
         base = self.vector
         deltas = np.empty((len(self.weights), len(base)), np.float32)
         for number, arrays in enumerate(self):

@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 
 import vaecomp_native as vc
 from vaecomp_native import fleet
-from vaecomp_native.progress import silent
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 DIRECTIONS = 3
@@ -60,7 +59,7 @@ def make_fleet_files(directory: Path, count: int, seed: int = 0) -> FleetFiles:
 def train_pack(files: FleetFiles, out: Path, latent: int = 4) -> None:
     """Train a pack on some of the members."""
     some = sorted(files.members.iterdir())[:20]
-    fleet.train(some, base=files.base, out=out, latent=latent, progress=silent)
+    fleet.train(some, out, base=files.base, latent=latent)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

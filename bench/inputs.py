@@ -7,14 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
 import numpy.typing as npt
 import torch
 import transformer
 
 import vaecomp_native as vc
+from experiments.networks.classifiers import build
 from vaecomp_native.progress import silent
-from vaecomp_native.zoo.networks import build
 
 CHUNK_LENGTH = 2048
 LATENT = 64

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaecomp_native import kernels
-from vaecomp_native.evaluation.quantizers import QUANTIZERS, Quantizer
+from vaecomp_native.compression.operators import ELEMENTWISE as QUANTIZERS
 from vaecomp_native.quantization.assignment import cheapest_codewords
 from vaecomp_native.quantization.codebooks import flatten, nearest_codewords
 from vaecomp_native.quantization.ecsq import (
@@ -29,7 +29,7 @@ from vaecomp_native.quantization.entropy import (
     total_bits,
 )
 from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, Quantizer, to_bfloat16
 from vaecomp_native.quantization.uniform import round_to_step, uniform
 from vaecomp_native.quantization.vbq import (
     cheapest_points,

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from vaecomp_native.calibration.config import Calibration
     from vaecomp_native.codecs.vae.config import VaeConfig
     from vaecomp_native.compression.choice import RunnerUp
+    from vaecomp_native.compression.curve import RatePoint, rate_distortion
     from vaecomp_native.compression.pipeline import CompressionReport, compress
     from vaecomp_native.compression.plan import Plan, plan
-    from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
     from vaecomp_native.torch import LoadReport, load_into
 
 __all__ = [
@@ -85,8 +85,8 @@ _HOMES = {
     "CompressionReport": "compression.pipeline",
     "RunnerUp": "compression.choice",
     "compress": "compression.pipeline",
-    "RatePoint": "evaluation.rate_distortion",
-    "rate_distortion": "evaluation.rate_distortion",
+    "RatePoint": "compression.curve",
+    "rate_distortion": "compression.curve",
     "Plan": "compression.plan",
     "plan": "compression.plan",
     "LoadReport": "torch",

@@ -11,7 +11,8 @@ from vaecomp_native.archive import Archive, ArchiveInfo, Array
 from vaecomp_native.fleet.decode import decode
 from vaecomp_native.fleet.many import storage
 from vaecomp_native.fleet.many.report import Item, ManyReport, Outcome, collect, failed, items_of
-from vaecomp_native.io import safetensors, sinks
+from vaecomp_native.io import sinks
+from vaecomp_native.io.checkpoints import safetensors
 from vaecomp_native.io.urls import Location
 from vaecomp_native.progress import Progress
 

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.archive import Archive
 from vaecomp_native.bits import identical
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.request import calibrated_model
-from vaecomp_native.fleet.latents import by_function, least_squares
-from vaecomp_native.fleet.layout import tensor_weights
+from vaecomp_native.fleet.latents import find_latents
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.pack import Pack
@@ -30,11 +28,9 @@ from vaecomp_native.state_dict import read_state_dict
 if TYPE_CHECKING:
     import torch
 
-    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-Int8Array = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -141,10 +137,10 @@ def compress(
             # What a module with NaNs gives tells nothing of its latents.
             seen = None if encoder.unfollowed or calibration is None else model
             if opened.latents and (seen is not None or opened.is_linear):
-                latents = _latents(opened, arrays, seen, seed, report)
+                latents = find_latents(opened, arrays, seen, seed, report)
             choice = encoder.lossless(latents)
         else:
-            latents = _latents(opened, arrays, model, seed, report)
+            latents = find_latents(opened, arrays, model, seed, report)
             min_score = None if original is None or max_loss is None else original - max_loss
             choice = encoder.lossy(latents, rate_weight, min_score)
         score = None if original is None else encoder.score(choice.decoded)
@@ -183,35 +179,6 @@ def _warn(kept_exact: Sequence[str], ties: Mapping[str, str], decoded: Mapping[s
                 "come back as different ones: train a pack on a base in which they are tied",
                 stacklevel=3,
             )
-
-
-def _latents(
-    pack: Pack,
-    arrays: Mapping[str, Array],
-    model: CalibratedModel | None,
-    seed: int,
-    progress: Progress,
-) -> Int8Array:
-    """The latents that go into the file."""
-    if not pack.latents:
-        return np.empty(0, np.int8)
-    if model is None or not model.batches:
-        if not pack.is_linear:
-            raise ValueError("this pack's decoder is not linear: give calibration batches")
-        offset, matrix = pack.linear_map
-        target = pack.layout.deltas(arrays, offset)
-        weights = tensor_weights(pack.base, target[None], pack.layout)
-        posterior = least_squares(target, weights, matrix)
-    else:
-        from vaecomp_native.fleet.behaviour import Behaviour, Student
-
-        assert model.measure is not None
-        student = Student(model.module, pack.layout, model.measure)
-        behaviour = Behaviour(student, arrays, model.batches)
-        posterior = by_function(
-            student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
-        )
-    return pack.quantize(posterior.means, posterior.deviations)
 
 
 def _check_options(

@@ -1,24 +1,29 @@
-"""A member's latents for a decoder that is given: by least squares, or by what the member does."""
+"""The latents of a member for a given decoder: by least squares, or by what the member does."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.fleet.decoder import UNIT
+from vaecomp_native.fleet.layout import tensor_weights
+from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
 
 if TYPE_CHECKING:
     import torch
 
+    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.fleet.behaviour import Behaviour, Student
 
+Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
+Int8Array = npt.NDArray[np.int8]
 LATENT_COST = 1e-3
 """Nats of divergence, in the mean over samples, that a nat of a latent's code is worth."""
 FITTING_STEPS = 100
@@ -37,6 +42,38 @@ class Posterior:
 
     means: Float32Array
     deviations: Float32Array
+
+
+def find_latents(
+    pack: Pack,
+    arrays: Mapping[str, Array],
+    model: CalibratedModel | None,
+    seed: int,
+    progress: Progress,
+) -> Int8Array:
+    """A member's latents for a pack, int8 [L]: by outputs if there are batches, else by weights.
+
+    Raises ValueError if there are no batches and the pack's decoder is not linear.
+    """
+    if not pack.latents:
+        return np.empty(0, np.int8)
+    if model is None or not model.batches:
+        if not pack.is_linear:
+            raise ValueError("this pack's decoder is not linear: give calibration batches")
+        offset, matrix = pack.linear_map
+        target = pack.layout.deltas(arrays, offset)
+        weights = tensor_weights(pack.base, target[None], pack.layout)
+        posterior = least_squares(target, weights, matrix)
+    else:
+        from vaecomp_native.fleet.behaviour import Behaviour, Student
+
+        assert model.measure is not None
+        student = Student(model.module, pack.layout, model.measure)
+        behaviour = Behaviour(student, arrays, model.batches)
+        posterior = by_function(
+            student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
+        )
+    return pack.quantize(posterior.means, posterior.deviations)
 
 
 def least_squares(target: Float32Array, weights: Float32Array, matrix: Float32Array) -> Posterior:

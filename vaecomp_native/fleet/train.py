@@ -8,15 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vaecomp_native.archive import Archive
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.options import Options
 from vaecomp_native.compression.request import as_module
-from vaecomp_native.errors import WeightsError
 from vaecomp_native.fleet.decoder import LatentPlan
-from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.pack_file import encode_base, pack_bytes
 from vaecomp_native.fleet.training.components import decoder_by_components
 from vaecomp_native.fleet.training.found import Design
@@ -145,12 +141,8 @@ def train(
     with shown(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)
         sinks.check_output(out, state.files)
-        decoded = {name: np.asarray(encoded.decoded[name]) for name in state.arrays}
-        layout = Layout.of(state)
-        if not layout.size:
-            raise WeightsError("the base has no float tensors that a decoder could change")
-        plans = [replace(plan, blocks=len(layout.blocks)) for plan in plans]
-        fleet = Members(members, state, decoded, layout)
+        fleet = Members.of(members, state, encoded.decoded)
+        plans = [replace(plan, blocks=len(fleet.layout.blocks)) for plan in plans]
         if samples is None or module is None:
             by_weights = decoder_for_lossless if lossless else decoder_by_components
             found = by_weights(fleet, plans[0], report)

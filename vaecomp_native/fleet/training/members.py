@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.errors import WeightsError
 from vaecomp_native.fleet.layout import Layout, tensors_like
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict, read_state_dict
@@ -31,6 +32,17 @@ class Members:
     state: StateDict
     base: Mapping[str, Array]
     layout: Layout
+
+    @staticmethod
+    def of(
+        weights: Sequence[Weights], state: StateDict, decoded: Mapping[str, npt.ArrayLike]
+    ) -> Members:
+        """Members of a base that decodes to `decoded`. Raises WeightsError if none can differ."""
+        layout = Layout.of(state)
+        if not layout.size:
+            raise WeightsError("the base has no float tensors that a decoder could change")
+        base = {name: np.asarray(decoded[name]) for name in state.arrays}
+        return Members(weights, state, base, layout)
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
         """Each member's tensors, checked, with all names."""

@@ -31,7 +31,7 @@ class FleetFiles:
 
 
 def make_fleet_files(directory: Path, count: int, seed: int = 0) -> FleetFiles:
-    """Members of three tensors that differ from their base along three directions, and by some noise."""
+    """Members of three tensors that differ from their base along three directions, and by noise."""
     generator = np.random.default_rng(seed)
     shapes = {"fc.weight": (12, 16), "fc.bias": (12,)}
     base = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
@@ -72,7 +72,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def assert_intact(directory: Path, pack: Path, count: int) -> None:
-    """As many members are in the directory, nothing else is, and every one decodes to what was stored."""
+    """So many members are in the directory, nothing else is, and each decodes to what was stored."""
     files = sorted(directory.rglob("*"))
     assert len(files) == count
     with vc.open(pack) as opened:

@@ -26,7 +26,10 @@ RANK = 2
 
 
 def make_fleet(members: int, seed: int = 0) -> tuple[Arrays, list[Arrays]]:
-    """A base with tensors of several dtypes, and members that differ from it in `RANK` directions and a little noise."""
+    """A base with tensors of several dtypes, and its members.
+
+    They differ from it in `RANK` directions and a little noise.
+    """
     generator = np.random.default_rng(seed)
     normal = generator.standard_normal
     base: Arrays = {
@@ -126,7 +129,10 @@ def codecs_of(path: Path, pack: Path) -> dict[str, str]:
 
 
 def make_series(seed: int = 5) -> tuple[Arrays, list[Arrays]]:
-    """A base with tensors of several dtypes, and members that moved a little from it, in two directions and at random."""
+    """A base with tensors of several dtypes, and members that moved a little from it.
+
+    They moved in two directions, and at random.
+    """
     generator = np.random.default_rng(seed)
     shapes = {"a": (60, 50), "b": (60,), "c": (40, 60), "d": (40,)}
     dtypes = dict(zip("abcd", ("f4", "f4", ml_dtypes.bfloat16, "f8"), strict=True))
@@ -175,7 +181,10 @@ def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path)
 
 
 def make_run(checkpoints: int = 12, seed: int = 7) -> list[Arrays]:
-    """A training run whose steps become smaller: all rows move in a few directions, and half of them stop early on."""
+    """A training run whose steps become smaller.
+
+    All rows move in a few directions, and half of them stop early on.
+    """
     generator = np.random.default_rng(seed)
     weight = generator.standard_normal((64, 90))
     directions = generator.standard_normal((2, *weight.shape))
@@ -241,7 +250,7 @@ def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path
     vc.fleet.train(members, pack, base=base, latent=2)
     vc.fleet.compress(members[3], path, pack=pack)
     decoded = vc.decode(path, pack=pack)
-    # The float64 one is 14 bits away from the pack's, and far more from what float32 could make of it.
+    # The float64 one is 14 bits away from the pack's, and far more from a float32 of it.
     assert path.stat().st_size < 1000 + (1.5 * 3000 + 3 * 4000)
     for name in ("norm.running_var", "norm.weight"):
         assert codecs_of(path, pack)[name] == "differences"
@@ -544,7 +553,8 @@ def test_principal_components_reconstruct_a_fleet_of_their_rank() -> None:
     weights = generator.uniform(0.5, 2, layout.size).astype(np.float32)
     found = principal_components(deltas, weights, layout, plan)
     made = found.deltas(layout, plan)
-    # Common ones take what varies most, local ones the rest of each block; with rank 2 + 1 in each all is found.
+    # Common ones take what varies most, local ones the rest of each block.
+    # The rank is 2 + 1 in each block, so that all is found.
     assert np.square(made - deltas).mean() < 0.2 * deltas.var(0).mean()
     assert np.allclose(found.latents.mean(0), 0, atol=1e-5)
     assert np.allclose(found.latents.std(0), 1, atol=1e-4)

@@ -1,4 +1,7 @@
-"""Members without loss, bit for bit: zeros of both signs, NaNs of all kinds, infinities and subnormal numbers, tied or not."""
+"""Members without loss, bit for bit.
+
+Their tensors have zeros of both signs, NaNs of all kinds, infinities and subnormal numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many members at once on this machine: names, restarts, failures, Ctrl-C, and bytes that depend on nothing else."""
+"""Many members at once on this machine: names, restarts, failures, Ctrl-C, and equal bytes."""
 
 from __future__ import annotations
 

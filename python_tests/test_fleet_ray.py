@@ -75,7 +75,7 @@ def test_a_node_that_is_killed_loses_no_member(
     assert working not in cluster.worker_nodes and len(cluster.worker_nodes) == 1
     assert report.counts["failed"] == 0
     assert report.counts["made"] + report.counts["kept"] == COUNT
-    # A process that is killed while it writes leaves its temporary file, which nobody takes for a member.
+    # A process that is killed while it writes leaves its temporary file, which is no member.
     for path in (tmp_path / "out").glob(".*.tmp"):
         path.unlink()
     assert_intact(tmp_path / "out", files.pack, COUNT)

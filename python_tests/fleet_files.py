@@ -72,7 +72,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def assert_intact(directory: Path, pack: Path, count: int) -> None:
-    """So many members are in the directory, nothing else is, and each decodes to what was stored."""
+    """So many members are in the directory, nothing else is, and each decodes to what it was."""
     files = sorted(directory.rglob("*"))
     assert len(files) == count
     with vc.open(pack) as opened:

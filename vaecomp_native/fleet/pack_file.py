@@ -1,4 +1,4 @@
-"""A base and decoders into a pack's bytes."""
+"""The bytes of a pack: its base, as `compress` encodes it, and decoders."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pack_bytes(
     prior: LatentPrior,
     latents: int,
 ) -> bytes:
-    """The pack: the base's sections, a decoder for each group, and the fleet section behind them."""
+    """The pack: the base's sections, then a decoder for each group, then the fleet section."""
     first = sum(len(part.sections) for part in base.parts)
     order = {name: i for i, name in enumerate(state.names)}
     decoders: list[tuple[SectionKind, bytes]] = [

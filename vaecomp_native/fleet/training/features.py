@@ -1,19 +1,20 @@
-"""What a decoder's columns are multiplied by: a constant 1, and the latents, or a hidden layer of them."""
+"""What a decoder's columns are multiplied by: a 1, and the latents or a hidden layer of them."""
 
 from __future__ import annotations
 
 import torch
 
 from vaecomp_native.codecs.vae.rounding import round_straight_through
-from vaecomp_native.fleet.decoder import LARGEST, UNIT, HiddenLayer, LatentPlan
+from vaecomp_native.fleet.decoder import MAX_SYMBOL, UNIT, HiddenLayer, LatentPlan
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.fleet.principal import Components
+from vaecomp_native.fleet.training.components import Components
 
 
 class Features:
-    """Features of each block: `rows` of the vector, the latents that they depend on, and maybe a hidden layer.
+    """Features of each block: `rows` of the vector, and the latents that these depend on.
 
-    A hidden layer is relu(weight [H, l] @ latents + bias [H]), rounded as the integer decoder rounds it.
+    There may be a hidden layer between: relu(weight [H, l] @ latents + bias [H]), rounded as the
+    integer decoder rounds it.
     """
 
     def __init__(self, layout: Layout, plan: LatentPlan, seed: int) -> None:
@@ -64,7 +65,7 @@ def first_columns(start: Components, plan: LatentPlan) -> torch.Tensor:
 
 
 def _first_layer(plan: LatentPlan, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Units for the positive and the negative part of each latent, and others in random directions."""
+    """Units for the positive and negative part of each latent, and others of random directions."""
     more = plan.hidden - 2 * plan.inputs
     identity = torch.eye(plan.inputs)
     directions = torch.randn(more, plan.inputs, generator=generator) / plan.inputs**0.5
@@ -75,4 +76,4 @@ def _first_layer(plan: LatentPlan, generator: torch.Generator) -> tuple[torch.Te
 
 def _activations(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     scaled = torch.nn.functional.linear(x, weight, bias) * UNIT
-    return round_straight_through(scaled).clamp(0, LARGEST) / UNIT
+    return round_straight_through(scaled).clamp(0, MAX_SYMBOL) / UNIT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.errors import WeightsError
 from vaecomp_native.fleet.layout import Layout, tensors_like
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict, read_state_dict
@@ -22,12 +23,26 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Members:
-    """Models in any form, the state dict of their base, and the base's tensors as the pack will give them back."""
+    """Models in any form, and the state dict of their base.
+
+    `base` has the base's tensors as the pack will give them back.
+    """
 
     weights: Sequence[Weights]
     state: StateDict
     base: Mapping[str, Array]
     layout: Layout
+
+    @staticmethod
+    def of(
+        weights: Sequence[Weights], state: StateDict, decoded: Mapping[str, npt.ArrayLike]
+    ) -> Members:
+        """Members of a base that decodes to `decoded`. Raises WeightsError if none can differ."""
+        layout = Layout.of(state)
+        if not layout.size:
+            raise WeightsError("the base has no float tensors that a decoder could change")
+        base = {name: np.asarray(decoded[name]) for name in state.arrays}
+        return Members(weights, state, base, layout)
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
         """Each member's tensors, checked, with all names."""
@@ -42,7 +57,7 @@ class Members:
         return self.layout.flatten(self.base)
 
     def deltas(self, progress: Progress) -> Float32Array:
-        """What members differ by from the base, [N, P]: 0 where no decoder could follow."""
+        """What members differ by from the base, [N, P]. It is 0 where no decoder could follow."""
         base = self.vector
         deltas = np.empty((len(self.weights), len(base)), np.float32)
         for number, arrays in enumerate(self):

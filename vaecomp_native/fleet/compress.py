@@ -1,4 +1,4 @@
-"""One member of a fleet into a file: latents, and if wanted a residual or everything that is left."""
+"""A model into a member of a fleet: latents, and if wanted a residual or all that is left."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.archive import Archive
 from vaecomp_native.bits import identical
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.request import calibrated_model
-from vaecomp_native.fleet.latents import by_function, least_squares
+from vaecomp_native.fleet.latents import find_latents
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
 from vaecomp_native.fleet.pack import Pack
-from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
 from vaecomp_native.progress import Progress, shown
@@ -30,21 +28,23 @@ from vaecomp_native.state_dict import read_state_dict
 if TYPE_CHECKING:
     import torch
 
-    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
-Int8Array = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class MemberReport:
     """What `compress` made.
 
-    `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of residuals and tensors stored exactly.
-    `relative_error` is the squared error of the float tensors over their squared distance from the base (0 without loss, 1 if nothing but the base
-    were kept). `kept_exact` names tensors that are stored without loss because no decoder could follow their values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what `evaluate` gave before and for the file.
-    `divergence` is how outputs were compared, "kl" or "mse", None without sample inputs.
+    `bytes` are the file's, of which `latent_bytes` are the latents' and `residual_bytes` those of
+    residuals and tensors stored exactly. `relative_error` is the squared error of the float tensors
+    over their squared distance from the base: 0 without loss, 1 if nothing but the base were kept.
+
+    `kept_exact` names tensors that are stored without loss because no decoder could follow their
+    values. `rate_weight` is the residual's, None without one. `score_original` and `score` are what
+    `evaluate` gave for the model and for the file. `divergence` is how outputs were compared, "kl"
+    or "mse", None without sample inputs.
     """
 
     bytes: int
@@ -65,9 +65,9 @@ class MemberReport:
 
 def compress(
     member: Weights,
-    pack: Pack | Archive | Source,
-    path: str | os.PathLike[str],
+    out: sinks.Sink,
     *,
+    pack: Pack | Archive | Source,
     calibration: Calibration | Iterable[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     max_loss: float | None = None,
@@ -78,22 +78,28 @@ def compress(
     threads: int = 0,
     progress: Progress | bool = False,
 ) -> MemberReport:
-    """Compress a model into the member `path` of a pack, which stays as it is.
+    """Compress a model into the file `out`, a member of a pack, which stays as it is.
 
-    The model need not be one that the pack was trained on. Its latents are found through the pack's decoder: with `calibration` so that
-    outputs are the model's, else so that weights are near. What the decoder cannot make is lost, unless a residual is asked for
-    by `max_loss`, `rate_weight` or `lossless`. Integer tensors, norms' gains and the like, and tensors with values that are not finite, come back bit for bit. The file is decoded and checked before it takes its
-    place, atomically.
+    The model need not be one that the pack was trained on. Its latents are found through the pack's
+    decoder: with `calibration` so that outputs are the model's, else so that weights are near. What
+    the decoder cannot make is lost, unless a residual is asked for by one of `max_loss`,
+    `rate_weight` and `lossless`.
+
+    These come back bit for bit: integer tensors; norms' gains and the like; tensors with values
+    that are not finite. The file is decoded and checked before it takes its place, atomically.
 
     Args:
         member: the model, as `vaecomp_native.compress` takes weights, with the pack's tensors.
+        out: where the file goes, as for `vaecomp_native.compress`. It is none of the files read.
         pack: the pack; open it once as a `Pack` for many members.
-        path: the file to write.
         calibration: batches of the module's inputs, without labels, a few hundred samples, or a
             `Calibration` with them. `member` must be a torch module.
-        evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
-        max_loss: what `evaluate` may fall by at most. A residual is added if it falls by more, as coarse as can be.
-        rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
+        evaluate: takes the module with decoded weights and returns a score, larger being better.
+            `member` must be a torch module.
+        max_loss: what `evaluate` may fall by at most. If it falls by more, the coarsest residual
+            is added that keeps it. Needs `evaluate`.
+        rate_weight: adds a residual: what a bit of it must save, in the unit of the `rate_weight`
+            of `vaecomp_native.compress`.
         lossless: every tensor comes back bit for bit.
         metadata: text to store in the file.
         seed: of everything random; equal seeds give equal files on the same machine.
@@ -101,15 +107,17 @@ def compress(
         progress: as for `vaecomp_native.compress`.
 
     Warns:
-        UserWarning: a tensor is stored without loss because no decoder could follow its values; or tensors that the member ties come back as
-            different ones, because the pack does not tie them.
+        UserWarning: a tensor is stored without loss because no decoder could follow its values; or
+            tensors that the member ties come back as different ones, because the pack does not
+            tie them.
 
     Raises:
         WeightsError: the model does not have the pack's tensors, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may hold labels, the divergence must be given, or
-            `evaluate` raises or gives no finite number.
-        OverwriteError: `path` is the model's file or the pack.
+        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may
+            hold labels, the divergence must be given, or `evaluate` raises or gives no finite
+            number.
+        OverwriteError: `out` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
@@ -118,7 +126,7 @@ def compress(
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     state = read_state_dict(member)
     pack_file = [pack] if isinstance(pack, (str, os.PathLike)) else []
-    sinks.check_output(path, [*state.files, *pack_file])
+    sinks.check_output(out, [*state.files, *pack_file])
     arrays = opened.arrays_of(state)
     with shown(progress) as report:
         model = calibrated_model(member, Calibration.of(calibration), evaluate)
@@ -129,10 +137,10 @@ def compress(
             # What a module with NaNs gives tells nothing of its latents.
             seen = None if encoder.unfollowed or calibration is None else model
             if opened.latents and (seen is not None or opened.is_linear):
-                latents = _latents(opened, arrays, seen, seed, report)
+                latents = find_latents(opened, arrays, seen, seed, report)
             choice = encoder.lossless(latents)
         else:
-            latents = _latents(opened, arrays, model, seed, report)
+            latents = find_latents(opened, arrays, model, seed, report)
             min_score = None if original is None or max_loss is None else original - max_loss
             choice = encoder.lossy(latents, rate_weight, min_score)
         score = None if original is None else encoder.score(choice.decoded)
@@ -141,7 +149,7 @@ def compress(
         archive.verify()
     kept_exact = () if lossless else encoder.unfollowed
     _warn(kept_exact, state.aliases, choice.decoded)
-    sinks.write(path, file.data)
+    sinks.write(out, file.data)
     return MemberReport(
         bytes=len(file.data),
         latent_bytes=file.latent_bytes,
@@ -171,35 +179,6 @@ def _warn(kept_exact: Sequence[str], ties: Mapping[str, str], decoded: Mapping[s
                 "come back as different ones: train a pack on a base in which they are tied",
                 stacklevel=3,
             )
-
-
-def _latents(
-    pack: Pack,
-    arrays: Mapping[str, Array],
-    model: CalibratedModel | None,
-    seed: int,
-    progress: Progress,
-) -> Int8Array:
-    """The latents that go into the file."""
-    if not pack.latents:
-        return np.empty(0, np.int8)
-    if model is None or not model.batches:
-        if not pack.is_linear:
-            raise ValueError("this pack's decoder is not linear: give calibration batches")
-        offset, matrix = pack.linear_map
-        target = pack.layout.deltas(arrays, offset)
-        weights = tensor_weights(pack.base, target[None], pack.layout)
-        posterior = least_squares(target, weights, matrix)
-    else:
-        from vaecomp_native.fleet.behaviour import Behaviour, Student
-
-        assert model.measure is not None
-        student = Student(model.module, pack.layout, model.measure)
-        behaviour = Behaviour(student, arrays, model.batches)
-        posterior = by_function(
-            student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
-        )
-    return pack.quantize(posterior.means, posterior.deviations)
 
 
 def _check_options(

@@ -1,14 +1,14 @@
-"""Training a fleet's decoder by what its members do.
+"""The gradient loop that trains a fleet's decoder by what its members do.
 
-A variational autoencoder without an encoder: each member has a posterior of its own (means and deviations of its latents), and
-the decoder is shared. It minimizes, over members and their batches,
+It is a variational autoencoder without an encoder. Each member has a posterior of its own: means
+and deviations of its latents. All share the decoder. It minimizes, over members and their batches,
 
     divergence(outputs of base + decoder(latents) || the member's outputs)
-        + LATENT_COST * KL(posterior || N(0, 1)) + rate_weight * bits of the decoder
+        + LATENT_COST * KL(posterior || N(0, 1)) + decoder_rate_weight * bits of the decoder
 
-with one sample of the posterior a step (Kingma & Welling 2014, arXiv 1312.6114). The decoder's symbols are rounded as they will
-be stored, with the derivative of the identity (Bengio et al. 2013, arXiv 1308.3432), and a symbol's bits are taken as
-log2(1 + |q|).
+with one sample of the posterior a step (Kingma & Welling 2014, arXiv 1312.6114). The decoder's
+symbols are rounded as they will be stored, with the derivative of the identity (Bengio et al. 2013,
+arXiv 1308.3432). A symbol's bits are taken as log2(1 + |q|).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import torch
 from vaecomp_native.decoders import Float32Array
 from vaecomp_native.errors import TrainingError
 from vaecomp_native.fleet.behaviour import BatchOrder, Behaviour, Student
-from vaecomp_native.fleet.decoder import DEAD_ZONE, LARGEST, HiddenLayer, LatentPlan
-from vaecomp_native.fleet.features import Features, first_columns
+from vaecomp_native.fleet.decoder import DEAD_ZONE, MAX_SYMBOL, HiddenLayer, LatentPlan
 from vaecomp_native.fleet.latents import FIRST_DEVIATION, LATENT_COST
-from vaecomp_native.fleet.principal import Components
+from vaecomp_native.fleet.training.adam import Adam
+from vaecomp_native.fleet.training.components import Components
+from vaecomp_native.fleet.training.features import Features, first_columns
 from vaecomp_native.progress import Progress
 
 MEMBERS_A_STEP = 16
@@ -40,21 +41,24 @@ REPORT_EVERY = 10
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What `train` was asked for.
+    """What `fleet.train` was asked for.
 
-    `rate_weight` is the divergence that a bit of the decoder must save, `common_cost` what a nat of the common latents counts
-    relative to one of the local ones.
+    `decoder_rate_weight` is the mean divergence that a bit of the decoder must save. `common_cost`
+    is what a nat of the common latents counts, relative to one of the local ones.
     """
 
     steps: int
-    rate_weight: float
+    decoder_rate_weight: float
     common_cost: float
     seed: int
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Columns [P, 1 + n], the members' posteriors [N, L], and the blocks' hidden layers, if there are any."""
+    """Columns [P, 1 + n], and the members' posteriors [N, L].
+
+    The blocks' hidden layers are there if the plan has any.
+    """
 
     columns: Float32Array
     means: Float32Array
@@ -64,7 +68,7 @@ class Trained:
 
 
 def information(trained: Trained) -> Float32Array:
-    """Bits that each latent tells of a member, in the mean: KL(posterior || N(0, 1)), float32 [L]."""
+    """Bits that each latent tells of a member, float32 [L]: the mean KL(posterior || N(0, 1))."""
     means, deviations = trained.means, trained.deviations
     nats = 0.5 * (np.square(means) + np.square(deviations) - 1.0) - np.log(deviations)
     bits: Float32Array = nats.mean(0) / np.float32(math.log(2.0))
@@ -81,9 +85,10 @@ def train_by_function(
     options: TrainingOptions,
     progress: Progress,
 ) -> Trained:
-    """Train from principal components; `base` is float32 [P], `steps` [P] what a symbol of each weight stands for.
+    """Train from principal components.
 
-    Raises TrainingError if the divergence is not finite.
+    `base` is float32 [P], and `steps` [P] is what a symbol of each weight stands for. Raises
+    TrainingError if the divergence is not finite.
     """
     training = _Training(student, members, base, start, steps, plan, options)
     history: list[dict[str, float]] = []
@@ -95,7 +100,8 @@ def train_by_function(
         if step % REPORT_EVERY == 0:
             if not math.isfinite(recent):
                 raise TrainingError(
-                    "the decoder's training did not converge: use fewer latents, or a smaller rate_weight"
+                    "the decoder's training did not converge: use fewer latents, or a smaller "
+                    "decoder_rate_weight"
                 )
             history.append({"step": step, "divergence": recent})
             progress("training the decoder", step, options.steps, {"divergence": recent})
@@ -124,11 +130,11 @@ class _Training:
         self._means = torch.from_numpy(start.latents.copy())
         self._spread = torch.full_like(self._means, math.log(FIRST_DEVIATION))
         self._hidden_adam = [
-            _Adam(tensor, (0.9, 0.99), per_row=False) for tensor in self._features.parameters
+            Adam(tensor, (0.9, 0.99), per_row=False) for tensor in self._features.parameters
         ]
-        self._columns_adam = _Adam(self._columns, (0.9, 0.99), per_row=False)
-        self._means_adam = _Adam(self._means, (0.8, 0.9), per_row=True)
-        self._spread_adam = _Adam(self._spread, (0.8, 0.9), per_row=True)
+        self._columns_adam = Adam(self._columns, (0.9, 0.99), per_row=False)
+        self._means_adam = Adam(self._means, (0.8, 0.9), per_row=True)
+        self._spread_adam = Adam(self._spread, (0.8, 0.9), per_row=True)
         self._rate = float(self._steps.median()) / STEPS_A_LEARNING_RATE
         self._cost = torch.full((plan.latents,), LATENT_COST)
         self._cost[: plan.common] *= options.common_cost
@@ -160,7 +166,7 @@ class _Training:
         to_latents, *to_hidden = torch.autograd.grad(
             features, [latents, *self._features.parameters], to_features
         )
-        per_nat = self._options.rate_weight / math.log(2.0)
+        per_nat = self._options.decoder_rate_weight / math.log(2.0)
         to_columns += per_nat * torch.sign(self._columns) / (self._steps + self._columns.abs())
         decay = 0.5 * (1.0 + math.cos(math.pi * number / self._options.steps))
         self._columns_adam.step(to_columns, self._rate * decay)
@@ -173,7 +179,10 @@ class _Training:
         return total / len(rows)
 
     def standardize(self) -> None:
-        """Give the latents the mean 0 and the deviation 1 over the fleet again; what is decoded stays as it is."""
+        """Give the latents the mean 0 and the deviation 1 over the fleet again.
+
+        What is decoded stays as it is.
+        """
         mean, deviation = self._means.mean(0), self._means.std(0).clamp_min(1e-3)
         self._means.sub_(mean).div_(deviation)
         self._spread.sub_(deviation.log())
@@ -205,7 +214,10 @@ class _Training:
     def _backward(
         self, gradients: torch.Tensor, features: Sequence[torch.Tensor], columns: torch.Tensor
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """From gradients [B, P] to those of the columns, summed over the batch, and of each block's features."""
+        """From gradients [B, P] to those of the columns and of each block's features.
+
+        Those of the columns are summed over the batch.
+        """
         to_columns = torch.empty_like(columns)
         to_features = []
         for x, rows in zip(features, self._features.rows, strict=True):
@@ -214,35 +226,6 @@ class _Training:
         return to_columns, to_features
 
     def _rounded(self) -> torch.Tensor:
-        magnitude = torch.floor(self._columns.abs() / self._steps + DEAD_ZONE).clamp_(max=LARGEST)
+        magnitude = torch.floor(self._columns.abs() / self._steps + DEAD_ZONE)
+        magnitude.clamp_(max=MAX_SYMBOL)
         return magnitude.mul_(torch.sign(self._columns)).mul_(self._steps)
-
-
-class _Adam:
-    """Adam (Kingma & Ba 2015, arXiv 1412.6980) on a tensor in place, or on rows of it that each count their own steps."""
-
-    def __init__(self, values: torch.Tensor, decay: tuple[float, float], *, per_row: bool) -> None:
-        self._values = values
-        self._decay = decay
-        self._first, self._second = torch.zeros_like(values), torch.zeros_like(values)
-        self._steps = torch.zeros((len(values), 1) if per_row else 1)
-        self._epsilon = 1e-6 if per_row else 1e-8
-
-    def step(self, gradients: torch.Tensor, rate: float, rows: torch.Tensor | None = None) -> None:
-        """One step with gradients of the whole tensor, or of these rows."""
-        own = slice(None) if rows is None else rows
-        first_decay, second_decay = self._decay
-        first = self._first[own] * first_decay + gradients * (1 - first_decay)
-        second = self._second[own] * second_decay + gradients.square() * (1 - second_decay)
-        self._first[own], self._second[own] = first, second
-        self._steps[own] += 1
-        taken = self._steps[own]
-        mean = first / (1 - first_decay**taken)
-        size = (second / (1 - second_decay**taken)).sqrt_().add_(self._epsilon)
-        with torch.no_grad():
-            self._values[own] -= rate * mean / size
-
-    def rescale(self, rows: slice, factors: torch.Tensor) -> None:
-        """The columns behind the first were multiplied by factors: gradients are divided by them."""
-        self._first[rows, 1:] /= factors
-        self._second[rows, 1:] /= factors.square()

@@ -1,7 +1,7 @@
 """Members on the machines of a Ray cluster, which read inputs and write outputs themselves.
 
-Ray schedules tasks of a few members each, holds the pack in its object store, once a machine, and repeats the tasks of workers that die: members
-that such a worker had written are found there and kept.
+Ray schedules tasks of a few members each. It holds the pack in its object store, once a machine.
+It repeats the tasks of workers that die; members that such a worker had written are kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.fleet import storage
-from vaecomp_native.fleet.engines.work import Item, Maker, Options, Outcome, failed
+from vaecomp_native.fleet.many import storage
+from vaecomp_native.fleet.many.maker import Maker, MakerOptions
+from vaecomp_native.fleet.many.report import Item, Outcome, failed
 from vaecomp_native.fleet.pack import Pack
 
 MAX_RETRIES = 5
@@ -38,16 +40,19 @@ CONNECT_SECONDS = CANCEL_SECONDS = 10.0
 def run(
     items: Sequence[Item],
     pack: str | bytes,
-    options: Options,
+    options: MakerOptions,
     *,
     workers: int = 0,
     address: str | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Outcomes as they come, of `workers` tasks at a time; 0 for two for each of the cluster's CPUs.
+    """Outcomes as they come, of `workers` tasks at a time; 0 for two for each CPU.
 
-    `address` is the cluster's; by default that of RAY_ADDRESS, one that runs on this machine, or a new local one. A connection that the
-    program has already is used and stays. When the iterator is closed, tasks are cancelled. Raises ModuleNotFoundError without Ray,
-    ArchiveError if the pack is none, VaecompError or OSError if no cluster answers.
+    `address` is the cluster's; by default that of RAY_ADDRESS, one that runs on this machine, or a
+    new local one. A connection that the program has already is used and stays. When the iterator
+    is closed, tasks are cancelled.
+
+    Raises ModuleNotFoundError without Ray, ArchiveError if the pack is none, VaecompError or
+    OSError if no cluster answers.
     """
     ray = _import_ray()
     data = pack if isinstance(pack, bytes) else storage.read(pack)
@@ -60,9 +65,9 @@ def run(
         running: dict[Any, list[Item]] = {}
         try:
             while queue or running:
-                most = workers or TASKS_PER_CPU * _cpus(ray)
-                while queue and len(running) < most:
-                    batch = queue.take(most)
+                max_running = workers or TASKS_PER_CPU * _cpus(ray)
+                while queue and len(running) < max_running:
+                    batch = queue.take(max_running)
                     running[task.remote(shared, digest, batch, options)] = batch
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 yield from _outcomes(ray, done, running.pop(done), queue)
@@ -110,12 +115,12 @@ def _outcomes(ray: ModuleType, task: Any, batch: list[Item], queue: _Queue) -> l
     try:
         outcomes: list[Outcome] = ray.get(task)
     except ray.exceptions.RayError as error:
-        # One member of the batch may have been too much for its worker: the others shall not suffer.
+        # One member may have been too much for its worker: the others shall not suffer.
         if len(batch) > 1:
             queue.put_back_alone(batch)
             return []
         # What a task raised has a page of tracebacks around it; its cause is what went wrong.
-        return [failed(batch[0], getattr(error, "cause", None) or error, 0.0)]
+        return [failed(batch[0], getattr(error, "cause", None) or error, time.perf_counter())]
     queue.learn(outcomes)
     return outcomes
 
@@ -125,7 +130,7 @@ _MAKERS: dict[str, Maker] = {}
 
 
 def _make_batch(
-    pack: npt.NDArray[np.uint8], digest: str, batch: list[Item], options: Options
+    pack: npt.NDArray[np.uint8], digest: str, batch: list[Item], options: MakerOptions
 ) -> list[Outcome]:
     """In a worker: make members of the pack, which lies in the object store's memory."""
     if digest not in _MAKERS:
@@ -149,7 +154,10 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise VaecompError if an address with a port does not answer; Ray itself would try for minutes."""
+    """Raise VaecompError if an address with a port does not answer.
+
+    Ray itself would try for minutes.
+    """
     host, _, port = address.partition("://")[2 * ("://" in address)].rpartition(":")
     if not (host and port.isdigit()):
         return
@@ -157,7 +165,8 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise VaecompError(
-            f"no Ray cluster answers at {address} ({error}); check the address, or start one: ray start --head"
+            f"no Ray cluster answers at {address} ({error}); check the address, or start one: "
+            "ray start --head"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where a fleet's files are: local paths, and URLs that fsspec reaches; which files a pattern means."""
+"""Where a fleet's files are: on local paths, or at URLs that fsspec reaches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ _BLOCK = 1 << 22
 
 
 def find_files(files: Location | Sequence[Location]) -> dict[str, str]:
-    """Files by their names: of a glob the paths below its fixed part, of a sequence the file names; both without suffix.
+    """Files by their names, without suffix.
 
-    `users/*/model.safetensors` gives `alice/model`, `bob/model`, in the order of the names. Raises VaecompError if nothing is
-    found or two files have one name, ModuleNotFoundError for a URL without fsspec.
+    Names are, of a pattern, the paths below its fixed part: `users/*/model.safetensors` gives
+    `alice/model` and `bob/model`, in this order. Of a sequence they are the files' own names.
+
+    Raises VaecompError if nothing is found or two files have one name, ModuleNotFoundError for a
+    URL without fsspec.
     """
     if isinstance(files, (str, os.PathLike)):
         found = sorted(_matching(plain(files)))
@@ -51,7 +54,10 @@ def join(directory: Location, name: str) -> str:
 
 
 def make_directory(directory: Location) -> None:
-    """Make a local directory and its parents; object stores have none. Raises VaecompError if it is a file."""
+    """Make a local directory and its parents; object stores have none.
+
+    Raises VaecompError if it is a file.
+    """
     place = plain(directory)
     if is_url(place):
         filesystem_of(place)
@@ -74,7 +80,10 @@ def read(place: Location) -> bytes:
 
 @contextmanager
 def local_copy(place: str) -> Iterator[Path]:
-    """A file on the local disk while the block runs: the file itself, or what a URL holds. Raises OSError."""
+    """A file on the local disk while the block runs: the file itself, or what a URL holds.
+
+    Raises OSError.
+    """
     if not is_url(place):
         yield Path(place)
         return
@@ -87,9 +96,11 @@ def local_copy(place: str) -> Iterator[Path]:
 
 @contextmanager
 def output(place: str) -> Iterator[Path]:
-    """A local path to write a file to, in a directory that is there; a URL's takes its place when the block ends well.
+    """A local path to write a file to, in a directory that is there.
 
-    Whoever writes a local file does so atomically; object stores show all of an object or nothing. Raises OSError.
+    For a URL the path is temporary, and its file goes to the URL when the block ends well. The
+    block writes a local file atomically; object stores show all of an object or nothing. Raises
+    OSError.
     """
     if not is_url(place):
         path = Path(place)

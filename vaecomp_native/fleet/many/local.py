@@ -1,4 +1,7 @@
-"""Members on this machine, by threads: they share the pack, and NumPy and the native code leave them free to run."""
+"""Members on this machine, by threads that share the pack.
+
+NumPy and the native code release the interpreter's lock, so that threads run at the same time.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
-from vaecomp_native.fleet.engines.work import Item, Maker, Options, Outcome
+from vaecomp_native.fleet.many.maker import Maker, MakerOptions
+from vaecomp_native.fleet.many.report import Item, Outcome
 
 
 def run(
-    items: Sequence[Item], pack: str | bytes, options: Options, *, workers: int = 0
+    items: Sequence[Item], pack: str | bytes, options: MakerOptions, *, workers: int = 0
 ) -> Generator[Outcome, None, None]:
     """Outcomes as they come, of `workers` members at a time; 0 for as many as there are cores.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,54 +12,38 @@ import torch
 from vaecomp_native.calibration.batches import picked
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.fleet.behaviour import Behaviour, Student
-from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
+from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan, tensor_steps
 from vaecomp_native.fleet.forward import forward_of
 from vaecomp_native.fleet.latents import by_function
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.fleet.members import Members
-from vaecomp_native.fleet.principal import principal_components
 from vaecomp_native.fleet.prior import LatentPrior
-from vaecomp_native.fleet.steps import tensor_steps
-from vaecomp_native.fleet.trainer import TrainingOptions, information, train_by_function
+from vaecomp_native.fleet.training.components import principal_components
+from vaecomp_native.fleet.training.found import Design, Found
+from vaecomp_native.fleet.training.members import Members
+from vaecomp_native.fleet.training.trainer import TrainingOptions, information, train_by_function
 from vaecomp_native.progress import Progress, silent
 
 Float32Array = npt.NDArray[np.float32]
-COARSEST, FINEST = 8.0, 0.25
-COARSEST_AT = 1.4e-5
-"""A symbol stands for so many times the components' root mean square: the coarsest at this rate weight or above, below in
-proportion to its root, as for a fine quantizer the error that a bit saves is in proportion to the squared step.
+MIN_COARSENESS, MAX_COARSENESS = 0.25, 8.0
+MAX_COARSENESS_RATE = 1.4e-5
+"""A symbol stands for so many times the components' root mean square.
+
+It is the most at this `decoder_rate_weight` or above, and below in proportion to the weight's root:
+the error that a bit of a fine quantizer saves is in proportion to the squared step.
 """
 SENSITIVE_MEMBERS = 16
-"""Members whose sensitivity is measured; it is much the same for all."""
+"""About so many members' sensitivity is measured; it is much the same for all."""
 HELD_OUT, MAX_HELD_OUT = 8, 16
-"""One member in so many is held out to choose by, up to as many."""
-WEIGHTS_FLOOR = 0.05
-"""Of the mean sensitivity: components of what no sample depends on are to be small, not arbitrary."""
+"""To choose among decoders, one member in `HELD_OUT` is held out, but at most `MAX_HELD_OUT`."""
+MIN_WEIGHT = 0.05
+"""What an error in any tensor counts at least, relative to the mean.
 
-
-@dataclass(frozen=True)
-class Design:
-    """A decoder that was tried: what it is like, its bytes, and the mean divergence of members held out (None if there was no choice)."""
-
-    latent: int
-    hidden: int
-    bytes: int
-    divergence: float | None
-
-
-@dataclass(frozen=True)
-class Found:
-    """The decoder that was chosen, its latents' tables and what each tells of a member, its training curve, and all that were tried."""
-
-    decoder: FleetDecoder
-    prior: LatentPrior
-    latent_bits: Float32Array
-    history: Sequence[Mapping[str, float]]
-    designs: Sequence[Design]
+Components of a tensor that no output depends on are to be small, not arbitrary.
+"""
 
 
 class FunctionTraining:
-    """Members with their behaviour, read once for all designs."""
+    """Members and what they do, read once for all decoders that are tried."""
 
     def __init__(
         self,
@@ -80,13 +64,12 @@ class FunctionTraining:
             progress("reading members", number + 1, len(self._deltas), {})
         self._importance = self._mean_importance()
 
-    @property
-    def kind(self) -> str:
-        """Which divergence it is trained by: "kl" or "mse"."""
-        return self._student.measure.kind
-
     def best(self, plans: Sequence[LatentPlan], options: TrainingOptions) -> Found:
-        """The decoder of the plan with the least divergence of members held out + rate weight * bits; of one plan the one trained on all."""
+        """Train a decoder for each plan and choose one.
+
+        The only one is trained on all members. Of several, the one is chosen with the smallest
+        divergence of members held out, plus what its bits cost.
+        """
         if len(plans) == 1:
             found = self._train(plans[0], options, range(len(self._deltas)))
             design = Design(plans[0].common, plans[0].hidden, _bytes(found.decoder), None)
@@ -99,7 +82,7 @@ class FunctionTraining:
             found = self._train(plan, options, others)
             size, distance = _bytes(found.decoder), self._divergence(found, plan, held_out)
             designs.append(Design(plan.common, plan.hidden, size, distance))
-            tried.append((distance + options.rate_weight * 8 * size, found))
+            tried.append((distance + options.decoder_rate_weight * 8 * size, found))
         _, chosen = min(tried, key=lambda one: one[0])
         return replace(chosen, designs=designs)
 
@@ -108,9 +91,10 @@ class FunctionTraining:
         weights = np.empty_like(self._base)
         for name, place in layout.places.items():
             weights[place] = self._importance[name]
-        weights += WEIGHTS_FLOOR * weights.mean()
+        weights += MIN_WEIGHT * weights.mean()
         components = principal_components(self._deltas[list(members)], weights, layout, plan)
-        coarseness = max(COARSEST * min(options.rate_weight / COARSEST_AT, 1.0) ** 0.5, FINEST)
+        relative_rate = min(options.decoder_rate_weight / MAX_COARSENESS_RATE, 1.0)
+        coarseness = max(MAX_COARSENESS * relative_rate**0.5, MIN_COARSENESS)
         steps = tensor_steps(components.columns, self._importance, layout, coarseness)
         behaviours = [self._behaviours[i] for i in members]
         trained = train_by_function(
@@ -118,10 +102,11 @@ class FunctionTraining:
         )
         decoder = FleetDecoder.of(trained.columns, steps, layout, plan, trained.hidden)
         prior = LatentPrior.fit(trained.means, trained.deviations)
-        return Found(decoder, prior, information(trained), trained.history, [])
+        kind = self._student.measure.kind
+        return Found(decoder, prior, kind, information(trained), trained.history)
 
     def _divergence(self, found: Found, plan: LatentPlan, members: Sequence[int]) -> float:
-        """The mean divergence of members whose latents are found as those of members to come are."""
+        """The mean divergence of members, with latents found as those of new members are."""
         groups = list(found.decoder.groups())
         shapes = {name: shape for group in groups for name, shape in group.shapes.items()}
         layout = Layout(shapes, {})

@@ -62,7 +62,7 @@ def _same(a: Path, b: Path) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_checkpoints_are_the_last_ones_of_the_zoos_training(
+def test_checkpoints_are_the_last_ones_of_a_training(
     data: MnistData, tmp_path: Path
 ) -> None:
     # Five batches an epoch, so five checkpoints.

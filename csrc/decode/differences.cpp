@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <optional>
 
 #include "decode/archive.hpp"
 #include "decode/bit_reader.hpp"

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 
 #include "decode/archive.hpp"
 #include "decode/kinds.hpp"

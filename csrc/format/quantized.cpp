@@ -32,33 +32,17 @@ Codebook read_codebook(ByteReader& reader) {
     return codebook;
 }
 
-// A matrix but for the values of its axes, of which the flags say which there are.
-struct MatrixHead {
-    QuantizedMatrix matrix;
-    std::uint8_t flags;
-};
-
-MatrixHead read_matrix(ByteReader& reader, const MatrixShape& shape) {
-    QuantizedMatrix matrix;
-    matrix.shape = shape;
+// All but the values of its axes, which are added to those that are read.
+void read_matrix(ByteReader& reader, QuantizedMatrix& matrix, Vector<AxisValues>& axes) {
     matrix.step = read_bfloat16(reader, "step");
     if (!(matrix.step > 0)) reader.fail("step", "is not above 0");
     const auto flags = reader.fixed<std::uint8_t>("matrix flags");
     if (flags >= 2 * codebook_flag) reader.fail("matrix flags", "has an unknown flag");
     matrix.level = static_cast<std::size_t>(reader.varint("context level", 0, most_level));
     if (flags & codebook_flag) matrix.codebook = read_codebook(reader);
-    return {std::move(matrix), flags};
-}
-
-void read_all_axes(ByteReader& reader, std::span<MatrixHead> heads, std::uint64_t most_symbols, std::size_t threads) {
-    Vector<AxisValues> values;
-    for (MatrixHead& head : heads) {
-        for (std::size_t axis = 0; axis < axis_count; ++axis) {
-            if (head.flags >> axis & 1) values.push_back({&head.matrix.axes[axis], head.matrix.length(axis)});
-        }
+    for (std::size_t axis = 0; axis < axis_count; ++axis) {
+        if (flags >> axis & 1) axes.push_back({&matrix.axes[axis], matrix.length(axis)});
     }
-    read_axes(reader, values, axes_range, "axes", "are not as many values as the matrices' flags ask for", most_symbols,
-              threads);
 }
 
 void check_axes(const ByteReader& reader, const QuantizedMatrix& matrix) {
@@ -79,18 +63,21 @@ QuantizedSection read_quantized(ByteReader reader, std::uint64_t section_end, st
                                 std::uint64_t most_symbols, std::size_t threads) {
     QuantizedSection section;
     section.base = read_base(reader);
-    Vector<MatrixHead> heads;
-    for (const MatrixShape& shape : shapes) heads.push_back(read_matrix(reader, shape));
-    read_all_axes(reader, heads, most_symbols, threads);
-    for (const MatrixHead& head : heads) check_axes(reader, head.matrix);
-    for (MatrixHead& head : heads) {
+    for (const MatrixShape& shape : shapes) {
+        section.matrices.emplace_back().shape = shape;
+        append_part(section.places, shape.count());
+    }
+    Vector<AxisValues> axes;
+    for (QuantizedMatrix& matrix : section.matrices) read_matrix(reader, matrix, axes);
+    read_axes(reader, axes, axes_range, "axes", "are not as many values as the matrices' flags ask for", most_symbols,
+              threads);
+    for (const QuantizedMatrix& matrix : section.matrices) check_axes(reader, matrix);
+    for (QuantizedMatrix& matrix : section.matrices) {
         try {
-            head.matrix.make_scales();
+            matrix.make_scales();
         } catch (const Error& error) {
             reader.fail("axes", error.what());
         }
-        append_part(section.places, head.matrix.shape.count());
-        section.matrices.push_back(std::move(head.matrix));
     }
     read_symbols(reader, section_end, symbol_range, section);
     return section;

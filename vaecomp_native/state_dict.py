@@ -132,7 +132,7 @@ def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False)
     for name, value in tensors.items():
         _check_name(name)
         if name.endswith(EXTRA_STATE) and not is_array(value):
-            warnings.warn(f"'{name}' is no tensor and is left out", stacklevel=4)
+            warnings.warn(f"'{name}' is not a tensor and is left out", stacklevel=4)
             left_out.append(name)
             continue
         if leave_out and not is_array(value):
@@ -145,7 +145,7 @@ def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False)
         else:
             aliases[name] = owner
     if left_out:
-        notes = [*notes, f"left out what is no tensor: {listed(left_out)}"]
+        notes = [*notes, f"left out what is not a tensor: {listed(left_out)}"]
     return StateDict(
         tuple(name for name in tensors if name in arrays or name in aliases),
         arrays,
@@ -175,7 +175,7 @@ def _check_name(name: Any) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise WeightsError(f"tensor name {name!a} is no text in Unicode; rename it") from None
+        raise WeightsError(f"tensor name {name!a} is not Unicode text; rename it") from None
 
 
 def _memory_of(value: Any) -> tuple[object, ...] | None:

@@ -36,7 +36,7 @@ def parse_size(text: str) -> int:
     """Bytes from a number with or without a unit: 250000, 250kB, 1.5MB, 64KiB."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg]i?|)b?", text.strip().lower())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; give bytes, or a number with kB, MB or MiB")
+        raise typer.BadParameter(f"{text!r} is not a size; give bytes, or a number with kB, MB or MiB")
     return int(float(match[1]) * UNITS[match[2]])
 
 

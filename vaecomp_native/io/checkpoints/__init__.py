@@ -64,7 +64,7 @@ def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:
     if not start:
         what = "empty"
     raise WeightsError(
-        f"{path}: is {what}" if what else f"{path}: is no checkpoint that can be read; give {KINDS}"
+        f"{path}: is {what}" if what else f"{path}: is not a checkpoint that can be read; give {KINDS}"
     )
 
 

@@ -44,7 +44,7 @@ def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
         content = json.loads(index.read_bytes(), object_pairs_hook=_without_repetition)
         weight_map = content["weight_map"]
         if not isinstance(weight_map, dict):
-            raise TypeError("weight_map is no object")
+            raise TypeError("weight_map is not an object")
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{index}: not an index of shards with a weight_map: {error}") from error
     for name, shard in weight_map.items():

@@ -48,11 +48,12 @@ def load(
     verify: bool = True,
     mmap: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Decode an archive, or the tensors named, to torch tensors in host memory, in the archive's order.
+    """Decode an archive, or the tensors named, to torch tensors in host memory.
 
-    Arguments and errors are those of `vaecomp_native.decode`. Every dtype becomes torch's own,
-    bfloat16 and float8 included, without a copy. Tied weights share one tensor. Raises TypeError
-    for a dtype that this PyTorch does not have.
+    The tensors come in the archive's order. Arguments and errors are those of
+    `vaecomp_native.decode`. Every dtype becomes torch's own, bfloat16 and float8 included, without
+    a copy. Tied weights share one tensor. Raises TypeError for a dtype that this PyTorch does not
+    have.
     """
     with Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
         return _tensors(archive.decode(names))

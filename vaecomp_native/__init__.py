@@ -4,8 +4,8 @@
 >>> report = vc.compress(module, "model.vaec")
 >>> weights = vc.decode("model.vaec")
 
-Importing this package imports NumPy and what reads archives; the rest comes when it is first used, and torch when `compress`
-trains.
+Importing this package imports NumPy and the code that reads archives. The rest is imported when it
+is first used, and torch when `compress` trains.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ __all__ = [
     "verify",
 ]
 
-# Services load archives and never write one: for them importing takes a third of the time.
+# A service reads archives and never writes one. Without these modules its import takes a third of
+# the time.
 _HOMES = {
     "Calibration": "calibration.config",
     "VaeConfig": "codecs.vae.config",

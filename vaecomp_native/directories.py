@@ -1,4 +1,4 @@
-"""Where an installed package keeps the library for C and C++, for build systems.
+"""Directories of the C and C++ library in an installed package, for build systems.
 
 ::
 
@@ -15,17 +15,17 @@ from vaecomp_native.errors import VaecompError
 
 
 def include_directory() -> str:
-    """Where ``vaecomp.h`` and ``vaecomp.hpp`` are."""
+    """Return the directory of ``vaecomp.h`` and ``vaecomp.hpp``. Raises VaecompError."""
     return _existing("include")
 
 
 def cmake_directory() -> str:
-    """What ``vaecomp_DIR`` has to be for CMake's ``find_package(vaecomp CONFIG)``."""
+    """Return ``vaecomp_DIR`` for CMake's ``find_package(vaecomp CONFIG)``. Raises VaecompError."""
     return _existing("lib/cmake/vaecomp")
 
 
 def pkgconfig_directory() -> str:
-    """What ``PKG_CONFIG_PATH`` has to be for ``pkg-config vaecomp``."""
+    """Return ``PKG_CONFIG_PATH`` for ``pkg-config vaecomp``. Raises VaecompError."""
     return _existing("lib/pkgconfig")
 
 
@@ -41,7 +41,7 @@ def _existing(name: str) -> str:
     return str(found)
 
 
-# The command line's options.
+# The options of the command line that print a directory.
 OPTIONS = {
     "--includes": lambda: f"-I{include_directory()}",
     "--cmakedir": cmake_directory,

@@ -1,4 +1,4 @@
-"""What a module's linear operators see and cause when it runs on sample inputs. Needs PyTorch.
+"""Measures what a module's linear operators see and cause on sample inputs. Needs PyTorch.
 
     config        what a caller gives: batches, how to pick inputs from them, what differences mean
     batches       what of each batch goes into the module

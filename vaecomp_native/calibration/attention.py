@@ -15,10 +15,11 @@ _SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 def run(
     linear: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """`F.multi_head_attention_forward` that applies its projections through `linear`.
+    """Run `F.multi_head_attention_forward` with its projections through `linear`.
 
-    That is the output projection, and the input projection where query, key and value are the same
-    tensor. In between runs torch's attention with identities in their places, which change nothing.
+    These are the output projection, and the input projection where query, key and value are the
+    same tensor. In between runs torch's attention with identities in their places, which change
+    nothing.
     """
     call = _SIGNATURE.bind(*args, **kwargs).arguments
     query, weight, bias = call["query"], call["out_proj_weight"], call["out_proj_bias"]

@@ -1,4 +1,4 @@
-"""Calibration batches as they are given: what of them goes into the module."""
+"""Picks the module's inputs from calibration batches, and checks them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ POSITIONAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 def picked(
     batches: Iterable[Any], inputs: Inputs | None, module: nn.Module, *, of: str = ""
 ) -> Sequence[Batch]:
-    """The module's inputs of each batch: what `inputs` picks, or the batch itself.
+    """Pick the module's inputs from each batch with `inputs`, or take the batch itself.
 
-    A sequence may make its batches when they are asked for; other iterables are read at once.
-    Raises ValueError for what are no batches, and CalibrationError, naming the batch, if there are
-    none, if one cannot be a module's inputs, or if without `inputs` a part of it may be labels.
-    Errors say whose batch it is: `of` may be " of member 3".
+    A sequence may make its batches when they are asked for. Other iterables are read at once.
+    `of` says in messages whose batches they are, for example " of member 3".
+
+    Raises ValueError if `batches` or `inputs` have a wrong type, and CalibrationError if there are
+    no batches. Reading a batch raises CalibrationError, which names it, if it cannot be a module's
+    inputs. Without `inputs` so does a batch with a part that may be labels.
     """
     if isinstance(batches, torch.Tensor | np.ndarray | Mapping | str | bytes):
         raise ValueError("calibration is one batch; give a list of batches")
@@ -33,7 +35,7 @@ def picked(
         raise ValueError(f"calibration is of type {type(batches).__name__}; give a list of batches")
     if inputs is not None and not callable(inputs):
         raise ValueError(
-            f"inputs is of type {type(inputs).__name__}; give a function of a batch, as "
+            f"inputs is of type {type(inputs).__name__}; give a function of a batch, for example "
             "lambda batch: batch[0]"
         )
     given = batches if isinstance(batches, Sequence) else list(_read(batches, of))
@@ -46,7 +48,7 @@ def picked(
 
 
 class _Picked(Sequence[Batch]):
-    """Batches, each picked and checked when it is asked for."""
+    """Batches that are picked and checked when they are asked for."""
 
     def __init__(
         self, given: Sequence[Any], inputs: Inputs | None, module: nn.Module, of: str
@@ -110,7 +112,7 @@ def _check_kind(batch: Any, which: str) -> None:
 
 
 def _check_labels(batch: Batch, which: str, module: nn.Module) -> None:
-    """Refuse what looks like labels where the module might take it for something else."""
+    """Refuse a part that looks like labels if the module might take it for something else."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         return
     arguments = _arguments(module, len(batch))
@@ -122,8 +124,8 @@ def _check_labels(batch: Batch, which: str, module: nn.Module) -> None:
             raise CalibrationError(
                 f"element {place} of {which}, {_described(part)}, may be labels, and would go into "
                 f"the module as '{argument.name}': pick its inputs with "
-                "Calibration(batches, inputs=lambda batch: batch[0]), or say with inputs=tuple that "
-                "all are inputs"
+                "Calibration(batches, inputs=lambda batch: batch[0]), or say with inputs=tuple "
+                "that all are inputs"
             )
 
 
@@ -136,7 +138,10 @@ def _arguments(module: nn.Module, count: int) -> list[inspect.Parameter]:
 
 
 def _may_be_labels(samples: Any, part: Any, *, required: bool) -> bool:
-    """Whether there is one for each sample; where the module needs it, if they may be classes."""
+    """Whether a part may be labels: it has an element for each sample.
+
+    A part that the module requires must look like classes, too.
+    """
     count = _length(samples)
     if count is None or _length(part) != count:
         return False

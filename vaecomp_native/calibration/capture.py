@@ -21,11 +21,11 @@ def capture(
     limit: int = 32768,
     seed: int = 0,
 ) -> torch.Tensor:
-    """Inputs float32 [M, columns] of one map over all batches, in order, at most `limit` rows.
+    """Collect the inputs of one map over all batches: float32 [M, columns] in order, M <= `limit`.
 
-    Which rows are kept depends on the seed and on their numbers alone: two captures from the same
-    batches through modules that differ in their weights give rows that belong together. The module
-    runs in evaluation mode and is left as it was. Raises CalibrationError as `run` does.
+    The choice of rows depends only on the seed and on their numbers. So two captures from the same
+    batches, through modules that differ only in weights, give rows that belong together. The module
+    runs in evaluation mode and is left as it was. Raises CalibrationError like `run`.
     """
     sample = _Sample(linear_map.columns, limit, seed)
     with hooked(module, [linear_map], lambda _map, inputs, _outputs: sample.add(inputs)):
@@ -34,7 +34,7 @@ def capture(
 
 
 class _Sample:
-    """The rows with the `limit` smallest of random keys: each set of that size is equally likely."""
+    """The rows with the `limit` smallest random keys: all sets of that size are equally likely."""
 
     def __init__(self, columns: int, limit: int, seed: int) -> None:
         self._limit = limit
@@ -47,7 +47,7 @@ class _Sample:
         keys = self._random.random(len(inputs))
         chosen = np.flatnonzero(keys < self._highest)
         self._keys = np.append(self._keys, keys[chosen])
-        # Indexing copies: the inputs are the module's.
+        # Indexing copies the rows, because the inputs belong to the module.
         self._parts.append(inputs[torch.from_numpy(chosen).to(inputs.device)].cpu())
         if len(self._keys) > 2 * self._limit:
             self._prune()

@@ -1,4 +1,4 @@
-"""What calibration is given. This module needs no PyTorch."""
+"""The inputs of calibration. This module needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from vaecomp_native.arguments import check_choice
 
 Divergence = Literal["auto", "kl", "mse"]
 Inputs = Callable[[Any], Any]
-"""Picks a module's inputs from a batch."""
+"""A function that picks a module's inputs from a batch."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sample inputs of a module, and what differences of its outputs mean.
+    """Sample inputs of a module, and the meaning of differences of its outputs.
 
     Args:
-        batches: batches of the module's inputs, without labels: each a tensor, a tuple or list of
-            positional arguments or a dict of keyword arguments, or anything that `inputs` makes
-            such a batch of. A few thousand samples do.
-        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples
-            with labels.
+        batches: batches of the module's inputs, without labels. Each is a tensor, a tuple or list
+            of positional arguments or a dict of keyword arguments, or anything from which `inputs`
+            makes such a batch. A few thousand samples are enough.
+        inputs: picks the module's inputs from each batch. `lambda batch: batch[0]` does it for
+            pairs of samples and labels.
         divergence: what differences of the outputs mean: "kl" for logits, "mse" for other numbers,
-            "auto" to find out from the first batch; where that is not clear a CalibrationError
+            "auto" to find out from the first batch. Where that is not clear a CalibrationError
             asks.
     """
 
@@ -37,5 +37,5 @@ class Calibration:
 
     @staticmethod
     def of(given: Calibration | Iterable[Any] | None) -> Calibration | None:
-        """What was given, where batches alone stand for themselves."""
+        """Make a Calibration of batches, and leave a Calibration or None as it is."""
         return given if given is None or isinstance(given, Calibration) else Calibration(given)

@@ -1,4 +1,4 @@
-"""Convolutions as linear maps of the windows that they look at."""
+"""Convolutions as linear maps of windows of their inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaecomp_native.calibration.hooks import Hook, Hooks
 FUNCTIONS = (F.conv1d, F.conv2d, F.conv3d)
 
 PART_ITEMS = 1 << 24
-"""Numbers in the windows that are laid out at a time; more samples come in several parts."""
+"""The maximum numbers in windows laid out at a time. More samples come in several parts."""
 
 Size = int | Sequence[int]
 
@@ -29,7 +29,7 @@ def run(
     dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
-    """`convolve`, one of `FUNCTIONS`, with its windows and outputs shown to the hook."""
+    """Run `convolve`, one of `FUNCTIONS`, and show its windows and outputs to the hook."""
     outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
     hook = hooks.hook([weight], [bias], groups=groups)
     if hook is None:
@@ -45,7 +45,7 @@ def run(
 
 
 def _shown(hook: Hook, windows: torch.Tensor, outputs: torch.Tensor, groups: int) -> torch.Tensor:
-    """Outputs [N, C', positions ...] of windows [N, positions ..., C, kernel ...], group by group."""
+    """Show windows [N, positions ..., C, kernel ...] and outputs [N, C', positions ...]."""
     channels = outputs.dim() - 1
     last = outputs.movedim(1, -1).chunk(groups, -1)
     shown = [
@@ -58,7 +58,7 @@ def _shown(hook: Hook, windows: torch.Tensor, outputs: torch.Tensor, groups: int
 def _windows(
     input: torch.Tensor, kernel: Sequence[int], stride: Size, padding: Size | str, dilation: Size
 ) -> torch.Tensor:
-    """A view [N, positions ..., C, kernel ...] of the padded input [N, C, ...]."""
+    """Make a view [N, positions ..., C, kernel ...] of the padded input [N, C, ...]."""
     axes = len(kernel)
     dilations, strides = _each(dilation, axes), _each(stride, axes)
     spans = [step * (size - 1) + 1 for size, step in zip(kernel, dilations, strict=True)]
@@ -69,7 +69,7 @@ def _windows(
 
 
 def _padding(padding: Size | str, spans: Sequence[int]) -> list[int]:
-    """Zeros before and after each axis, the last axis first, as `F.pad` takes them."""
+    """The arguments of `F.pad`: zeros before and after each axis, the last axis first."""
     if padding == "same":
         sides = [((span - 1) // 2, span // 2) for span in spans]
     else:

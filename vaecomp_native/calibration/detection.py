@@ -1,4 +1,4 @@
-"""Which divergence fits a module's outputs: by their names, their values and who made them."""
+"""Finds the divergence that fits a module's outputs, by their names, values and makers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vaecomp_native.calibration.running import Batch, evaluation, results
 from vaecomp_native.errors import CalibrationError
 
 HIDDEN = re.compile(r"hidden|embed|pool|feature|attention|state|mems|router|encoder|decoder")
-"""In names of outputs that other layers are to read; beside logits they do not count."""
+"""Words in the names of outputs that other layers read. Beside logits they do not count."""
 HEADS = re.compile(r"^torch\.nn\.modules\.(linear\.(Linear|Bilinear)|conv\.\w+)\.forward$")
-"""Methods whose outputs are logits if they are the last; a subclass may have one of its own."""
+"""Methods whose outputs are logits if they come last. A subclass may have one of its own."""
 HIDDEN_LAYERS = re.compile(
     r"^torch\.nn\.modules\.(activation|batchnorm|instancenorm|normalization|rnn|sparse)\.\w+"
     r"\.forward$"
@@ -29,28 +29,32 @@ HIDDEN_LAYERS = re.compile(
 """Methods whose outputs are no logits: of activations, norms, recurrent layers, embeddings."""
 TOLERANCES = {torch.float16: 0.01, torch.bfloat16: 0.05}
 TOLERANCE = 1e-3
-"""How far sums of probabilities may be from 1."""
+"""The maximum distance of sums of probabilities from 1, for dtypes that `TOLERANCES` lacks."""
 
 Makers = Callable[[torch.Tensor], nn.Module | None]
 
 
 def measure_for(module: nn.Module, batch: Batch, divergence: str | Measure = "auto") -> Measure:
-    """The measure asked for, or for "auto" the one that fits what the module gives for a batch.
+    """Find the measure asked for, or for "auto" the one that fits the module's outputs.
 
-    - Outputs called logits, beside hidden ones at most: "kl". Several outputs, hidden states,
+    "auto" looks at the outputs for one batch:
+
+    - Outputs called logits, alone or beside hidden ones: "kl". Several outputs, hidden states,
       embeddings, complex numbers, and one number for each sample: "mse".
     - One tensor of probabilities, or of their logarithms: "kl".
-    - One tensor made by a linear or convolutional layer: "kl", if it has not an input's shape, as a
-      reconstruction has. Made by an activation, norm, recurrent layer or embedding: "mse".
+    - One tensor made by a linear or convolutional layer: "kl", unless it has the shape of an input,
+      because then it may be a reconstruction. Made by an activation, norm, recurrent layer or
+      embedding: "mse".
 
-    Classes are on the axis that probabilities add up to 1 on, the channels' axis of a convolution,
-    the last axis of a linear layer; else on axis 1 of a tensor with four axes or more, as
-    `torch.nn.functional.cross_entropy` has them, and the last one of others.
+    The axis of the classes is the one along which probabilities add up to 1, the channels' axis of
+    a convolution, or the last axis of a linear layer. Where none of these is known it is axis 1 of
+    a tensor with four axes or more, like in `torch.nn.functional.cross_entropy`, and the last axis
+    of others.
 
     Raises:
-        ValueError: for another name than "auto", "kl" and "mse".
-        CalibrationError: nothing tells logits from other numbers, or "kl" is asked for and there
-            are no classes; as `run` does.
+        ValueError: the name is none of "auto", "kl" and "mse".
+        CalibrationError: nothing tells logits from other numbers; or "kl" is asked for and there
+            are no classes; or an error of `run`.
     """
     if isinstance(divergence, Measure):
         return divergence
@@ -93,15 +97,15 @@ def _measure_of_one(
 def _question(output: torch.Tensor, which: str = "") -> str:
     return (
         f"divergence='auto' cannot tell what the module's output {list(output.shape)}{which} "
-        "means: give Calibration(batches, divergence='kl') if it is logits of classes, or 'mse' if it "
-        "is other numbers"
+        "means: give Calibration(batches, divergence='kl') if it is logits of classes, or 'mse' if "
+        "it is other numbers"
     )
 
 
 def _measure_of_classes(
     tensors: list[torch.Tensor], maker: nn.Module | None, tolerance: float
 ) -> Measure:
-    """The measure of logits, and where a single tensor has its classes."""
+    """The measure of logits, with the axis of the classes if a single tensor tells it."""
     if len(tensors) == 1:
         distribution = _distribution(tensors[0], tolerance)
         if distribution is not None:
@@ -126,7 +130,7 @@ def _check_classes(measure: Measure, tensors: list[torch.Tensor]) -> None:
 
 
 def _are_single(measure: Measure, tensors: list[torch.Tensor]) -> bool:
-    """Whether there is one number where classes would be."""
+    """Whether every tensor has only one number along the axis of the classes."""
     known = measure.axis is not None
     return all(
         measure.logits(one).shape[-1] == 1 or (not known and one.shape[-1] == 1) for one in tensors
@@ -134,7 +138,7 @@ def _are_single(measure: Measure, tensors: list[torch.Tensor]) -> bool:
 
 
 def _distribution(output: torch.Tensor, tolerance: float) -> Measure | None:
-    """The measure for an output whose values are probabilities or their logarithms."""
+    """The measure of an output of probabilities or their logarithms; None for another output."""
     if output.is_complex() or output.numel() == 0:
         return None
     for axis in (-1, 1) if output.dim() > 2 else (-1,) if output.dim() > 0 else ():
@@ -158,7 +162,7 @@ def _inputs(batch: Batch) -> list[torch.Tensor]:
 
 @contextmanager
 def _makers(module: nn.Module) -> Iterator[Makers]:
-    """Inside, it is known which head or hidden layer of the module made a tensor."""
+    """Inside, note which head or hidden layer of the module made a tensor."""
     made: dict[int, tuple[weakref.ref[torch.Tensor], int, nn.Module]] = {}
 
     def note(layer: nn.Module, _: Any, result: Any) -> None:
@@ -180,11 +184,11 @@ def _makers(module: nn.Module) -> Iterator[Makers]:
 
 
 def _method(layer: nn.Module) -> str:
-    """The full name of what a layer runs."""
+    """The full name of the method that a layer runs."""
     forward = getattr(type(layer), "forward", None)
     return f"{getattr(forward, '__module__', '')}.{getattr(forward, '__qualname__', '')}"
 
 
 def _version(tensor: torch.Tensor) -> int:
-    """Another number after a change in place; tensors of inference mode do not count them."""
+    """A number that changes in place change; 0 for tensors of inference mode, which count none."""
     return 0 if tensor.is_inference() else tensor._version

@@ -1,4 +1,4 @@
-"""How far a module's outputs are from others."""
+"""The divergence of a module's outputs from others."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from vaecomp_native.calibration.outputs import Outputs
 
 KINDS = ("kl", "mse")
 SMALLEST_CHANCE = 1e-30
+"""The probability that stands for smaller ones, which may have no logarithm."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What differences between outputs mean.
+    """The meaning of differences between outputs.
 
     Args:
         kind: "kl", KL(before || now) of distributions over classes, in nats; or "mse", squared
             error.
-        axis: of the classes; None for axis 1 of a tensor with four axes or more, the last of
-            others.
-        probabilities: the outputs are probabilities; otherwise logits or logarithms of
-            probabilities.
+        axis: the axis of the classes. None means axis 1 of a tensor with four axes or more, and the
+            last axis of others.
+        probabilities: whether the outputs are probabilities. Otherwise they are logits or
+            logarithms of probabilities.
     """
 
     kind: str
@@ -38,37 +39,37 @@ class Measure:
 
     @classmethod
     def of(cls, divergence: str | Measure) -> Measure:
-        """The measure of that name, unless it is one."""
+        """Make a measure of a name, and leave a measure as it is."""
         return divergence if isinstance(divergence, Measure) else cls(divergence)
 
     def names(self, outputs: Outputs) -> list[str]:
-        """The outputs that count: all, but for "kl" only logits where some are called so."""
+        """The outputs that count: all, but for "kl" only logits if some are called so."""
         logits = [name for name in outputs if is_logits(name)] if self.kind == "kl" else []
         return logits or list(outputs)
 
     def logits(self, output: torch.Tensor) -> torch.Tensor:
-        """Logits [..., classes] of an output."""
+        """Make logits [..., classes] of an output."""
         axis = class_axis(output) if self.axis is None else self.axis
         last = output.movedim(axis, -1) if output.dim() > 0 else output.reshape(1)
         return last.clamp_min(SMALLEST_CHANCE).log() if self.probabilities else last
 
 
 def is_logits(name: str) -> bool:
-    """Whether an output is called logits, as in "logits", "start_logits" and "logits_per_image"."""
+    """Whether an output is called logits, like "logits", "start_logits" and "logits_per_image"."""
     return any("logits" in part.split("_") for part in name.split("."))
 
 
 def class_axis(output: torch.Tensor) -> int:
-    """Where classes are if nothing is known: as for `cross_entropy`, but last in sequences."""
+    """The axis of classes if none is known: axis 1 from four axes on, else the last one."""
     return 1 if output.dim() > 3 else -1
 
 
 def divergence(now: Outputs, before: Outputs, measure: Measure) -> torch.Tensor:
-    """Mean over samples of the divergence of outputs from those before; differentiable.
+    """The mean divergence of outputs from those before, as a differentiable scalar.
 
-    "kl": the mean over all positions of all logits. "mse": of each output the mean squared error,
-    relative to the variance of what was before, then the mean over the outputs. Where shapes differ
-    the common leading part is compared, and what one side alone has is compared with zeros.
+    "kl" is the mean over all positions of all logits. "mse" is the mean over the outputs of each
+    one's mean squared error, relative to the variance before. Where shapes differ, the common
+    leading parts are compared, and the rest of either side is compared with zeros.
     """
     if measure.kind == "mse":
         names = list(dict.fromkeys([*before, *now]))
@@ -83,7 +84,7 @@ def divergence(now: Outputs, before: Outputs, measure: Measure) -> torch.Tensor:
 
 
 def samples(outputs: Outputs, measure: Measure) -> int:
-    """What `divergence` takes the mean over: positions of logits; a batch of "mse" is one."""
+    """The number of samples that `divergence` averages: positions of logits; 1 for "mse"."""
     if measure.kind == "mse":
         return 1
     logits = [measure.logits(one) for name in measure.names(outputs) for one in outputs[name]]
@@ -91,7 +92,7 @@ def samples(outputs: Outputs, measure: Measure) -> int:
 
 
 def spread(values: torch.Tensor) -> torch.Tensor:
-    """What errors are relative to: the variance; of equal values their square; of zeros 1."""
+    """The unit of squared errors: the variance; the square of equal values; 1 for zeros."""
     if values.numel() == 0:
         return values.new_ones(())
     variance, square = values.var(correction=0), values.square().mean()
@@ -114,7 +115,7 @@ def _relative_error(name: str, now: Outputs, before: Outputs) -> torch.Tensor:
 
 
 def _pairs(name: str, now: Outputs, before: Outputs) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Tensors of an output, now and before, in shapes that are equal."""
+    """Yield the tensors of an output, now and before, brought to equal shapes."""
     for one, other in zip_longest(now.get(name, ()), before.get(name, ())):
         if one is None or other is None:
             there = other if one is None else one
@@ -125,7 +126,7 @@ def _pairs(name: str, now: Outputs, before: Outputs) -> Iterator[tuple[torch.Ten
 
 
 def _aligned(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both with zeros behind them along each axis, so that their shapes are equal."""
+    """Pad both with zeros at the end of each axis, so that their shapes are equal."""
     if one.shape == other.shape:
         return one, other
     if one.dim() != other.dim():

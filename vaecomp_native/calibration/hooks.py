@@ -11,17 +11,17 @@ from torch import nn
 from vaecomp_native.calibration.maps import LinearMap
 
 Callback = Callable[[LinearMap, torch.Tensor, torch.Tensor], None]
-"""Called as ``callback(map, inputs, outputs)``: inputs float32 [M, columns] and outputs [M, rows]."""
+"""A function of a map, its inputs float32 [M, columns] and its outputs [M, rows]."""
 
 Visitor = Callable[[LinearMap], Callback | None]
-"""Asked for each operator at each use; gives a callback if it is to be shown."""
+"""A function asked at each use of an operator. It gives a callback if that is to be shown."""
 
 Hook = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Shows inputs [M, columns] and outputs [M, rows]; the module goes on with the result [M, rows]."""
+"""A function of inputs [M, columns] and outputs [M, rows]. The module uses its result instead."""
 
 
 def layer_name(weight: str) -> str:
-    """The path of the layer that owns a weight; the weight's own name if it is not called so."""
+    """The path of the layer that owns a weight; the weight's own name if it does not tell."""
     return weight.removesuffix(".weight")
 
 
@@ -40,9 +40,10 @@ class Hooks:
         groups: int = 1,
         name: Callable[[str], str] = layer_name,
     ) -> Hook | None:
-        """A hook on the operator of these tensors, if they are parameters and the visitor wants it.
+        """Make a hook on the operator of these tensors, if they are parameters and it is wanted.
 
-        `name` makes the map's name of the first weight's. A bias that is no parameter is not the map's.
+        `name` makes the map's name from the first weight's name. The map leaves out a bias that is
+        no parameter.
         """
         if any(id(weight) not in self._names or weight.numel() == 0 for weight in weights):
             return None

@@ -1,7 +1,7 @@
 """Finds a module's linear operators while it runs, and shows their inputs and outputs.
 
-The operators are caught as torch functions called with the module's own parameters, whoever calls
-them: layers of `torch.nn`, their subclasses, or a forward method directly.
+Operators are torch functions called with the module's own parameters. The caller may be a layer of
+`torch.nn`, a subclass of one, or any forward method.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from vaecomp_native.calibration.running import Batch, evaluation, run
 
 
 def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
-    """The linear operators that one run of the module in evaluation mode uses, in their order.
+    """Find the linear operators that a run of the module in evaluation mode uses, in order.
 
-    They come from linear layers, convolutions, attention (input projections of self-attention, output
-    projections) and recurrent layers (without projections, on padded sequences). A parameter belongs
-    to one map at most: an operator that shares some parameters with one before it is no map, and one
-    that shares all of them is the same map. Raises CalibrationError as `run` does.
+    They come from linear layers, convolutions, attention (input projections of self-attention,
+    output projections) and recurrent layers (without projections, on padded sequences). A parameter
+    belongs to one map only: an operator that shares some parameters with an earlier one is no map,
+    and one that shares all of them is the same map. Raises CalibrationError like `run`.
     """
     found: dict[LinearMap, None] = {}
     taken: set[str] = set()
@@ -44,13 +44,14 @@ def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
 
 @contextmanager
 def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> Iterator[None]:
-    """While inside, running the module calls `callback(map, inputs, outputs)` for each of `maps`.
+    """Inside, a run of the module calls `callback(map, inputs, outputs)` for each of `maps`.
 
-    Inputs are float32 [M, columns], detached, and valid during the call; outputs [M, rows] are part
-    of the autograd graph where gradients are on, even if all parameters are frozen, and the module's
-    result depends on them. A map is shown in several parts: a recurrent layer time step by time step,
-    a convolution by runs of samples and within them group by group (outputs [M, rows / groups], the
-    groups in turn). The module's results are its own up to float rounding.
+    Inputs are float32 [M, columns], detached, and valid during the call. Outputs are [M, rows].
+    Where gradients are on they are part of the autograd graph, even if all parameters are frozen,
+    and the module's result depends on them. A map may be shown in several parts: a recurrent layer
+    time step by time step; a convolution by runs of samples, and these group by group (outputs
+    [M, rows / groups], the groups in turn). The module's results stay the same up to float
+    rounding.
     """
     wanted = frozenset(maps)
     with _intercepted(module, lambda linear_map: callback if linear_map in wanted else None):
@@ -59,7 +60,7 @@ def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> 
 
 @contextmanager
 def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
-    # Torch's fused inference kernels for attention and transformer layers hide what is inside them.
+    # Torch's fused kernels for attention and transformer layers hide their operators.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -14,11 +14,11 @@ class LinearMap:
 
     Args:
         name: the path of its layer ("fc", "recurrent.l0", "gru.l0.hh").
-        weights: state-dict names; flattened to [rows, -1] and stacked along the columns they are W.
-        biases: state-dict names of vectors [rows] whose sum is b; empty if there is none.
-        rows: of W.
-        columns: of W, without the bias.
-        shapes: shape of each weight.
+        weights: state-dict names. W is these tensors as [rows, -1], side by side.
+        biases: state-dict names of vectors [rows] whose sum is b; empty if there is no bias.
+        rows: rows of W.
+        columns: columns of W, without the bias.
+        shapes: the shape of each weight.
         groups: a convolution's groups. Each applies its share of the rows to inputs of its own.
     """
 
@@ -32,16 +32,16 @@ class LinearMap:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of weights and biases."""
+        """The names of weights and biases."""
         return self.weights + self.biases
 
     @property
     def width(self) -> int:
-        """Columns of `matrix`: those of W, and one for the bias if there is one."""
+        """The columns of `matrix`: those of W, and one for a bias."""
         return self.columns + bool(self.biases)
 
     def matrix(self, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """[W b] float32 [rows, width] from a state dict; [W] without a bias."""
+        """Make [W b], or W without a bias, from a state dict: float32 [rows, width]."""
         parts = [state[name].detach().float().reshape(self.rows, -1) for name in self.weights]
         if self.biases:
             bias = torch.stack([state[name].detach().float() for name in self.biases]).sum(0)
@@ -49,7 +49,7 @@ class LinearMap:
         return torch.cat(parts, 1)
 
     def split(self, matrix: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The parameters of a matrix [rows, width], in their shapes.
+        """Cut a matrix [rows, width] into the parameters, in their shapes.
 
         The first bias gets the whole bias column and the others zeros.
         """

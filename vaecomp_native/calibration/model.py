@@ -1,4 +1,4 @@
-"""A module with sample inputs and a score: what sensitivities and losses are measured on."""
+"""A module with sample inputs and a score, to measure sensitivities and losses on."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from vaecomp_native.calibration.divergence import Measure
 
 HELD_OUT = 4
-"""One batch in so many is held out, to measure divergence on."""
+"""The number of batches of which one is held out, to measure divergence on."""
 
 
 @dataclass(frozen=True)
 class CalibratedModel:
-    """A module, batches of its inputs, and maybe a score of it, larger being better.
+    """A module, batches of its inputs, and perhaps a function that scores it (larger is better).
 
-    `measure` says what differences of the outputs mean; without it there are no batches, or nothing
-    is measured.
+    `measure` says what differences of the outputs mean. It is None if there are no batches, or if
+    nothing is measured.
     """
 
     module: torch.nn.Module
@@ -42,10 +42,10 @@ class CalibratedModel:
         *,
         measured: bool = True,
     ) -> CalibratedModel:
-        """The module with the batches picked for it, all read.
+        """Read all batches, picked for the module.
 
-        With `measured` the divergence that is asked for becomes a measure. Raises what `picked` and
-        `measure_for` do.
+        With `measured`, also find the measure of the divergence that is asked for. Raises the
+        errors of `picked` and `measure_for`.
         """
         if calibration is None:
             return CalibratedModel(module, [], evaluate)
@@ -55,17 +55,17 @@ class CalibratedModel:
 
     @property
     def divergence(self) -> str | None:
-        """Which divergence is measured, if one is: "kl" or "mse"."""
+        """The divergence that is measured: "kl", "mse", or None."""
         return None if self.measure is None else self.measure.kind
 
     @property
     def fitted(self) -> Sequence[Any]:
-        """Batches to fit to; a single one has to do for this and to measure on."""
+        """The batches to fit to. A single batch serves for this and for measurements."""
         return self.batches[: self.first_held_out] or self.batches
 
     @property
     def held_out(self) -> Sequence[Any]:
-        """Batches to measure divergence on."""
+        """The batches to measure divergence on."""
         return self.batches[self.first_held_out :]
 
     @property
@@ -75,7 +75,7 @@ class CalibratedModel:
         return len(self.batches) - held_out
 
     def score(self) -> float:
-        """The module's score as a finite number. Raises CalibrationError if there is none."""
+        """Score the module. Raises CalibrationError if that gives no finite number."""
         assert self.evaluate is not None
         try:
             score = float(self.evaluate(self.module))

@@ -9,11 +9,11 @@ import torch
 from vaecomp_native.io.scratch import Scratch
 
 SLICE = 1024
-"""Positions whose products are summed in float32, before the sums are added up in float64."""
+"""The number of positions whose products are summed in float32. Sums add up in float64."""
 
 
 class Moment:
-    """E[x x^T] of rows x float32 [columns], with a 1 behind each of them if there is a bias."""
+    """E[x x^T] of rows x float32 [columns], each with a 1 at its end if there is a bias."""
 
     def __init__(self, columns: int, *, bias: bool, scratch: Scratch) -> None:
         self._columns = columns
@@ -28,7 +28,7 @@ class Moment:
     def add(self, inputs: torch.Tensor) -> None:
         """Take in inputs float32 [M, columns]."""
         if self._count == 0:
-            # As large together as the weights, where those have as many rows.
+            # Together they may be as large as the weights.
             self._rows = torch.from_numpy(self._scratch.empty((SLICE, self._size), np.float32))
             self._rows.fill_(1.0)
             self._sum = torch.from_numpy(self._scratch.empty((self._size, self._size), np.float64))
@@ -44,7 +44,7 @@ class Moment:
                 self._flush()
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """The moment float64 [n, n] of all rows, made in place of their sum; zeros if there are none."""
+        """The moment float64 [n, n] of all rows, in the memory of their sum; zeros without any."""
         if self._count == 0:
             return np.zeros((self._size, self._size))
         self._flush()

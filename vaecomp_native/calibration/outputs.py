@@ -1,4 +1,4 @@
-"""A module's result as named outputs: every number counts, whatever holds it."""
+"""A module's result as named outputs: all tensors count, whatever object holds them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import torch
 
 Outputs = Mapping[str, Sequence[torch.Tensor]]
-"""Floating-point and complex tensors by their place in a result, "" for the result itself."""
+"""Floating-point and complex tensors by their path in a result, "" for the result itself."""
 
 BY_PRODUCTS = frozenset({"loss", "past_key_values"})
-"""What Hugging Face models give beside their outputs: made of labels, or for the next call only."""
+"""Names in Hugging Face models' results that are no outputs: from labels, or for the next call."""
 
 
 def outputs_of(result: Any) -> dict[str, list[torch.Tensor]]:
-    """The floating-point and complex tensors of a result, as they are.
+    """Find the floating-point and complex tensors of a result.
 
-    The result may be a tensor, a tuple, list or mapping, a dataclass or another object, nested as
-    they may be. Mappings and objects in a list are samples: what they have under one name is one
-    output, of several tensors. By-products count only where there is nothing else.
+    The result may be a tensor, a tuple, list or mapping, a dataclass or another object, nested at
+    will. Mappings and objects in a list are samples: their tensors under one name are one output of
+    several tensors. By-products count only where there is nothing else.
     """
     outputs: dict[str, list[torch.Tensor]] = {}
     for path, tensor in _tensors(result, (), ()):
@@ -30,7 +30,7 @@ def outputs_of(result: Any) -> dict[str, list[torch.Tensor]]:
 
 
 def numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor's values as float32 or complex64, dense."""
+    """Turn a tensor into a dense one of float32 or complex64."""
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
@@ -76,7 +76,7 @@ def _is_sample(part: Any) -> bool:
 
 
 def _is_object(part: Any) -> bool:
-    """Whether it may hold tensors as attributes; functions, modules and classes are no results."""
+    """Whether it may hold tensors as attributes. Functions, modules and classes are no results."""
     if isinstance(part, torch.Tensor | ModuleType | tuple | list) or callable(part):
         return False
     return dataclasses.is_dataclass(part) or hasattr(part, "__dict__")

@@ -1,4 +1,4 @@
-"""Random probes of a module's outputs, whose gradients measure how far the outputs would move."""
+"""Random probes of outputs: their gradients measure how far the outputs would move."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vaecomp_native.calibration.outputs import Outputs
 class Probes:
     """A seeded source of scalar functions of outputs, whose mean squared gradient is a curvature.
 
-    "kl": the negative log-likelihood of labels drawn from softmax(logits / temperature). Its mean
-    squared gradients are the Fisher information, the curvature of the divergence KL(before ||
-    after) at that temperature (Martens 2020, arXiv 1412.1193).
-    "mse": a projection of the outputs on normally distributed numbers; the curvature of half the
-    squared error, and of several outputs that of half the sum of their mean squared errors relative
-    to their variances.
+    "kl": a probe is the negative log-likelihood of labels drawn from softmax(logits / temperature).
+    Its mean squared gradients are the Fisher information, the curvature of the divergence KL(before
+    || after) at that temperature (Martens 2020, arXiv 1412.1193).
+    "mse": a probe is a projection of the outputs on normally distributed numbers. The curvature is
+    that of half the squared error. For several outputs it is that of half the sum of their mean
+    squared errors relative to their variances.
 
     Raises ValueError for a temperature not above 0, or a count below 1.
     """
@@ -35,9 +35,9 @@ class Probes:
         self.count = count
 
     def samples(self, outputs: Outputs) -> int:
-        """Samples in outputs: the length of the first axis, if that is not the one of the classes.
+        """Count the samples in outputs: the length of the first axis, if that is not the classes'.
 
-        Several outputs of "mse" may say different things of it; then a batch is one sample.
+        Several outputs of "mse" may disagree about it, so a batch counts as one sample.
         """
         classes = self._measure.kind == "kl"
         counted = self._counted(outputs)
@@ -48,7 +48,7 @@ class Probes:
     def gradients(
         self, outputs: Outputs, tensors: Sequence[torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor | None, ...]]:
-        """Gradients of `tensors` for each probe of outputs; None where there is none."""
+        """Yield the gradients by `tensors` of each probe of outputs; None where there is none."""
         if not tensors or not any(one.requires_grad for one in self._counted(outputs)):
             return
         for number in range(1, self.count + 1):
@@ -78,7 +78,7 @@ class Probes:
     def _projection(self, output: torch.Tensor) -> torch.Tensor:
         projection = torch.randn(output.shape, dtype=output.dtype, generator=self._generator)
         product = output * projection.conj().to(output.device)
-        # Of a complex number both parts have variance 1/2 here.
+        # Both parts of a complex random number have variance 1/2.
         return product.sum() if not product.is_complex() else 2**0.5 * product.real.sum()
 
     def _likelihood(self, output: torch.Tensor) -> torch.Tensor:

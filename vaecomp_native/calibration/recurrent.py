@@ -1,4 +1,4 @@
-"""Recurrent layers, unrolled so that the pre-activations of every time step can be seen."""
+"""Recurrent layers, unrolled so that hooks see the pre-activations of every time step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def run(
     bidirectional: Any,
     batch_first: Any,
 ) -> tuple[torch.Tensor, ...]:
-    """`native`, one of `FUNCTIONS`: output and last states. Unrolled if a layer of it is hooked."""
+    """Run `native`, one of `FUNCTIONS`, unrolled if a layer is hooked.
+
+    Gives the output and the last states.
+    """
     whole = partial(
         native,
         inputs,
@@ -47,7 +50,7 @@ def run(
         bidirectional,
         batch_first,
     )
-    # Packed sequences come with other arguments in these places, and projections with more weights.
+    # Packed sequences have other arguments in these places, and projections have more weights.
     size = 4 if biased is True else 2
     if not isinstance(biased, bool) or len(weights) != size * layers * (1 + bidirectional):
         return whole()
@@ -74,7 +77,7 @@ def run(
 def _scan(
     step: Step, inputs: torch.Tensor, state: State, backwards: bool
 ) -> tuple[torch.Tensor, State]:
-    """Hidden states [T, N, H] in the order of inputs [T, N, I], and the state after the last step."""
+    """Hidden states [T, N, H] in the order of inputs [T, N, I], and the last state."""
     hidden = []
     for x in inputs.flip(0) if backwards else inputs:
         state = step(x, state)
@@ -132,7 +135,7 @@ def _joint(
     b_ih: torch.Tensor | None = None,
     b_hh: torch.Tensor | None = None,
 ) -> tuple[Affine, bool]:
-    """The sum of both products, as one operator on [inputs, hidden state]."""
+    """Sum both products as one operator on [inputs, hidden state]. Says also if it is hooked."""
     hook = hooks.hook([w_ih, w_hh], [b_ih, b_hh], name=_layer_name)
 
     def affine(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
@@ -165,4 +168,4 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., tuple[Step, bool]]] = {
     torch.lstm: _lstm,
     torch.gru: _gru,
 }
-"""Torch's recurrent functions, and what makes one layer's step and says if it is hooked."""
+"""Torch's recurrent functions. Each value makes a layer's step, and says if it is hooked."""

@@ -1,4 +1,4 @@
-"""Runs a module on calibration batches and checks what it gives."""
+"""Runs a module on calibration batches and checks its outputs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ Batch = torch.Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 """Arguments of one call: a tensor, positional arguments, or keyword arguments."""
 
 WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
+"""Modules that run another one, their attribute `module`."""
 
 
 def run(module: nn.Module, batch: Batch, *, number: int = 0) -> Outputs:
-    """All floating-point tensors of the module's result for a batch, as float32 or complex64.
+    """Run the module on a batch. Gives all floating-point outputs, as float32 or complex64.
 
-    See `outputs_of` for what a result may be. Raises CalibrationError, which names the batch by its
-    `number`, if the module rejects the batch, or gives no floating-point output or one that is not
-    finite.
+    `outputs_of` says what a result may be. Raises CalibrationError, which names the batch by its
+    `number`, if the module rejects the batch, gives no floating-point output, or gives one that is
+    not finite.
     """
     found = results(module, batch, number=number)
     outputs = {name: [numbers(one) for one in output] for name, output in found.items()}
@@ -36,7 +37,7 @@ def run(module: nn.Module, batch: Batch, *, number: int = 0) -> Outputs:
 
 
 def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, list[torch.Tensor]]:
-    """What `outputs_of` finds in the module's result. Raises CalibrationError as `run` does."""
+    """Run the module and give the tensors of its result. Raises CalibrationError like `run`."""
     if _is_empty(batch):
         raise CalibrationError(f"calibration batch {number} is empty: leave it out")
     try:
@@ -52,21 +53,21 @@ def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, li
         )
     if any(one.is_meta for output in found.values() for one in output):
         raise CalibrationError(
-            f"the module's output for calibration batch {number} has no values: it is on the meta "
-            "device, as the batch or a part of the module is"
+            f"the module's output for calibration batch {number} has no values: the batch or a "
+            "part of the module is on the meta device"
         )
     return found
 
 
 def outputs(module: nn.Module, batches: Sequence[Batch], *, first: int = 0) -> list[Outputs]:
-    """What `run` gives for each batch, in evaluation mode and without gradients."""
+    """Run the module on each batch with `run`, in evaluation mode and without gradients."""
     with evaluation(module), torch.no_grad():
         return [run(module, batch, number=number) for number, batch in enumerate(batches, first)]
 
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every submodule's flag is what it was."""
+    """Evaluation mode inside the block. Afterwards every submodule's flag is what it was."""
     flags = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -78,7 +79,7 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def ordinary_tensors(module: nn.Module) -> Iterator[None]:
-    """Inside, tensors made under `torch.inference_mode`, which stops gradients, are copies."""
+    """Inside, tensors made in `torch.inference_mode`, which stops gradients, are copies."""
     copies: dict[int, torch.Tensor] = {}
     replaced: list[tuple[nn.Module, str, torch.Tensor]] = []
     try:
@@ -96,7 +97,7 @@ def ordinary_tensors(module: nn.Module) -> Iterator[None]:
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module that a compiled or a parallel one runs: operators are seen in it only."""
+    """Find the module that a compiled or parallel one runs: only in it operators can be seen."""
     while True:
         inner = module.module if isinstance(module, WRAPPERS) else module
         inner = getattr(inner, "_orig_mod", inner)
@@ -116,7 +117,7 @@ def _call(module: nn.Module, batch: Batch) -> Any:
 
 
 def _without_inference(value: Any) -> Any:
-    """Tensors made under `torch.inference_mode`, which autograd cannot save, as copies."""
+    """Copy tensors made under `torch.inference_mode`, because autograd cannot save them."""
     if isinstance(value, torch.Tensor):
         return value.clone() if value.is_inference() else value
     if isinstance(value, Mapping):

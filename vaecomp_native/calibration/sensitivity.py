@@ -1,8 +1,8 @@
-"""How much a module's output depends on its weights: second-order statistics for quantizers.
+"""Second-order statistics for quantizers: how much a module's output depends on its weights.
 
 An error E of an operator's matrix [W b] moves the output by a divergence of about half the sum over
-its rows i of rows[i] * E_i moment E_i^T: the Kronecker-factored Fisher information of Martens &
-Grosse 2015 (arXiv 1503.05671), of whose second factor only the diagonal is kept.
+its rows i of rows[i] * E_i moment E_i^T. This is the Kronecker-factored Fisher information of
+Martens & Grosse 2015 (arXiv 1503.05671), but only the diagonal of its second factor is kept.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What an operator sees and causes; it belongs to `LinearMap.matrix` [rows, n].
+    """What an operator sees and causes, for its `LinearMap.matrix` [rows, n].
 
     Args:
         moment: float64 [n, n], the mean of x x^T over the positions of all batches (and the groups
-            of a convolution); x are the inputs, with a 1 behind them if there is a bias.
+            of a convolution). x are the inputs, with a 1 at their end if there is a bias.
         rows: float64 [rows], the mean over samples of the sum over positions of the squared
             gradients of the outputs.
     """
@@ -59,12 +59,13 @@ def sensitivities(
     scratch: Scratch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Sensitivity]:
-    """The sensitivity of each of `maps`, by its name.
+    """Measure the sensitivity of each of `maps`, by its name.
 
-    Gradients are those of `probes` random probes of each batch's outputs (see `Probes` for what a
-    sample is, and `measure_for` for the divergence). A map that never runs gets zeros, and zero
-    rows if no gradient reaches it. Moments lie in `scratch`. The module is left as it was. Raises
-    CalibrationError as `run` does, without batches, and if a map's statistics are not finite.
+    Gradients are those of `probes` random probes of each batch's outputs. `Probes` says what a
+    sample is, and `measure_for` what `divergence` may be. A map that never runs gets zeros. A map
+    that no gradient reaches gets zero rows. Moments lie in `scratch`. The module is left as it was.
+
+    Raises CalibrationError like `run`, without batches, and if a map's statistics are not finite.
     """
     probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
@@ -103,13 +104,14 @@ def diagonal_sensitivity(
     scratch: Scratch | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Float64Array]:
-    """The diagonal of the Fisher information for tensors of the state dict, in their shapes.
+    """Measure the diagonal of the Fisher information for tensors of the state dict.
 
-    That is the mean over probes and batches of the squared gradient of a batch, over the batch's
-    number of samples: in expectation the mean over samples, in the units of `Sensitivity`. A tensor
-    that is no parameter, or that no gradient reaches, gets zeros. The arrays lie in `scratch`. The
-    module is left as it was. Raises CalibrationError as `run` does, without batches, and for
-    gradients that are not finite.
+    It has the tensors' shapes, float64. It is the sum over batches and probes of squared gradients
+    of whole batches, over the numbers of samples and of probes. Its expectation is the mean over
+    samples, in the units of `Sensitivity`. A tensor that is no parameter, or that no gradient
+    reaches, gets zeros. The arrays lie in `scratch`. The module is left as it was.
+
+    Raises CalibrationError like `run`, without batches, and for gradients that are not finite.
     """
     state = module.state_dict()
     room = scratch or Scratch()
@@ -143,14 +145,14 @@ class _Statistics:
         self._calls = 0
 
     def add(self, inputs: torch.Tensor) -> Float64Array:
-        """Take in inputs; gives where the squared gradients of their outputs are to be added up."""
+        """Take in inputs. Gives the array to which their outputs' squared gradients are added."""
         self._moment.add(inputs)
         squares: Float64Array = self._squares[self._calls % self._map.groups]
         self._calls += 1
         return squares
 
     def result(self, gradients: int) -> Sensitivity:
-        """The statistics after `gradients` samples and probes."""
+        """The sensitivity after so many `gradients`: the number of samples times that of probes."""
         sensitivity = Sensitivity(self._moment.mean(), self._squares.flatten() / gradients)
         _check_finite(self._map.name, sensitivity.moment)
         _check_finite(self._map.name, sensitivity.rows)
@@ -173,7 +175,7 @@ def _probes(
 def _outputs(
     module: nn.Module, batches: Sequence[Batch], progress: Progress | None
 ) -> Iterator[Outputs]:
-    """The outputs of each batch; progress is reported when the work on it is done."""
+    """Yield the outputs of each batch. Progress is reported when the work on it is done."""
     report = progress or silent
     elements = 0
     for number, batch in enumerate(batches):
@@ -190,7 +192,7 @@ def _outputs(
 
 @contextmanager
 def _differentiable(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode with gradients, whatever the caller has switched off."""
+    """Evaluation mode with gradients, even if the caller has switched them off."""
     # cuDNN's recurrent kernels have no backward pass in evaluation mode.
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     kernels = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
@@ -225,7 +227,7 @@ def _requiring_gradients(
 
 
 def _add_squares(total: Float64Array, gradient: torch.Tensor) -> None:
-    """Part by part: a gradient may be as large as most of the model."""
+    """Add squares part by part: a gradient may be nearly as large as the model."""
     flat = total.reshape(-1)
     for start, part in enumerate(torch.split(gradient.reshape(-1), SLAB_ELEMENTS)):
         first = start * SLAB_ELEMENTS

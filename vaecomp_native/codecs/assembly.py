@@ -1,4 +1,4 @@
-"""Sections into a file: the one place where an archive's bytes are put together."""
+"""Sections into a file: only here an archive's bytes are put together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TENSOR_CODECS = {
     "lossless": "lossless",
     "raw": "raw",
 }
-"""What a tensor's codec is called, by its section's kind."""
+"""The name of a tensor's codec, by the kind of its section."""
 
 
 def assemble(
@@ -24,7 +24,10 @@ def assemble(
     encoded: Sequence[EncodedTensors],
     more: Sequence[tuple[SectionKind, bytes]] = (),
 ) -> bytes:
-    """The file's bytes; tensors are listed in the state dict's order, and `more` sections follow theirs."""
+    """Put the file's bytes together.
+
+    Tensors are listed in the state dict's order. The sections `more` follow those of the tensors.
+    """
     sections: list[tuple[SectionKind, bytes]] = []
     home: dict[str, tuple[int, EncodedTensors]] = {}
     for part in encoded:

@@ -1,7 +1,8 @@
-"""The exact codec: floats bit for bit, as differences from what is predicted of them (format.md, Differences).
+"""The exact codec: floats bit for bit, as differences from predictions (format.md, Differences).
 
-A difference's length says how far a weight moved, in steps of the last place of its prediction. How far that is likely to be follows from the
-prediction's exponent and from how far the other weights of its row and of its column moved.
+A difference's length says how far a weight moved, in steps of the last place of its prediction. The
+likely length follows from the prediction's exponent, and from how far the other weights of its row
+and of its column moved.
 """
 
 from __future__ import annotations
@@ -22,23 +23,29 @@ Float64Array = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.uint8]
 
 _FIELDS = {"float16": (10, 5), "bfloat16": (7, 8), "float32": (23, 8), "float64": (52, 11)}
-"""Bits of mantissa and exponent."""
+"""The bits of mantissa and exponent, by dtype."""
 DETAILS = (0, 1)
-"""Numbers of bits below a difference's leading one to try in its symbol: more cost larger tables."""
+"""The numbers of bits below a difference's leading one that its symbol may hold; all are tried.
+
+More bits need larger tables.
+"""
 FEW_SYMBOLS = 1 << 21
-"""With more symbols the last of the details wins: nothing else is tried."""
+"""The number of symbols above which only the last of the details is tried: it wins there."""
 MIN_OTHERS = 8
-"""Levels along an axis say something if so many elements stand behind each of them."""
+"""The minimum elements behind each level of an axis: with fewer the axis has no levels."""
 FLOOR = 2.0**-8
-"""Of the mean change: a smaller one counts as this."""
+"""The smallest change, relative to the mean change. A smaller one counts as this."""
 RARE, RARE_SHARE = 1 << 12, 1 / 16
-"""The highest contexts share a table, as far as they have no more elements and no greater share of all of them."""
+"""The maximum elements of the highest contexts that share a table, and their maximum share."""
 MAX_TABLES, MAX_LEVEL = 256, 255
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """A tensor as a matrix [R, C], its prediction, and the levels that choose its tables: `level` without the section's offset."""
+    """A tensor as a matrix [R, C], its prediction, and the levels that choose its tables.
+
+    `level` does not include the section's offset.
+    """
 
     values: Array
     predicted: Array
@@ -47,7 +54,7 @@ class _Fit:
     columns: Levels | None
 
     def contexts(self) -> Iterator[npt.NDArray[np.int64]]:
-        """The contexts, before the offset, of elements that may change, some rows at a time."""
+        """Yield contexts, before the offset, of elements that may change, some rows at a time."""
         count, width = self.values.shape
         alive = np.ones(width, bool) if self.columns is None else self.columns != 0
         columns = _along(self.columns, width)[alive]
@@ -58,7 +65,7 @@ class _Fit:
             yield contexts if self.rows is None else contexts[rows[part] != 0]
 
     def encoded(self, offset: int) -> tuple[Any, ...]:
-        """As the native encoder takes it."""
+        """The arguments of the native encoder."""
         return self.values, self.predicted, self.level - 2 * offset, self.rows, self.columns
 
 
@@ -68,7 +75,7 @@ def has_differences(dtype: np.dtype[Any]) -> bool:
 
 
 def units_in_last_place(array: Array) -> Float64Array:
-    """How far a float's neighbours are from it, of a dtype that has differences."""
+    """The distance of each float to its neighbours. The dtype must have differences."""
     mantissa, _ = _FIELDS[_core.dtype_name(array.dtype)]
     exponents = np.maximum(_exponents(array), 1) - _bias(array.dtype) - mantissa
     units: Float64Array = np.ldexp(1.0, exponents)
@@ -78,9 +85,11 @@ def units_in_last_place(array: Array) -> Float64Array:
 def encode_differences(
     arrays: Mapping[str, Array], predicted: Mapping[str, Array], base: int = 0
 ) -> bytes:
-    """A section of differences's bytes. Arrays and their predictions have equal shapes, and a dtype that has differences.
+    """Encode arrays into a section of differences.
 
-    `base` is 0 if the predictions are the pack's tensors, or 1 and the index of the member section that makes them.
+    Arrays and their predictions have equal shapes and a dtype that has differences. `base` is 0 if
+    the predictions are the pack's tensors. Otherwise a member section makes them, and `base` is 1
+    plus its index.
     """
     fits = [_fit(_matrix(array), _matrix(predicted[name])) for name, array in arrays.items()]
     offset, tables = _range(fits)
@@ -93,13 +102,13 @@ def encode_differences(
 
 
 def _matrix(array: Array) -> Array:
-    """In the host's byte order, as a matrix."""
+    """The array as a matrix in the host's byte order."""
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     return native.reshape(matrix_shape(array.shape))
 
 
 def _fit(values: Array, predicted: Array) -> _Fit:
-    """Levels in half octaves, so that their sum is a weight's change, on the mean of logarithms."""
+    """Fit levels in half octaves: their sum is the mean logarithm of a weight's change."""
     rows, columns = _mean_changes(values, predicted)
     alive_rows, alive_columns = np.isfinite(rows), np.isfinite(columns)
     if not alive_rows.any():
@@ -108,18 +117,18 @@ def _fit(values: Array, predicted: Array) -> _Fit:
     level = 2 * _bias(values.dtype)
     row_levels = column_levels = None
     if len(rows) > 1 and len(columns) >= MIN_OTHERS:
-        least, row_levels = _levels(rows)
-        level += least
+        lowest, row_levels = _levels(rows)
+        level += lowest
     else:
         level += round(2 * mean)
     if len(rows) >= MIN_OTHERS:
-        least, column_levels = _levels(columns - mean)
-        level += least
+        lowest, column_levels = _levels(columns - mean)
+        level += lowest
     return _Fit(values, predicted, level, row_levels, column_levels)
 
 
 def _mean_changes(values: Array, predicted: Array) -> tuple[Float64Array, Float64Array]:
-    """Mean logarithms to base 2 of changes, by row [R] and by column [C]; -inf for those in which nothing changes."""
+    """Mean binary logarithms of changes, by row [R] and column [C]; -inf where nothing changes."""
     alive_rows = np.zeros(len(values), bool)
     alive_columns = np.zeros(values.shape[1], bool)
     total = changed = 0.0
@@ -139,7 +148,7 @@ def _mean_changes(values: Array, predicted: Array) -> tuple[Float64Array, Float6
 
 
 def _changes(values: Array, predicted: Array) -> Iterator[tuple[slice, Float64Array]]:
-    """Magnitudes of the differences, some rows at a time; 0 where they are not finite."""
+    """Yield magnitudes of differences, some rows at a time; 0 where they are not finite."""
     for part in slabs(values.shape):
         with np.errstate(all="ignore"):
             change = np.abs(values[part].astype(np.float64) - predicted[part].astype(np.float64))
@@ -147,15 +156,15 @@ def _changes(values: Array, predicted: Array) -> Iterator[tuple[slice, Float64Ar
 
 
 def _levels(means: Float64Array) -> tuple[int, Levels]:
-    """Half octaves from 1 on, 0 for what does not change, and what to add to them."""
+    """The number to add to levels, and levels in half octaves: from 1, 0 where nothing changes."""
     alive = np.isfinite(means)
     halves = np.rint(2 * np.where(alive, means, means[alive].min())).astype(np.int64)
-    least = max(int(halves.min()), int(halves.max()) - MAX_LEVEL + 1) - 1
-    return least, np.where(alive, np.maximum(halves - least, 1), 0).astype(np.uint8)
+    lowest = max(int(halves.min()), int(halves.max()) - MAX_LEVEL + 1) - 1
+    return lowest, np.where(alive, np.maximum(halves - lowest, 1), 0).astype(np.uint8)
 
 
 def _range(fits: list[_Fit]) -> tuple[int, int]:
-    """What to take from contexts so that the least is 1, and the number of tables."""
+    """The offset that brings the lowest context to 1, and the number of tables."""
     counts: dict[int, int] = {}
     for contexts in itertools.chain.from_iterable(fit.contexts() for fit in fits):
         for context, count in zip(*np.unique(contexts, return_counts=True), strict=True):
@@ -167,8 +176,8 @@ def _range(fits: list[_Fit]) -> tuple[int, int]:
     while rare > counts.get(last, 0) and last > min(counts):
         rare -= counts.get(last, 0)
         last -= 1
-    least = max(min(counts), last - MAX_TABLES + 2)
-    return least - 1, last - least + 2
+    first = max(min(counts), last - MAX_TABLES + 2)
+    return first - 1, last - first + 2
 
 
 def _along(levels: Levels | None, length: int) -> npt.NDArray[np.int64]:
@@ -176,7 +185,7 @@ def _along(levels: Levels | None, length: int) -> npt.NDArray[np.int64]:
 
 
 def _exponents(array: Array) -> npt.NDArray[np.int64]:
-    """The fields of the exponents."""
+    """The exponent fields of floats."""
     mantissa, exponent = _FIELDS[_core.dtype_name(array.dtype)]
     bits = array.view(f"u{array.dtype.itemsize}").astype(np.uint64) >> np.uint64(mantissa)
     fields: npt.NDArray[np.int64] = bits.astype(np.int64) & ((1 << exponent) - 1)

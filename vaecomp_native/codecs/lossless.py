@@ -1,4 +1,4 @@
-"""Tensors that must come back bit for bit: as they are, or with their byte planes entropy-coded."""
+"""The codec of tensors that must come back bit for bit: entropy-coded byte planes."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def encode_lossless(arrays: Mapping[str, Array]) -> EncodedTensors:
 
 
 def encode_exact(arrays: Mapping[str, Array]) -> EncodedTensors:
-    """The smaller of raw and lossless; for a few small tensors raw takes fewer bytes."""
+    """Encode as raw or lossless, whichever is smaller. Raw wins for a few small tensors."""
     return min(encode_raw(arrays), encode_lossless(arrays), key=EncodedTensors.size)

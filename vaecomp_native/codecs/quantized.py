@@ -1,4 +1,4 @@
-"""The quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
+"""The quantized codec: quantized matrices into an entropy-coded section (format.md, Quantized)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 Array = npt.NDArray[Any]
 TABLES = (10, 6, 3, 1)
-"""Numbers of frequency tables to try: tables cost bytes, and symbols cost more without them."""
+"""The numbers of frequency tables to try. More tables take bytes but make symbols cheaper."""
 FEW_SYMBOLS = 1 << 21
-"""With more symbols the most tables win: nothing else is tried."""
+"""The number of symbols above which only the largest number of tables is tried: it wins there."""
 FEW_MATRICES = 1 << 10
-"""With more of them their own heads take more than any tables."""
+"""The same for the number of matrices: above it their heads take more than any tables."""
 
 
 def encode_quantized(
@@ -28,16 +28,17 @@ def encode_quantized(
 ) -> EncodedTensors:
     """Encode a matrix for each array, [shape[0], -1] for rank 2 and up, else [1, -1].
 
-    `decoded` of the result is what the archive gives back.
+    `decoded` of the result are the tensors that the archive gives back.
     """
     section = encode_matrices([matrices[name] for name in arrays])
     return EncodedTensors([("quantized", section)], _Decoded(arrays, matrices))
 
 
 class _Decoded(Mapping[str, Array]):
-    """What the archive gives back, computed when asked for: together the tensors may be large.
+    """The tensors that the archive gives back, computed when asked for.
 
-    Those that follow one another come fast: small ones are computed together.
+    Together they might not fit in memory. Small ones that follow one another are computed together,
+    so reading in order is fast.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class _Decoded(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         run = self._runs[name]
-        # One tensor by itself may be large, and is not kept.
+        # A tensor by itself may be large, so it is not kept.
         if len(run) == 1:
             return self._decoded(run)[name]
         latest = self._latest
@@ -75,9 +76,9 @@ class _Decoded(Mapping[str, Array]):
 
 
 def encode_matrices(matrices: Sequence[QuantizedMatrix], base: int = 0) -> bytes:
-    """A quantized section's bytes: the smallest that any number of tables in `TABLES` gives.
+    """Encode a quantized section with the number of `TABLES` that makes it smallest.
 
-    `base` is 0, or 1 and the index of the latents section to whose output the values are added.
+    `base` is 0, or 1 plus the index of a latents section: then the values are added to its output.
     """
     symbols = sum(matrix.symbols.size for matrix in matrices)
     many = symbols > FEW_SYMBOLS or len(matrices) > FEW_MATRICES

@@ -1,4 +1,4 @@
-"""What a codec gives back: sections for the file, and what the reader will make of them."""
+"""The result of a codec: sections for the file, and the tensors that they decode to."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ SectionKind = Literal[
 class EncodedTensors:
     """A codec's result for some tensors.
 
-    `sections` are (kind, bytes) in file order; the tensors belong to the last one. `decoded` are the tensors as the
-    archive gives them back, by name. `history` is the training curve, empty without training.
+    `sections` are (kind, bytes) in file order. The tensors belong to the last one. `decoded` holds
+    the tensors as the archive gives them back, by name. `history` is the training curve, empty
+    without training.
     """
 
     sections: Sequence[tuple[SectionKind, bytes]]

@@ -1,4 +1,4 @@
-"""Where to change frequency tables: a table costs bytes, a wrong one costs bits."""
+"""Chooses where frequency tables change: a table costs bytes, a wrong one costs bits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ IntArray = npt.NDArray[np.int64]
 def choose_segments(symbols: npt.NDArray[np.int8]) -> list[int]:
     """Cut the columns of int8 symbols `[rows, columns]` into runs with a frequency table each.
 
-    Starts from one run a column and merges the two neighbours whose union costs least, as long as that makes the stream
-    smaller. Returns the runs' lengths in symbols; they add up to `symbols.size`.
+    It starts from one run a column, and merges the two neighbours whose union saves the most, as
+    long as that makes the stream smaller. Returns the runs' lengths in symbols, which add up to
+    `symbols.size`.
     """
     rows, columns = symbols.shape
     runs = [_histogram(symbols[:, column]) for column in range(columns)]
@@ -40,7 +41,10 @@ def _histogram(column: npt.NDArray[np.int8]) -> IntArray:
 
 
 def _bits(counts: npt.NDArray[Any]) -> float:
-    """Bits of the symbols under their own frequencies, and of the table: a byte a value, two where it is frequent."""
+    """Bits of the symbols under their own frequencies, and of the table.
+
+    The table takes a byte for each value, and two where it is frequent.
+    """
     present = np.flatnonzero(counts)
     frequencies = counts[present] / counts.sum()
     span = present[-1] - present[0] + 1

@@ -44,10 +44,14 @@ MIN_ENERGY = 1e-30
 LIVELINESS = 2.0
 """The factor between the mean magnitudes of the symbols of neighbouring tables."""
 QUIETEST = 2.0**-6
+"""The mean magnitude of the symbols of the quietest table."""
 
 
 class QuantizedBunch(Mapping[str, QuantizedMatrix]):
-    """Quantized tensors by name; each is cut out when asked for. `bits` is what all of them take."""
+    """Quantized tensors by name, each cut out when asked for.
+
+    `bits` is about the size of all of them in the archive.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class QuantizedBunch(Mapping[str, QuantizedMatrix]):
         self.bits = bits
 
     def kept_in(self, scratch: Scratch) -> QuantizedBunch:
-        """The same with its symbols in `scratch`."""
+        """Move the symbols to `scratch`. Returns itself."""
         self._symbols = scratch.copy(self._symbols)
         return self
 
@@ -101,7 +105,10 @@ class QuantizedBunch(Mapping[str, QuantizedMatrix]):
 
 @dataclass(frozen=True)
 class BunchedOperator:
-    """Small tensors, each an operator of its own, without calibration: see `data_free_operator`."""
+    """Small tensors without calibration, each an operator of its own.
+
+    The cost of errors is that of `data_free_operator`.
+    """
 
     tensors: tuple[str, ...]
     bunch: Bunch
@@ -111,7 +118,7 @@ class BunchedOperator:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> BunchedOperator:
-        """Of float arrays, none of them empty."""
+        """Make one of float arrays, none of them empty."""
         bunch = Bunch([matrix_shape(array.shape) for array in arrays.values()])
         values = joined(list(arrays.values()), np.float32)
         squares = np.square(values, dtype=np.float64)
@@ -126,7 +133,7 @@ class BunchedOperator:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The names of its first and its last tensor."""
         return f"{self.tensors[0]} ... {self.tensors[-1]}"
 
     @property
@@ -140,7 +147,7 @@ class BunchedOperator:
         return int(self.sizes.sum())
 
     def within(self, names: Container[str]) -> BunchedOperator | None:
-        """The same for those of its tensors that are among `names`; None if none is."""
+        """The same with only the tensors that are among `names`; None if none is."""
         return self._only(np.array([name in names for name in self.tensors]))
 
     def matrix(self, arrays: Mapping[str, Array]) -> Float32Array:
@@ -148,7 +155,7 @@ class BunchedOperator:
         return joined([arrays[name] for name in self.tensors], np.float32)
 
     def costs(self, arrays: Mapping[str, Array]) -> Float64Array:
-        """What it would cost to lose each tensor entirely, for each weight; at least `NO_COST`."""
+        """The mean cost of a weight if all of a tensor are lost, for each; at least `NO_COST`."""
         squares = np.square(self.matrix(arrays), dtype=np.float64)
         lost = self.row_weights * np.add.reduceat(squares, self.bunch.row_starts)
         costs = np.add.reduceat(lost, self.bunch.first_rows) / self.sizes
@@ -157,7 +164,7 @@ class BunchedOperator:
     def quantize(
         self, values: Float32Array, rate_weight: float, quantizer: str, threads: int
     ) -> QuantizedBunch:
-        """Quantize all elements [N]; tensors some of whose values no step can hold are left out."""
+        """Quantize all elements [N]. Leaves out tensors with a value that no step can hold."""
         weight = rate_weight / self.multiplier
         bunch, of_row = self.bunch, self.bunch.matrix_of_row
         mean = np.exp(_means(np.log(self.row_weights), bunch))
@@ -209,7 +216,7 @@ class BunchedOperator:
 
 
 class _Prices:
-    """What symbols cost: first guessed, then counted for tensors that are about equally lively."""
+    """Bits of symbols: first guessed, then counted over tensors that are about equally lively."""
 
     def __init__(self, bunch: Bunch, limit: int) -> None:
         self._bunch = bunch
@@ -224,7 +231,7 @@ class _Prices:
         yield np.stack([smoothed_bits(counts) for counts in self._counts])
 
     def count(self, symbols: npt.NDArray[np.int32]) -> None:
-        """Count symbols [N]; the first time say which table prices those of each tensor, too."""
+        """Count symbols [N]. The first call also gives each tensor its table."""
         if not self._counted:
             total = np.add.reduceat(np.abs(symbols), self._bunch.starts)
             mean = np.maximum(total / self._bunch.sizes, QUIETEST)
@@ -238,12 +245,12 @@ class _Prices:
         self._counts = counts.reshape(tables, width).astype(np.float64)
 
     def total_bits(self) -> float:
-        """What the symbols counted last take with their tables."""
+        """Bits of the symbols counted last, and of their tables."""
         return sum(entropy_bits(counts) + table_bits(counts) for counts in self._counts)
 
 
 def _means(values: Float64Array, bunch: Bunch) -> Float64Array:
-    """The mean of a number for each row, by matrix."""
+    """The mean of `values`, one for each row, over the rows of each matrix."""
     return np.asarray(np.add.reduceat(values, bunch.first_rows) / bunch.rows)
 
 

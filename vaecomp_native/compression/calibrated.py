@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 def usable_maps(
     module: nn.Module, batch: Batch, arrays: Mapping[str, Array]
 ) -> tuple[LinearMap, ...]:
-    """The module's linear maps, in order of execution, whose parameters are all among `arrays`."""
+    """Find the module's linear maps with all parameters in `arrays`, in order of execution."""
     return tuple(
         linear_map
         for linear_map in find_linear_maps(module, batch)
@@ -52,14 +52,15 @@ def calibrated_operators(
     scratch: Scratch,
     progress: Progress,
 ) -> list[Operator]:
-    """An operator for each map and one for each tensor of `arrays` that is in none; `scratch` holds what is large of them.
+    """Make an operator for each map, and one for each tensor of `arrays` that is in no map.
 
-    Warns about tensors that the batches never use: they are quantized as if as sensitive as the others are on average.
+    `scratch` holds their large matrices. Warns of tensors that the batches never use: these get the
+    average sensitivity of the others.
     """
     measured = sensitivities(
         module, batches, maps, divergence=measure, scratch=scratch, progress=progress
     )
-    # A moment is let go when it is factorized.
+    # Each moment is freed as soon as it is factorized.
     operators = [
         _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in maps
     ]
@@ -95,7 +96,7 @@ def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scrat
 def _with_fallbacks(
     operators: Sequence[Operator], arrays: Mapping[str, Array], parameters: Container[str]
 ) -> list[Operator]:
-    """Replace operators that calibration says nothing about by data-free ones of average sensitivity."""
+    """Replace operators that calibration never uses by data-free ones of average sensitivity."""
     costs = [cost_of_all(operator, arrays) for operator in operators if _is_used(operator)]
     known = [cost for cost in costs if cost > NO_COST]
     average = np.exp(np.mean(np.log(known))) if known else 1.0
@@ -109,7 +110,7 @@ def _with_fallbacks(
         for name in operator.tensors:
             free = data_free_operator(name, arrays[name])
             result.append(dataclasses.replace(free, multiplier=float(average)))
-    # No gradient ever reaches a buffer: that is nothing to warn of.
+    # No gradient ever reaches a buffer, so there is nothing to warn of.
     if unused:
         warnings.warn(
             f"calibration never uses {', '.join(unused)}: quantized without sensitivity",
@@ -119,5 +120,5 @@ def _with_fallbacks(
 
 
 def _is_used(operator: Operator) -> bool:
-    """Whether anything went in, and whether the module's output depends on what came out."""
+    """Whether the operator had inputs, and the module's output depends on its outputs."""
     return bool(operator.row_weights.any() and operator.curvature.energy.max() > NO_COST)

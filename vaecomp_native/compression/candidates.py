@@ -28,12 +28,12 @@ from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 Array = npt.NDArray[Any]
 COARSE_DISTORTION = 0.25
-"""Of a decoder that a residual corrects: a finer one costs more than it saves."""
+"""The distortion of a decoder that a residual corrects. A finer one costs more than it saves."""
 SIZE_TOLERANCE = 0.01
 SIZE_ATTEMPTS = 6
 EXACT_SECTIONS = "differences", "lossless", "raw"
 NAMES_TOLD = 3
-"""In a message; of more, their number."""
+"""The maximum length of a list in a message. The last item counts what is not named."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +56,27 @@ Maker = Callable[[Fit], Candidate]
 
 
 def encode_raw_archive(request: Request) -> Candidate:
-    """Everything as it is."""
+    """Make an archive of all tensors as they are."""
     return _candidate(request, "raw", [encode_raw(request.state.arrays)])
 
 
 def encode_lossless_archive(request: Request) -> Candidate:
-    """Everything bit for bit, entropy-coded."""
+    """Make an archive of all tensors bit for bit, entropy-coded."""
     return _candidate(request, "lossless", [encode_lossless(request.state.arrays)])
 
 
 def encode_vae_archive(request: Request) -> Candidate:
-    """The latent codec."""
+    """Make an archive with the latent codec. Tensors that it does not take are exact."""
     lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
     parts = [_encode_vae(request, lossy, request.vae)] if lossy else []
     return _candidate(request, "vae", [*parts, *_exact(request.others(lossy))])
 
 
 def encode_quantized_archive(request: Request, codec: Codec, original: float | None) -> Candidate:
-    """The archive of "quantized" or "vae+residual" at the request's target; `original` is the score before.
+    """Make the archive of "quantized" or "vae+residual" at the request's target.
 
-    Raises UnreachableError, naming what can be reached, and TrainingError.
+    `original` is the score of the original weights. Raises UnreachableError, which names what can
+    be reached, and TrainingError.
     """
     with fitting(
         request.floats, request.quantizer, request.model, request.threads, request.progress
@@ -90,7 +91,7 @@ def encode_quantized_archive(request: Request, codec: Codec, original: float | N
 def scored(
     request: Request, candidates: Sequence[Candidate], original: float | None
 ) -> list[Candidate]:
-    """Candidates with the scores of what their archives decode to, if there is a score."""
+    """Add to candidates the scores of their decoded archives, if there is a score."""
     if original is None or request.model is None:
         return list(candidates)
     result = []
@@ -121,7 +122,7 @@ def _fitted(request: Request, fitter: Fitter, original: float | None, make: Make
 
 
 def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
-    """The largest archive found that is no larger than `goal` bytes."""
+    """Search for the largest archive of no more than `goal` bytes."""
     asked = 8.0 * goal
     best: Candidate | None = None
     smallest: tuple[int, str] | None = None
@@ -133,15 +134,15 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
             smallest = size, told_exact(candidate)
         if size <= goal and (best is None or size > len(best.data)):
             best = candidate
-        del candidate, fit  # of a large model one is enough
+        del candidate, fit  # a large model leaves no room for two
         if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
             break
-        # What does not shrink with the symbols is paid first.
+        # Bytes that do not shrink with the symbols are subtracted first.
         fixed = max(8.0 * size - ideal, 0.0)
         wanted = max(8.0 * (1 - SIZE_TOLERANCE / 2) * goal - fixed, ideal / 16)
         if size <= goal and math.isclose(wanted, asked, rel_tol=SIZE_TOLERANCE / 10):
             break
-        # Not every size has a rate weight: ask for less until something smaller comes.
+        # Not every size has a rate weight: ask for less until a smaller archive comes.
         excess = 8.0 * (size - goal)
         asked = wanted if excess <= 0 or wanted < asked else max(asked - 1.5 * excess, asked / 2)
     if best is None:
@@ -155,7 +156,7 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
 
 
 def told_exact(candidate: Candidate) -> str:
-    """What tensors without loss take of an archive, if there are any; the largest by name."""
+    """Say how many bytes of an archive are tensors kept exact, and name the largest ones."""
     parts = [part for part in candidate.parts if part.sections[-1][0] in EXACT_SECTIONS]
     sizes = {name: array.nbytes for part in parts for name, array in part.decoded.items()}
     if not sizes:
@@ -164,7 +165,8 @@ def told_exact(candidate: Candidate) -> str:
     if len(names) > NAMES_TOLD:
         names[NAMES_TOLD - 1 :] = [f"{len(names) - NAMES_TOLD + 1} more"]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return f", of which {sum(part.size() for part in parts):,} are tensors kept exact: {listed}"
+    size = sum(part.size() for part in parts)
+    return f" ({size:,} of them in tensors kept exact: {listed})"
 
 
 def _assemble_quantized(request: Request, fit: Fit) -> Candidate:
@@ -175,9 +177,11 @@ def _assemble_quantized(request: Request, fit: Fit) -> Candidate:
 
 
 class _DecoderAndResidual:
-    """A small decoder's output as the base, and what it leaves quantized as the weights themselves were.
+    """Makes archives of a small decoder and a quantized residual.
 
-    Vectors have no base: they take few bytes and need more precision than a decoder has.
+    The decoder's output is the base, and the residual is what it leaves. The residual's steps are
+    those that the fit gives the weights themselves. Vectors have no base: they take few bytes and
+    need more precision than a decoder has.
     """
 
     def __init__(self, request: Request, fitter: Fitter) -> None:
@@ -186,7 +190,7 @@ class _DecoderAndResidual:
         self._bases: dict[tuple[str, ...], EncodedTensors] = {}
 
     def __call__(self, fit: Fit) -> Candidate:
-        """The archive of a fit. Raises TrainingError."""
+        """Make the archive of a fit. Raises TrainingError."""
         request, encoder = self._request, self._fitter.encoder
         quantized = [name for name in request.state.names if name in fit.encoding.matrices]
         vectors = {
@@ -221,7 +225,7 @@ class _DecoderAndResidual:
 
 
 def _on_base(vae: EncodedTensors, matrices: Mapping[str, QuantizedMatrix]) -> EncodedTensors:
-    """The decoder's sections, and one with what is added to its output."""
+    """The decoder's sections, and one of the matrices that are added to its output."""
     decoded = {
         name: base + matrices[name].values().reshape(base.shape)
         for name, base in vae.decoded.items()
@@ -245,7 +249,7 @@ def _exact(arrays: Mapping[str, Array]) -> list[EncodedTensors]:
 
 
 def _candidate(request: Request, codec: Codec, parts: Sequence[EncodedTensors]) -> Candidate:
-    # Not a dict of all arrays: a part may compute each when asked for.
+    # A dict would compute all arrays: some parts make each one when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
     return Candidate(codec, assemble(request.state, parts), parts, decoded, history)

@@ -1,4 +1,4 @@
-"""Which codec makes the archive: the one asked for, or the one that makes the smaller file."""
+"""Chooses the codec: the one asked for, or the one that makes the smaller file."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from vaecomp_native.errors import UnreachableError, WeightsError
 
 EXACT: tuple[Codec, ...] = ("lossless", "raw")
 AUTO: tuple[Codec, ...] = ("quantized", "lossless")
-"""What `codec="auto"` chooses from."""
+"""The codecs that "auto" chooses from."""
 MARGIN, MARGIN_BYTES = 1.25, 1024
-"""What a file may take beyond its estimate."""
+"""The factor and the bytes by which a file may exceed its estimate."""
 
 
 @dataclass(frozen=True)
 class RunnerUp:
-    """A codec that `codec="auto"` looked at: the bytes of its archive, or why it made none.
+    """A codec that was not chosen.
 
-    `estimated_bytes` are about what it would take, where that is why it was not made.
+    `bytes` and `score` are its archive's, None if it made none. `note` says why it was not chosen.
+    `estimated_bytes` is about the size of its archive, where that is why none was made.
     """
 
     codec: str
@@ -47,16 +48,18 @@ class RunnerUp:
 
 @dataclass(frozen=True)
 class NotTried:
-    """Why a codec is not tried, and about what it would take if that is why."""
+    """Why a codec is not tried, and about the size of its archive, if that is why."""
 
     why: str
     estimated_bytes: int | None = None
 
 
 def encode_best(request: Request) -> tuple[Candidate, list[RunnerUp]]:
-    """The archive of the codec asked for, or the smallest of `AUTO`, and what else was tried.
+    """Make the archive of the codec asked for, or the smallest one of `AUTO`.
 
-    Raises UnreachableError if none keeps what the target promises.
+    The second result lists the codecs that were not chosen, those with an archive first. Raises
+    UnreachableError if no archive keeps what the target promises, and WeightsError if the codec
+    asked for cannot take the weights.
     """
     obstacles, codec = obstacles_to(request), request.codec
     original = None
@@ -88,7 +91,11 @@ def encode_best(request: Request) -> tuple[Candidate, list[RunnerUp]]:
 
 
 def obstacles_to(request: Request) -> dict[Codec, NotTried]:
-    """Codecs of `AUTO` that are not worth trying, or why the one asked for cannot do it."""
+    """Find the codecs that are not to be tried, and why.
+
+    For "auto" these are the codecs of `AUTO` that are not worth trying. Otherwise it is the codec
+    asked for, if it cannot take the weights.
+    """
     codec = request.codec
     if codec == "auto":
         return _not_worth_trying(request)
@@ -99,32 +106,32 @@ def obstacles_to(request: Request) -> dict[Codec, NotTried]:
 
 
 def _not_worth_trying(request: Request) -> dict[Codec, NotTried]:
-    """What estimates say cannot be the smaller one."""
+    """Find the codecs of `AUTO` that by estimate cannot make the smaller archive."""
     lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
     if not lossy:
         return {"quantized": NotTried("would quantize nothing: every tensor is kept exact")}
     exact = lossless_bytes(request.others(lossy))
     index = index_bytes(request.state.names)
     lossless = exact + lossless_bytes(lossy) + index
-    fewest, most = (
-        _at_most(exact + index + quantized_bytes(lossy, bits), request.target.file_bytes)
+    min_bytes, max_bytes = (
+        _quantized_size(exact + index + quantized_bytes(lossy, bits), request.target.file_bytes)
         for bits in _bits_range(request.target)
     )
-    if lossless <= fewest:
-        why = f"would take about {fewest:,} bytes, the lossless codec about {lossless:,}"
-        return {"quantized": NotTried(why, fewest)}
-    if lossless > MARGIN * most + MARGIN_BYTES:
-        why = f"would take about {lossless:,} bytes, the quantized codec about {most:,}"
+    if lossless <= min_bytes:
+        why = f"would take about {min_bytes:,} bytes, the lossless codec about {lossless:,}"
+        return {"quantized": NotTried(why, min_bytes)}
+    if lossless > MARGIN * max_bytes + MARGIN_BYTES:
+        why = f"would take about {lossless:,} bytes, the quantized codec about {max_bytes:,}"
         return {"lossless": NotTried(why, lossless)}
     return {}
 
 
 def _bits_range(target: Target) -> tuple[float, float]:
-    """The fewest and the most bits that a quantized weight may take."""
+    """The minimum and the maximum of the bits that a quantized weight may take."""
     if target.weight_bits is not None:
         return target.weight_bits, target.weight_bits
     if target.rate_weight is not None:
-        # What a rate weight makes of Gaussian weights.
+        # The bits that Gaussian weights take at this rate weight.
         bits = min(max(math.log2(2 * math.log(2) / target.rate_weight) / 2, 0.0), FINEST_BITS)
         return bits, bits
     if target.file_bytes is not None:
@@ -132,15 +139,15 @@ def _bits_range(target: Target) -> tuple[float, float]:
     return 0.0, FINEST_BITS
 
 
-def _at_most(size: float, file_bytes: int | None) -> int:
-    """The quantized codec fills the size that it is given, as far as weights have bits."""
+def _quantized_size(size: float, file_bytes: int | None) -> int:
+    """The size of a quantized archive: `file_bytes` if given, as far as the weights fill them."""
     return round(size) if file_bytes is None else min(file_bytes, math.ceil(min(size, 1 << 62)))
 
 
 def _encode_auto(
     request: Request, original: float | None, obstacles: Mapping[Codec, NotTried]
 ) -> tuple[list[Candidate], dict[Codec, NotTried]]:
-    """What the codecs of `AUTO` make that are worth trying, with scores, and why the others do not."""
+    """Try the codecs of `AUTO` that are worth it; gives what they make, and why others do not."""
     made: list[Candidate] = []
     skipped = dict(obstacles)
 
@@ -161,12 +168,13 @@ def _encode_auto(
 
 
 def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) -> bool:
-    """Whether a codec was left out in error.
+    """Whether a codec that was left out may make the better archive, going by its estimated size.
 
-    What was made is larger than it, or is not enough, or keeps tensors exact at this target.
+    It may if no archive so far keeps what the target promises, if one that does holds exact tensors
+    that the target's steps are too small for, or if all of them are larger than the estimate.
     """
-    most = math.inf if target.file_bytes is None else MARGIN * target.file_bytes + MARGIN_BYTES
-    if estimate is None or estimate > most:
+    target_bytes = math.inf if target.file_bytes is None else target.file_bytes
+    if estimate is None or estimate > MARGIN * target_bytes + MARGIN_BYTES:
         return False
     kept = [one for one in made if not _broken_promise(one, target)]
     if not kept or any(one.kept_exact for one in kept):
@@ -186,11 +194,14 @@ def _encode_with(request: Request, codec: Codec, original: float | None) -> Cand
 
 
 def _broken_promise(candidate: Candidate, target: Target) -> str | None:
-    """What a candidate falls short of, if it does."""
+    """How a candidate falls short of the target, or None if it does not."""
     size = len(candidate.data)
     if target.file_bytes is not None and size > target.file_bytes:
         exact = "" if candidate.codec in EXACT else told_exact(candidate)
-        return f"codec '{candidate.codec}' takes {size:,} bytes{exact}; more than {target.file_bytes:,}"
+        return (
+            f"codec '{candidate.codec}' takes {size:,} bytes{exact}, "
+            f"more than {target.file_bytes:,}"
+        )
     if target.max_loss is None or candidate.score is None or candidate.score_original is None:
         return None
     if candidate.score >= candidate.score_original - target.max_loss:

@@ -29,16 +29,17 @@ Float32Array = npt.NDArray[np.float32]
 AnyOperator = Operator | BunchedOperator
 
 RIDGE = 0.01
-"""Keeps corrections near the original weights, relative to the mean energy of the inputs."""
+"""How strongly corrections stay near the original weights, relative to the inputs' energy."""
 RECURRENT_STRENGTH = 0.5
-"""Of corrections to recurrent operators: their inputs change again with their own weights."""
+"""The share of a correction that recurrent operators get: it changes their own inputs again."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Quantized tensors by name, and the names of those whose values no step can hold, with their bits.
+    """Quantized tensors by name, and the names of those that cannot be quantized.
 
-    `bunches` are small tensors that were quantized together, the others are `apart`.
+    `bunches` are small tensors that were quantized together; the others are `apart`.
+    `unquantizable` tensors have a value that no step can hold. As they are, they take `exact_bits`.
     """
 
     apart: Mapping[str, QuantizedMatrix]
@@ -56,7 +57,7 @@ class Encoding:
 
     @property
     def ideal_bits(self) -> float:
-        """Entropy of the symbols and what decodes them: close to what the file takes."""
+        """Bits of the symbols' entropy and of their tables: close to the size of the file."""
         bits = self.exact_bits + sum(bunch.bits for bunch in self.bunches)
         return sum(map(total_bits, self.apart.values()), float(bits))
 
@@ -65,11 +66,13 @@ class Encoding:
 class Encoder:
     """Quantizes operators at a rate weight.
 
-    With a `model`, each operator's decoded weights replace the original ones in the module before the next one's turn. With `correct`,
-    an operator is first refitted so that its outputs on the inputs that it now gets are those that the original gave on
-    the original inputs: W' = W E[x x'^T] E[x' x'^T]^-1 with inputs x before and x' now (Li et al. 2025, arXiv 2504.02692).
-    `damping` is that of the inputs' second moments then. `predicted` is what decoders make of tensors without any symbols: symbols tell
-    what is left. `scratch` holds the symbols.
+    With a `model`, each operator's decoded weights replace the original ones in the module before
+    the next operator's turn. With `correct`, an operator is first refitted: its outputs on the
+    inputs that it gets now shall be those of the original operator on the original inputs. So
+    W' = W E[x x'^T] E[x' x'^T]^-1, with inputs x before and x' now (Li et al. 2025, arXiv
+    2504.02692). `damping` is that of the inputs' second moments in this case. `predicted` holds
+    values of tensors that a decoder knows already: only the differences from them are quantized.
+    `scratch` holds the symbols.
     """
 
     operators: Sequence[AnyOperator]
@@ -84,13 +87,13 @@ class Encoder:
 
     @property
     def parameters(self) -> int:
-        """Elements of all tensors that are quantized."""
+        """The number of elements of all tensors of the operators."""
         return sum(self.arrays[name].size for one in self.operators for name in one.tensors)
 
     def encode(
         self, rate_weight: float, *, correct: bool = False, progress: Progress = silent
     ) -> Encoding:
-        """One pass over all operators."""
+        """Quantize all operators in one pass."""
         apart: dict[str, QuantizedMatrix] = {}
         bunches: list[QuantizedBunch] = []
         unquantizable: set[str] = set()
@@ -116,7 +119,7 @@ class Encoder:
     def quantize(
         self, operator: AnyOperator, rate_weight: float, *, correct: bool = False
     ) -> Mapping[str, QuantizedMatrix]:
-        """Quantized matrices of one operator's tensors. Raises OutOfRangeError."""
+        """Quantize one operator. Gives a matrix for each of its tensors. Raises OutOfRangeError."""
         matrix = operator.matrix(self.arrays)
         if correct and isinstance(operator, Operator):
             operator, matrix = self._corrected(operator, matrix)
@@ -125,7 +128,7 @@ class Encoder:
         return operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
 
     def decoded(self, matrices: Mapping[str, QuantizedMatrix]) -> dict[str, Array]:
-        """What the archive gives back for quantized tensors, in the shapes and dtypes of `arrays`."""
+        """Decode quantized tensors to the shapes and dtypes of `arrays`, as the archive will."""
         result = {}
         for name, decoded in decoded_values(matrices):
             array, values = self.arrays[name], decoded.reshape(self.arrays[name].shape)
@@ -137,9 +140,10 @@ class Encoder:
     def quantize_instead(
         self, arrays: Mapping[str, Array], rate_weight: float
     ) -> tuple[dict[str, QuantizedMatrix], list[str]]:
-        """Quantize other arrays as if they were the operators' own tensors, operators without them left out.
+        """Quantize other arrays as if they were the operators' own tensors.
 
-        The second result names the operators some of whose values no step can hold.
+        Operators without a tensor in `arrays` are left out. The second result names the operators
+        and tensors with a value that no step can hold.
         """
         matrices: dict[str, QuantizedMatrix] = {}
         out_of_range: list[str] = []

@@ -1,6 +1,6 @@
-"""What codecs would make of weights, at a small part of what it costs to make it.
+"""Estimates of archives' sizes, at a small part of the cost of making them.
 
-Entropies are those of samples: pieces of large tensors, and some of many that are alike.
+Entropies come from samples: pieces of large tensors, and some tensors of many that are alike.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Array = npt.NDArray[Any]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 SAMPLE, PIECES = 1 << 16, 16
-"""Elements that are looked at of a larger tensor, in so many pieces."""
+"""The elements that are looked at of a larger tensor, and the number of pieces they lie in."""
 MAX_ALIKE = 256
-"""Tensors that are looked at of those of one shape and dtype."""
+"""The maximum number of tensors of one shape and dtype that are looked at."""
 PLANE_BYTES = 18
-"""What a coded byte plane takes beside its table and its code."""
+"""The bytes of a coded byte plane beside its table and its code."""
 MATRIX_BYTES = 4
-"""What a quantized matrix takes beside its symbols."""
+"""The bytes of a quantized matrix beside its symbols."""
 TENSOR_BYTES = 20
-"""About what the index takes for a tensor beside its name."""
+"""About the bytes of a tensor in the index beside its name."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Elements of a tensor, how many the tensor has, and for how many tensors it stands."""
+    """Elements of a tensor, its size, and the number of tensors that it stands for."""
 
     elements: Array
     size: int
@@ -43,7 +43,7 @@ class _Sample:
 
 
 def lossless_bytes(arrays: Mapping[str, Array]) -> int:
-    """About what the lossless codec makes of arrays, from the entropy of their byte planes."""
+    """Estimate the bytes of arrays in the lossless codec, from the entropy of their byte planes."""
     total = 0.0
     for samples in _samples(arrays):
         total += sum(_planes_bytes(samples))
@@ -51,28 +51,28 @@ def lossless_bytes(arrays: Mapping[str, Array]) -> int:
 
 
 def quantized_bytes(arrays: Mapping[str, Array], bits: float) -> float:
-    """About what float arrays take that are quantized at `bits` a weight, which may be infinite.
+    """Estimate the bytes of float arrays that are quantized at `bits` a weight.
 
-    That is less where they hold few different values.
+    `bits` may be infinite. Arrays that hold few different values take less.
     """
     total = float(MATRIX_BYTES * len(arrays))
     for samples in _samples(arrays):
         words = np.sort(_words([one.elements for one in samples]))
         last = np.flatnonzero(np.append(words[1:] != words[:-1], True))
         entropy = entropy_bits(np.diff(last, prepend=-1)) / len(words)
-        # A sample of values that are nearly all different says nothing of how many there are.
+        # If nearly all values of a sample differ, it does not tell how many the arrays hold.
         needed = bits if entropy > math.log2(len(words)) - 1 else min(bits, entropy)
         total += needed / 8 * sum(one.size * one.tensors for one in samples)
     return total
 
 
 def index_bytes(names: Sequence[str]) -> int:
-    """About what the container takes."""
+    """Estimate the bytes of the container."""
     return sum(TENSOR_BYTES + len(name) // 2 for name in names)
 
 
 def _samples(arrays: Mapping[str, Array]) -> Iterator[list[_Sample]]:
-    """Samples of tensors of one dtype, some at a time."""
+    """Yield samples of tensors, some at a time, those of one dtype together."""
     alike: dict[tuple[np.dtype[Any], tuple[int, ...]], list[Array]] = {}
     for array in arrays.values():
         if array.size:
@@ -93,7 +93,7 @@ def _samples(arrays: Mapping[str, Array]) -> Iterator[list[_Sample]]:
 
 
 def _elements(array: Array) -> Array:
-    """Elements of an array, all of them or pieces."""
+    """All elements of a small array, or pieces of a large one."""
     if array.size <= SAMPLE:
         return array.reshape(-1)
     if not array.flags.c_contiguous:
@@ -114,10 +114,10 @@ def _words(parts: Sequence[Array]) -> npt.NDArray[Any]:
 
 
 def _planes_bytes(samples: Sequence[_Sample]) -> Iterator[float]:
-    """Of each byte plane of tensors of one dtype, all of them together."""
+    """The bytes of each byte plane, summed over all tensors of one dtype."""
     dtype = samples[0].elements.dtype
     words = _words([one.elements for one in samples])
-    # As the codec does: a float's sign moves to the end, so that the exponent fills a byte.
+    # The codec, too, moves a float's sign to the end, so that the exponent fills a byte.
     if words.itemsize > 1 and dtype.kind not in "iu":
         words = (words << 1) | (words >> (8 * words.itemsize - 1))
     seen = np.array([one.elements.size for one in samples]) * _items(dtype)
@@ -132,7 +132,7 @@ def _planes_bytes(samples: Sequence[_Sample]) -> Iterator[float]:
 
 
 def _code(keys: IntArray, lengths: IntArray) -> tuple[Float64Array, Float64Array]:
-    """Ideal bits of each tensor's bytes, and about the bytes of its frequency table.
+    """The ideal bits of each tensor's bytes, and about the bytes of its frequency table.
 
     `keys` are 256 times the tensor's number and the byte; tensors have `lengths` bytes.
     """

@@ -1,4 +1,4 @@
-"""From tensors and a target to quantized tensors: calibration, allocation and search, in this order."""
+"""From tensors and a target to quantized tensors: calibration, allocation, then search."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 STARTING_RATE_WEIGHT = 0.02
-"""Where the search for a score starts, about 3 bits a weight."""
+"""The rate weight at which the search for a score starts: about 3 bits a weight."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """An encoding and the rate weight it was made with, relative to what a weight costs if it is lost."""
+    """An encoding and the rate weight that made it, relative to the cost of losing a weight."""
 
     encoding: Encoding
     rate_weight: float
@@ -52,7 +52,7 @@ class Fitter:
         self._model = model
         self._progress = progress
         self.unit = typical_cost(encoder)
-        """What a relative rate weight of 1 is in the operators' own costs."""
+        """The relative rate weight 1 in the operators' own costs."""
         self._equalized = False
 
     @property
@@ -61,21 +61,22 @@ class Fitter:
         return self._encoder
 
     def at_rate_weight(self, rate_weight: float) -> Fit:
-        """The encoding at a relative rate weight."""
+        """Encode at a relative rate weight."""
         self._equalize(rate_weight * self.unit)
         return self._encode(rate_weight * self.unit)
 
     def at_bits(self, bits: float) -> Fit:
-        """The encoding whose ideal bits are about `bits` in all."""
+        """Find the encoding whose ideal bits are about `bits` in all."""
         rate_weight = rate_weight_for_bits(self._encoder, bits)
         if self._equalize(rate_weight):
             rate_weight = rate_weight_for_bits(self._encoder, bits)
         return self._encode(rate_weight)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
-        """The encoding of the largest rate weight found, from `start`, whose decoded weights still score `min_score`.
+        """Find the largest rate weight whose decoded weights still score `min_score`.
 
-        Raises UnreachableError if none does.
+        The search begins at the relative rate weight `start`. Raises UnreachableError if no rate
+        weight keeps the score.
         """
         start *= self.unit
         if self._equalizes:
@@ -86,13 +87,14 @@ class Fitter:
         found, best = self._largest_keeping(min_score, start, correct=self._corrects)
         if found is None:
             raise UnreachableError(
-                f"no quantization keeps a score of {min_score:.6g}; the best reached is {best:.6g} at about "
-                f"{FINEST_BITS:.0f} bits a weight: allow a larger max_loss, or use codec='lossless'"
+                f"no quantization keeps a score of {min_score:.6g}; the best reached is {best:.6g} "
+                f"at about {FINEST_BITS:.0f} bits a weight: allow a larger max_loss, or use "
+                "codec='lossless'"
             )
         return self._encode(found)
 
     def score_now(self) -> float:
-        """The caller's score of the module as it is."""
+        """Score the module as it is, with the caller's function."""
         assert self._model is not None
         return self._model.score()
 
@@ -105,7 +107,7 @@ class Fitter:
         return self._corrects and not self._equalized and len(self._encoder.operators) > 1
 
     def _equalize(self, rate_weight: float) -> bool:
-        """Adjust the operators' multipliers, once; says whether it did."""
+        """Adjust the operators' multipliers, only once. Says whether it did."""
         if not self._equalizes:
             return False
         self._encoder = equalize(self._encoder, rate_weight, self._progress)
@@ -141,9 +143,10 @@ def fitting(
     progress: Progress,
     predicted: Mapping[str, Array] | None = None,
 ) -> Iterator[Fitter]:
-    """A fitter for tensors, or for what is left of them beside `predicted`; afterwards the model's module is as it was.
+    """Make a fitter for tensors. Afterwards the model's module is as it was.
 
-    Without batches errors count relative to each tensor's own size.
+    With `predicted` values it quantizes their differences from the tensors. Without batches errors
+    count relative to each tensor's own size.
     """
     known = predicted or {}
     if model is None:
@@ -162,7 +165,7 @@ def fitting(
 
 
 def trial_model(arrays: Mapping[str, Array], model: CalibratedModel) -> TrialModel:
-    """The module as a place to try tensors in; `arrays` are its own, kept apart from it."""
+    """Make the module a place to try tensors in. `arrays` are copies of its own tensors."""
     from vaecomp_native.compression.trial_model import TrialModel
 
     return TrialModel(
@@ -176,11 +179,11 @@ def trial_model(arrays: Mapping[str, Array], model: CalibratedModel) -> TrialMod
 
 
 def _data_free(arrays: Mapping[str, Array], quantizer: str) -> list[AnyOperator]:
-    """Operators without calibration: of large tensors by themselves, of small ones together."""
+    """Operators without calibration: one for each large tensor, and few for the small ones."""
     names = by_themselves(arrays)
     # The published quantizers, for comparison, know one matrix at a time.
-    most = SMALL if quantizer == "feedback" else 0
-    small = {name: arrays[name].size for name in names if arrays[name].size <= most}
+    max_size = SMALL if quantizer == "feedback" else 0
+    small = {name: arrays[name].size for name in names if arrays[name].size <= max_size}
     apart = [data_free_operator(name, arrays[name]) for name in names if name not in small]
     together = [BunchedOperator.of({n: arrays[n] for n in run}) for run in batches(small)]
     return [*apart, *together]

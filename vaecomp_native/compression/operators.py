@@ -1,4 +1,4 @@
-"""What is quantized together: matrices of one or more tensors, and what errors in them cost."""
+"""Operators: matrices of tensors that are quantized together, and the cost of their errors."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ ELEMENTWISE: Mapping[str, Elementwise] = {
     "vbq": variational_bayesian_quantization,
 }
 VECTOR_PRECISION = 256.0
-"""How much more an error in a vector (a bias) counts than one in a matrix when there are no calibration data."""
+"""The weight of an error in a vector (a bias) relative to one in a matrix, if not calibrated."""
 
 NO_COST = 1e-30
-"""Costs are compared on a logarithmic scale: what nothing depends on costs this little."""
+"""The cost of weights that nothing depends on: above zero, because costs have logarithms."""
 
 
 @dataclass(frozen=True)
 class Operator:
     """A matrix float32 [R, C], or [R, C + 1] with a bias, made of tensors of the state dict.
 
-    `weights` name the tensors side by side in its columns, `biases` those whose sum is its last column. The cost of errors is
-    that of `feedback_quantize`, times `multiplier`, which allocation adjusts.
+    `weights` name the tensors that lie side by side in its columns. `biases` name those whose sum
+    is its last column. The cost of errors is that of `feedback_quantize` times `multiplier`, which
+    allocation adjusts.
     """
 
     name: str
@@ -62,29 +63,29 @@ class Operator:
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Names of all its tensors."""
+        """The names of all its tensors."""
         return self.weights + self.biases
 
     @property
     def elements(self) -> int:
-        """Weights in its matrix, without the bias."""
+        """The number of weights in its matrix, without the bias."""
         return len(self.curvature.order) * len(self.row_weights)
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Its `elements`, for each entry of `costs`."""
+        """Its `elements` as an array [1], like `costs`."""
         return np.array([self.elements])
 
     def costs(self, arrays: Mapping[str, Array]) -> Float64Array:
-        """What it would cost to lose its weights: `cost_of_all`."""
+        """Its `cost_of_all` as an array [1]."""
         return np.array([cost_of_all(self, arrays)])
 
     def within(self, names: Container[str]) -> Operator | None:
-        """Itself if its tensors are among `names`."""
+        """Itself if its tensors are among `names`, else None."""
         return self if self.weights[0] in names else None
 
     def matrix(self, arrays: Mapping[str, Array]) -> Float32Array:
-        """Its matrix from arrays of these names."""
+        """Make its matrix from the arrays of its tensors."""
         rows = len(self.row_weights)
         parts = [
             arrays[name].astype(np.float32, copy=False).reshape(rows, -1) for name in self.weights
@@ -97,7 +98,7 @@ class Operator:
     def quantize(
         self, matrix: Float32Array, rate_weight: float, quantizer: str, threads: int
     ) -> dict[str, QuantizedMatrix]:
-        """Quantize the operator's matrix; gives a quantized matrix for each tensor.
+        """Quantize the operator's matrix. Gives a quantized matrix for each tensor.
 
         Raises OutOfRangeError, for "feedback", if a value is too far from zero for its step.
         """
@@ -113,7 +114,7 @@ class Operator:
     def _quantize_elements(
         self, matrix: Float32Array, rate_weight: float, quantize: Elementwise
     ) -> QuantizedOperator:
-        """Each element for itself, weighted by the diagonal of the second-order form."""
+        """Quantize each element for itself, weighted by the diagonal of the second-order form."""
         columns = len(self.curvature.order)
         energy = np.empty(columns)
         energy[self.curvature.order] = self.curvature.energy
@@ -127,7 +128,7 @@ class Operator:
         )
 
     def _split(self, whole: QuantizedOperator) -> dict[str, QuantizedMatrix]:
-        """The tensors' own matrices. The first bias gets the operator's, the others are zeros."""
+        """Cut out the tensors' matrices. The first bias gets the operator's, the others zeros."""
         parts: dict[str, QuantizedMatrix] = {}
         start = 0
         for name, width in zip(self.weights, self.widths, strict=True):
@@ -143,13 +144,13 @@ class Operator:
 
 
 def by_themselves(arrays: Mapping[str, Array], mapped: Container[str] = ()) -> list[str]:
-    """Names of the tensors that make operators of their own: not among `mapped`, and not delicate."""
+    """Names of tensors that are operators of their own: neither in `mapped` nor delicate."""
     delicate = delicacies(arrays)
     return [name for name in arrays if name not in mapped and name not in delicate]
 
 
 def data_free_operator(name: str, array: Array) -> Operator:
-    """A tensor by itself, without calibration: errors count relative to its own size, row by row."""
+    """Make an operator of one tensor without calibration: errors count relative to its rows."""
     matrix = array.astype(np.float32, copy=False).reshape(matrix_shape(array.shape))
     squares: Float64Array = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
     energy = squares / matrix_shape(array.shape)[1]
@@ -163,14 +164,17 @@ def data_free_operator(name: str, array: Array) -> Operator:
 def plain_operator(
     name: str, shape: tuple[int, ...], row_weights: Float64Array, *, calibrated: bool
 ) -> Operator:
-    """A tensor by itself whose columns count alike; `row_weights` has an entry for each row of its matrix."""
+    """Make an operator of one tensor whose columns count alike.
+
+    `row_weights` has an entry for each row of its matrix.
+    """
     columns = matrix_shape(shape)[1]
     curvature = Curvature.flat(columns)
     return Operator(name, (name,), (), (columns,), curvature, row_weights, calibrated)
 
 
 def cost_of_all(operator: Operator, arrays: Mapping[str, Array]) -> float:
-    """What it would cost to lose an operator's weights entirely, for each weight; at least `NO_COST`."""
+    """The mean cost of a weight if all of an operator are lost; at least `NO_COST`."""
     columns = len(operator.curvature.order)
     matrix = operator.matrix(arrays)[:, :columns]
     energy = np.empty(columns)

@@ -42,21 +42,24 @@ WHY_EXACT = {
     OUT_OF_RANGE: "its values are too large or too small for the steps of a lossy codec",
     TOO_FAR: "its values are too far apart for the steps of a lossy codec at this target",
 }
-"""What a tensor's owner is told."""
+"""What the warning says, by the reason for which a tensor is exact."""
 MAX_WARNINGS = 10
-"""Of one kind."""
+"""The maximum number of warnings of one kind."""
 
 
 @dataclass(frozen=True)
 class CompressionReport:
     """What `compress` made.
 
-    `codec` made the archive, and `compared` lists what it was compared with, smallest first. `info` tells contents and bytes of
-    the archive, `history` the training curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit for bit
-    because of their values. `relative_error` is the squared error of the decoded float tensors over their own squares (0 without loss), where
-    tensors with NaN, infinities, outliers or values out of range do not count. `rate_weight` is the quantized codec's operating point,
-    `score_original` and `score` what `evaluate` gave before and on the decoded archive, `divergence` how calibration compared outputs, "kl" or
-    "mse" (None if it did not), `seconds` the time it took. `notes` say what reading the weights chose, changed or left out.
+    `codec` made the archive. `compared` lists the codecs that it was compared with, the smallest
+    archive first. `info` describes the archive's contents and bytes. `history` is the training
+    curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit
+    for bit because of their values. `relative_error` is the squared error of the decoded float
+    tensors over their own squares, 0 without loss. Tensors with NaN, infinities, outliers or values
+    out of range do not count in it. `rate_weight` is the quantized codec's operating point.
+    `score_original` is what `evaluate` gave before, and `score` what it gave for the decoded
+    archive. `divergence` is how calibration compared outputs: "kl", "mse", or None if it did not.
+    `seconds` is the time taken. `notes` say what reading the weights chose, changed or left out.
     """
 
     codec: Codec
@@ -73,7 +76,7 @@ class CompressionReport:
     notes: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The whole report as a dict that JSON can hold."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         del own["info"]
         own["compared"] = [asdict(one) for one in self.compared]
@@ -181,7 +184,7 @@ def compress(
 
 
 def _kept_exact(request: Request, made: Candidate, info: ArchiveInfo) -> dict[str, list[str]]:
-    """Float tensors that the archive holds bit for bit because of their values, by reason."""
+    """The float tensors that the archive holds bit for bit because of their values, by reason."""
     if made.codec in EXACT:
         return {}
     exact = {one.name for one in info.tensors if one.codec in EXACT}
@@ -198,18 +201,21 @@ def _kept_exact(request: Request, made: Candidate, info: ArchiveInfo) -> dict[st
 
 
 def _warnings(kept_exact: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line for each tensor whose owner may not expect it to be exact, up to `MAX_WARNINGS`."""
+    """Yield a line for each tensor that its owner may not expect to be exact."""
     for reason, why in WHY_EXACT.items():
         names = kept_exact.get(reason, ())
         for name in names[:MAX_WARNINGS]:
             yield f"tensor '{name}' is stored without loss: {why}"
         if len(names) > MAX_WARNINGS:
             more = len(names) - MAX_WARNINGS
-            yield f"{more:,} more tensors are stored without loss: {why}; kept_exact of the report names them"
+            yield (
+                f"{more:,} more tensors are stored without loss: {why}; kept_exact of the report "
+                "names them"
+            )
 
 
 def _relative_error(request: Request, made: Candidate) -> float:
-    """Squared error of decoded float tensors over their squares."""
+    """The squared error of all decoded float tensors over their squares."""
     if made.codec in EXACT:
         return 0.0
     originals, decoded = request.floats, made.decoded
@@ -228,7 +234,7 @@ def _relative_error(request: Request, made: Candidate) -> float:
 
 
 def _slabs(*tensors: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
-    """Flat tensors one behind another, or parts of a large one, as float64."""
+    """Yield flat tensors one behind another, or parts of a large one, as float64."""
     for start in range(0, max(one.size for one in tensors[0]), SLAB_ELEMENTS):
         yield tuple(
             np.concatenate([one[start : start + SLAB_ELEMENTS] for one in group], dtype=np.float64)

@@ -27,9 +27,10 @@ Treatment = Literal["quantized", "latent", "exact", "alias"]
 class PlannedTensor:
     """What would become of a tensor.
 
-    `bytes` are those of its elements, 0 for an alias. `operator` names the tensors' group that is quantized together, and `calibrated` says
-    whether calibration measures what its errors cost; both are None where nothing is quantized. `reason` is why a tensor stays exact, or
-    the tensor that an alias shares its data with.
+    `bytes` is the size of its elements, 0 for an alias. `operator` names the group of tensors that
+    it is quantized with. `calibrated` says whether calibration measures what its errors cost. Both
+    are None where nothing is quantized. `reason` is why a tensor stays exact, or the tensor that an
+    alias shares its data with.
     """
 
     name: str
@@ -58,7 +59,11 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class PlannedCodec:
-    """A codec that would be tried; `obstacle` says why it would not, `estimated_bytes` about what it would take then."""
+    """A codec that would be tried, unless there is an `obstacle`.
+
+    The obstacle says why it would not be tried. `estimated_bytes` is about the size of its archive,
+    if that is why.
+    """
 
     codec: Codec
     obstacle: str | None = None
@@ -69,9 +74,11 @@ class PlannedCodec:
 class Plan:
     """What `compress` would do.
 
-    `tensors` are in the archive's order, treated as by the quantized codec if the codec is "auto". `codecs` are those that would be compared.
-    The `target` is one of: bits of each quantized weight, most bytes of the file, a rate weight, and the most that the score may fall by.
-    `divergence` is how calibration would compare outputs, "kl" or "mse"; None without. `notes` say what reading the weights chose, changed or left out.
+    `tensors` are in the archive's order. Their treatment is the quantized codec's if the codec is
+    "auto". `codecs` are those that would be compared. `target` is one of: bits of each quantized
+    weight, maximum bytes of the file, a rate weight, and the maximum loss of the score.
+    `divergence` is how calibration would compare outputs: "kl" or "mse", None without calibration.
+    `notes` say what reading the weights chose, changed or left out.
     """
 
     tensors: Sequence[PlannedTensor]
@@ -85,7 +92,7 @@ class Plan:
 
     @property
     def estimated_bytes(self) -> int | None:
-        """About the size of the file, where the target fixes it."""
+        """About the size of the file in bytes; None where the target does not fix it."""
         codecs = {one.codec for one in self.codecs if one.obstacle is None}
         if codecs == {"raw"}:
             return self.raw_bytes
@@ -100,21 +107,21 @@ class Plan:
         return exact + math.ceil(self.target.weight_bits * quantized / 8)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The whole plan as a dict that JSON can hold."""
         tensors = [asdict(one) | {"description": one.description} for one in self.tensors]
         return asdict(self) | {"tensors": tensors, "estimated_bytes": self.estimated_bytes}
 
 
 @with_option_names
 def plan(weights: Weights, **options: Unpack[Options]) -> Plan:
-    """What `compress` would do with the same options, without doing it.
+    """Say what `compress` would do with the same options, without doing it.
 
     Nothing is written, and no score is asked for. With `calibration` the module runs on the first
     batch, to find its linear operators and the divergence, and is left as it was. An iterator of
     batches is used up: give `plan` and `compress` a list.
 
-    Two things show in `compress` only, which warns of them: that calibration never uses a tensor,
-    and that a tensor is stored without loss because the target's steps are too small for it.
+    Only `compress` finds out that calibration never uses a tensor, and that a tensor is stored
+    without loss because the target's steps are too small for it. It warns of both.
 
     Raises:
         WeightsError, CalibrationError, TypeError, ValueError: as `compress` does.
@@ -158,7 +165,7 @@ def _tensors(request: Request) -> list[PlannedTensor]:
 
 
 def _lossy(request: Request) -> dict[str, dict[str, Any]]:
-    """Fields of the tensors that are not kept exactly."""
+    """The fields of tensors that are not kept exact, by name."""
     if request.codec in EXACT:
         return {}
     if request.codec == "vae":
@@ -175,7 +182,7 @@ def _lossy(request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _operators(request: Request) -> tuple[dict[str, str], frozenset[str]]:
-    """The operator of each tensor that is quantized, and the tensors whose sensitivity is measured."""
+    """The operator of each quantized tensor, and the tensors whose sensitivity is measured."""
     if request.model is None or not request.model.batches:
         return {name: name for name in by_themselves(request.floats)}, frozenset()
     from vaecomp_native.compression.calibrated import usable_maps

@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CALIBRATED = ("auto", "quantized", "vae+residual")
-"""Codecs that measure what errors cost."""
+"""The codecs that measure what errors cost."""
 DEFAULT_BITS_PER_WEIGHT = 5.0
-"""Without calibration most networks lose nothing that one can measure."""
+"""The bits of a quantized weight at which most networks lose nothing that can be measured."""
 
 
 @dataclass(frozen=True)
 class Target:
     """What a codec aims at; one of the four is given.
 
-    `weight_bits` are about the bits of each quantized weight. `file_bytes` bounds the whole file.
+    `weight_bits` is about the bits of each quantized weight. `file_bytes` bounds the whole file.
     `rate_weight` is what a bit must save, relative to the cost of losing a weight. `max_loss` is
     what the score may fall by.
     """
@@ -69,21 +69,21 @@ class Request:
 
     @cached_property
     def unsuitable(self) -> dict[str, str]:
-        """Tensors that no lossy codec may change, and why."""
+        """The tensors that no lossy codec may change, and why."""
         return why_exact(self.state.arrays)
 
     @cached_property
     def floats(self) -> dict[str, Array]:
-        """Tensors that a lossy codec may change."""
+        """The tensors that a lossy codec may change."""
         return self.others(self.unsuitable)
 
     def others(self, names: Mapping[str, Any]) -> dict[str, Array]:
-        """Tensors that are not among `names`."""
+        """The tensors that are not among `names`."""
         return {name: array for name, array in self.state.arrays.items() if name not in names}
 
 
 def make_request(weights: Weights, options: Options, progress: Progress) -> Request:
-    """Check the options of `compress` and read the weights; raises what its documentation says."""
+    """Check the options of `compress` and read the weights. Raises the errors of `compress`."""
     asked = with_defaults(options)
     threads = check_threads(asked["threads"])
     check_choice("codec", asked["codec"], ("auto", *CODECS))
@@ -143,9 +143,9 @@ def calibrated_model(
     *,
     measured: bool = True,
 ) -> CalibratedModel | None:
-    """The module that is to run, or None if there is nothing to run it for.
+    """Make a model of the module that is to run, or None if nothing needs it to run.
 
-    Raises ValueError for weights that are no torch module, and what `CalibratedModel.of` does.
+    Raises ValueError for weights that are no torch module, and the errors of `CalibratedModel.of`.
     """
     if calibration is None and evaluate is None:
         return None
@@ -156,7 +156,7 @@ def calibrated_model(
 
 
 def as_module(weights: Weights, who: str) -> torch.nn.Module:
-    """Weights that are a torch module. Raises ValueError, naming `who`, if they are not."""
+    """Give back weights that are a torch module. Raises ValueError, naming `who`, for others."""
     torch_module = sys.modules.get("torch")
     if torch_module is None or not isinstance(weights, torch_module.nn.Module):
         raise ValueError(

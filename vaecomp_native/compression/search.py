@@ -17,30 +17,31 @@ from vaecomp_native.quantization.feedback import OutOfRangeError
 BITS_TOLERANCE = 0.005
 MAX_SECANTS = 8
 FINEST_BITS = 14.0
-"""Beyond these bits a weight nothing is gained by quantizing."""
+"""The bits a weight beyond which quantizing gains nothing: the fine end of the search."""
 COARSEST_BITS = -10.0
-"""Where nothing is left to lose, by the same rule: a score that is kept here is kept everywhere."""
+"""The coarse end of the search, by the same rule: a score that is kept here is always kept."""
 OCTAVE_STEPS = (1.0, 0.5, 0.25, 0.125)
-"""Steps of the search for the largest rate weight that keeps the score, in octaves, from coarse to fine."""
+"""The steps, in octaves, of the search for the largest rate weight that keeps the score."""
 TURNS = 2
-"""Of `equalize`; further ones move multipliers by less than the measurement's noise."""
+"""The rounds of `equalize`. Further ones move multipliers by less than measurement noise."""
 LARGEST_MOVE = 3.0
+"""The largest factor by which a round of `equalize` moves a multiplier."""
 DAMPING_FACTORS = (1.0, 0.5, 2.0, 4.0)
-"""What `best_encoding` tries."""
+"""The factors of the damping that `best_encoding` tries."""
 BITS_POWER = 1 / 3
-"""Bits fall with about this power of the divergence allowed, on the networks measured."""
+"""About the power of the allowed divergence that bits fall with, on the networks measured."""
 MIN_SLOPE = 1e-12
 EXPECTED_POINTS = 10
-"""For the progress display: about how many points a search tries."""
+"""About the number of points that a search tries, for the progress display."""
 
 
 def typical_cost(encoder: Encoder) -> float:
-    """What it costs, on (geometric) average, to lose a weight: the unit of rate weights."""
+    """The geometric mean of the costs of losing a weight: the unit of rate weights."""
     if not encoder.operators:
         return 1.0
     costs = np.concatenate([operator.costs(encoder.arrays) for operator in encoder.operators])
     sizes = np.concatenate([operator.sizes for operator in encoder.operators])
-    # Zeros, and what calibration never used, say nothing about the others.
+    # Zeros and weights that calibration never used say nothing about the others.
     known = costs > NO_COST
     if not known.any():
         return 1.0
@@ -48,12 +49,18 @@ def typical_cost(encoder: Encoder) -> float:
 
 
 def rate_weight_at(unit: float, bits_per_weight: float) -> float:
-    """The rate weight that would give so many bits a weight if weights were Gaussian: a place to start from."""
+    """The rate weight that gives Gaussian weights so many bits each.
+
+    A search for the rate weight of other weights starts here.
+    """
     return 2 * math.log(2) * unit * math.pow(4.0, -bits_per_weight)
 
 
 def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
-    """The rate weight whose encoding's ideal bits are nearest to a target, by the secant method on its logarithm."""
+    """Find the rate weight whose encoding has ideal bits nearest to a target.
+
+    The secant method works on the rate weight's logarithm.
+    """
     weights = max(sum(operator.elements for operator in encoder.operators), 1)
     at = math.log2(rate_weight_at(typical_cost(encoder), min(target_bits / weights, FINEST_BITS)))
     slope = -weights / 2
@@ -74,14 +81,14 @@ def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
 def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoder:
     """Adjust the operators' multipliers until a bit buys the same divergence everywhere.
 
-    The divergence is measured on held-out batches with one operator's rate weight doubled and halved, the others as they
-    are.
+    The divergence is measured on held-out batches, with one operator's rate weight doubled and
+    halved while the others keep theirs.
     """
     for turn in range(TURNS):
         slopes, bits = _slopes(encoder, rate_weight, turn, progress)
         reference = math.exp(float(np.average(np.log(slopes), weights=bits)))
         moves = np.clip(np.sqrt(slopes / reference), 1 / LARGEST_MOVE, LARGEST_MOVE)
-        # What calibration never used costs nothing here, but may elsewhere.
+        # Weights that calibration never used cost nothing here, but may elsewhere.
         unknown = np.array([not operator.calibrated for operator in encoder.operators])
         moves[unknown & (slopes <= MIN_SLOPE)] = 1.0
         operators = [
@@ -95,7 +102,7 @@ def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encode
 def _slopes(
     encoder: Encoder, rate_weight: float, turn: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divergence that a bit buys in each operator, and the bits that it takes now."""
+    """The divergence that a bit saves in each operator, and the bits of the operator now."""
     assert encoder.model is not None
     encoding = encoder.encode(rate_weight)
     slopes, sizes = [], []
@@ -124,7 +131,10 @@ def _slopes(
 
 
 def _slope(trials: list[tuple[float, float]]) -> float | None:
-    """Divergence saved for a bit; None if bits did not change, and very small if they bought nothing."""
+    """The divergence that a bit saves, at least `MIN_SLOPE`.
+
+    None if there are no two trials, or the finer one takes no more bits.
+    """
     if len(trials) < 2:
         return None
     (coarse, few), (fine, many) = trials
@@ -134,10 +144,11 @@ def _slope(trials: list[tuple[float, float]]) -> float | None:
 
 
 def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoding:
-    """The best of several corrected encodings, which then is in the model.
+    """Make several corrected encodings, and put the best one into the model.
 
-    They differ in their damping. Where errors add up over steps and layers, equally good choices end up far apart: the divergence on
-    held-out batches tells, with the bits that each takes.
+    They differ in their damping. Errors add up over steps and layers, so that equally good choices
+    end up far apart. The best encoding is the one with the lowest product of its bits and the
+    `BITS_POWER` of its divergence on held-out batches.
     """
     assert encoder.model is not None
     best, min_cost = None, math.inf
@@ -150,7 +161,7 @@ def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> E
         progress("quantizing", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
     encoder.model.replace(encoder.arrays)
-    for name, matrix in best.matrices.items():  # of a large model never all at once
+    for name, matrix in best.matrices.items():  # one at a time: together they may not fit in memory
         encoder.model.replace(encoder.decoded({name: matrix}))
     return best
 
@@ -164,10 +175,12 @@ def largest_keeping(
     correct: bool,
     progress: Progress,
 ) -> tuple[float | None, float]:
-    """The largest rate weight found whose decoded weights score at least `min_score`, or None, and the best score seen.
+    """Find the largest rate weight whose decoded weights score at least `min_score`.
 
-    `score` measures the module of the encoder's model, with corrected encodings if `correct`. From `start` the search goes up an octave at a time while the score is kept,
-    or down until it is, and then closes in.
+    `score` measures the module of the encoder's model. Encodings are corrected if `correct`. From
+    `start` the search goes down, two octaves at a time, until the score is kept. Then it goes up in
+    ever finer steps while the score is kept. Returns the rate weight, None if even about
+    `FINEST_BITS` a weight do not keep the score, and the best score seen.
     """
     unit = typical_cost(encoder)
     finest, coarsest = rate_weight_at(unit, FINEST_BITS), rate_weight_at(unit, COARSEST_BITS)

@@ -16,21 +16,21 @@ from vaecomp_native.state_dict import LATENT_DTYPES
 
 Array = npt.NDArray[Any]
 LARGEST_VALUE = 1e15
-"""Of a tensor that lossy codecs take on: squares of weights and their reciprocals fit in float32."""
+"""The largest value for lossy codecs: squares and their reciprocals must fit in float32."""
 FLOAT16_LIMIT = 32_752.0
-"""Decoded values may be larger than the original ones, and must be finite."""
+"""The same for float16: decoded values may be larger than the original ones, yet finite."""
 COMMON_SHARE = 0.99
-"""The share of a tensor's values that its outliers are measured by."""
+"""The share of a tensor's values that its outliers are compared with."""
 NOT_FINITE = "NaN or infinite values"
 OUTLIERS = "outliers"
 OUT_OF_RANGE = "values out of range"
 SPECIAL_VALUES = (NOT_FINITE, OUTLIERS, OUT_OF_RANGE)
-"""Reasons that lie in a float tensor's values; its owner will want to know."""
+"""The reasons that lie in a float tensor's values, of which its owner is warned."""
 KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
 
 
 class Extent(NamedTuple):
-    """The least and the greatest of a tensor's values, and the mean of their squares."""
+    """The minimum and maximum of a tensor's values, and the mean of their squares."""
 
     low: float
     high: float
@@ -38,12 +38,12 @@ class Extent(NamedTuple):
 
     @property
     def largest(self) -> float:
-        """The greatest magnitude; NaN if a value is NaN."""
+        """The largest magnitude; NaN if a value is NaN."""
         return max(self.high, -self.low) if self.low <= self.high else math.nan
 
 
 def why_exact(arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Tensors that no lossy codec may change, and why: their dtypes, or their values."""
+    """Find the tensors that no lossy codec may change, and why: their dtypes or their values."""
     reasons = {name: _why_not_float(array) for name, array in arrays.items()}
     floats = {name: array for name, array in arrays.items() if reasons[name] is None}
     for name, extent in extents(floats).items():
@@ -52,10 +52,10 @@ def why_exact(arrays: Mapping[str, Array]) -> dict[str, str]:
 
 
 def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Tensors that are too small to gain from a lossy codec or would suffer from any error, and why.
+    """Find the tensors that gain nothing from a lossy codec or suffer from any error, and why.
 
-    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of
-    normalization layers, which must not change their sign, and zeros.
+    Scalars and empty tensors gain nothing, nor do vectors of one value. Vectors of one sign may be
+    gains and variances of normalization layers, which must not change their sign.
     """
     found = {
         name: "empty" if array.size == 0 else "one value"
@@ -72,12 +72,12 @@ def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
 
 
 def is_delicate(array: Array) -> bool:
-    """Whether `delicacies` finds something in one tensor."""
+    """Whether `delicacies` finds this tensor."""
     return bool(delicacies({"": array}))
 
 
 def extents(arrays: Mapping[str, Array]) -> dict[str, Extent]:
-    """The extents of tensors of real numbers, none of them empty."""
+    """Measure the extents of tensors of real numbers, none of them empty."""
     found: dict[str, Extent] = {}
     with np.errstate(all="ignore"):
         for names in batches({name: array.size for name, array in arrays.items()}):
@@ -115,7 +115,7 @@ def _why_not_float(array: Array) -> str | None:
 
 
 def _special(array: Array, extent: Extent) -> str | None:
-    """What is special about a float tensor's values, if something is."""
+    """Why lossy codecs cannot take a float tensor's values; None if they can."""
     largest = extent.largest
     if not math.isfinite(largest):
         return NOT_FINITE
@@ -128,14 +128,14 @@ def _special(array: Array, extent: Extent) -> str | None:
 def _has_outliers(array: Array, extent: Extent) -> bool:
     """Whether steps that reach the largest value would make the others zeros.
 
-    The others are all but the largest hundredth, at least one; where they are zeros anyway, nothing
-    is lost.
+    The others are all but the largest hundredth, and that is at least one value. Nothing is lost
+    where they are zeros anyway.
     """
     largest = extent.largest
     count = min(math.ceil(COMMON_SHARE * array.size), array.size - 1)
     # Nearly always this bound is enough, and nothing need be sorted.
-    at_least = extent.mean_square - (1 - count / array.size) * largest**2
-    if count == 0 or (at_least > 0 and largest <= LARGEST_SYMBOL * math.sqrt(at_least)):
+    min_square = extent.mean_square - (1 - count / array.size) * largest**2
+    if count == 0 or (min_square > 0 and largest <= LARGEST_SYMBOL * math.sqrt(min_square)):
         return False
     magnitudes = np.abs(array.ravel().astype(np.float64))
     others = np.partition(magnitudes, count - 1)[:count]

@@ -1,4 +1,4 @@
-"""A module on which quantized weights are tried: swapped in, measured, and put back as they were."""
+"""A module in which quantized weights are tried. It gets its own weights back at the end."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 CACHE_BYTES = 1 << 30
-"""Inputs of the original module that are kept, for corrections; operators beyond that get none."""
+"""The maximum bytes of inputs kept for corrections. Operators that do not fit get none."""
 CAPTURED_ROWS = 16384
-"""Inputs of an operator that a correction is fitted to."""
+"""The number of an operator's inputs that a correction is fitted to."""
 POSITIONS_A_ROW = 4
-"""Positions to choose each of them from, so that they come from many samples."""
+"""The number of positions that each captured row is chosen from, so that many samples count."""
 
 
 class TrialModel:
     """A module, its original weights, and calibration batches.
 
-    The module's tensors are overwritten in place, so that only one decoded copy exists; `restored` puts the originals back.
+    The module's tensors are overwritten in place, so that only one decoded copy exists. `restored`
+    puts the originals back.
 
     Args:
         module: in any mode, on any device.
@@ -43,7 +44,7 @@ class TrialModel:
         fitting: batches to fit corrections to.
         held_out: batches to measure divergence on.
         measure: what differences of the outputs mean; None if divergence is not asked for.
-        first: number of the first held-out batch among all.
+        first: the number of the first held-out batch among all batches.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class TrialModel:
                 tensor.copy_(values.view(tensor.shape))
 
     def divergence(self) -> float:
-        """Of the module's held-out outputs, as it is now, from the original's."""
+        """The mean divergence of the module's held-out outputs now from the original ones."""
         measure = self._measure
         assert measure is not None
         total = count = 0.0
@@ -95,17 +96,17 @@ class TrialModel:
             weight = samples(before, measure)
             total += weight * float(divergence(now, before, measure))
             count += weight
-        # Rounding makes the least divergences negative.
+        # Rounding makes the smallest divergences negative.
         return max(total / count, 0.0)
 
     def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
-        """Capture the inputs of maps, into `scratch`, while the module has its original weights."""
+        """Capture the inputs of maps into `scratch`. The module must have its original weights."""
         positions = Counter[str]()
         with hooked(self.module, maps, lambda one, x, _: positions.update({one.name: len(x)})):
             outputs(self.module, self._fitting[:1])
         room = CACHE_BYTES
         for linear_map in maps:
-            # A convolution sees thousands of positions in each sample: then few batches do.
+            # A convolution sees thousands of positions in each sample: few batches do for it.
             wanted = POSITIONS_A_ROW * CAPTURED_ROWS
             self._enough[linear_map.name] = -(-wanted // max(positions[linear_map.name], 1))
             room -= 4 * CAPTURED_ROWS * linear_map.columns
@@ -116,8 +117,8 @@ class TrialModel:
     def moments(self, linear_map: LinearMap) -> tuple[Float64Array, Float64Array] | None:
         """Second moments of a map's inputs now, and of the original inputs (rows) with those now.
 
-        Both float64 [n, n], with a 1 behind the inputs for a bias, averaged over the same positions; None if the original inputs were
-        too many to remember.
+        Both are float64 [n, n] and means over the same positions. With a bias the inputs end with
+        a 1. The result is None if the original inputs were too many to remember.
         """
         if linear_map.name not in self._inputs:
             return None

@@ -1,4 +1,4 @@
-"""The cheapest codeword for each value: error and code length weighed against each other."""
+"""Finds the cheapest codeword for each value, by error and code length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK = 1 << 16  # values at a time, so that they stay in the cache
 def cheapest_codewords(
     values: Float64Array, weights: Float64Array, codewords: Float32Array, costs: Float64Array
 ) -> IntArray:
-    """The codeword k with the least weight * (value - codeword)^2 + costs[k], for each value.
+    """For each value, find the k that minimizes weight * (value - codewords[k])^2 + costs[k].
 
     Args:
         values: float64 [N].
@@ -22,8 +22,11 @@ def cheapest_codewords(
         codewords: float32 [K], ascending.
         costs: float64 [K].
 
-    Walks from the nearest codeword to both sides, for each value only until no codeword further
-    out can be better: its error would be larger, and the least cost out there is known.
+    Returns:
+        The indices k, int64 [N].
+
+    The search walks from the nearest codeword to both sides. It stops for a value when no codeword
+    further out can be better: errors grow outwards, and the minimum cost out there is known.
     """
     centres = codewords.astype(np.float64)
     blocks = (slice(at, at + _BLOCK) for at in range(0, values.size, _BLOCK))
@@ -32,7 +35,7 @@ def cheapest_codewords(
 
 
 class _Search:
-    """The search for one block of values: the best that it has found so far."""
+    """The search for one block of values, with the best codewords so far."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class _Search:
         return self.labels
 
     def _walk(self, which: IntArray, at: IntArray, direction: int, min_costs: Float64Array) -> None:
-        """Go on from codeword to codeword; `min_costs` are those from each one on outwards."""
+        """Go outwards. `min_costs` are the minimum costs from each codeword on outwards."""
         while which.size:
             at = at + direction
             inside = (at >= 0) & (at < self.centres.size)
@@ -63,7 +66,7 @@ class _Search:
             which, at = which[hopeful], at[hopeful]
 
     def _try(self, which: IntArray, at: IntArray, min_costs: Float64Array) -> npt.NDArray[np.bool_]:
-        """Offer each value `which` its codeword; say where one with a least cost could be taken."""
+        """Offer each value `which` its codeword. Says where one at its minimum cost would win."""
         errors = self.weights[which] * (self.values[which] - self.centres[at]) ** 2
         before = self.best[which]
         found = errors + self.costs[at]

@@ -1,4 +1,4 @@
-"""Many small things are treated together, so that what a call costs for itself does not count."""
+"""Batches of small things that are treated together, so that the overhead of calls is small."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TypeVar
 
 Name = TypeVar("Name")
 BATCH_ELEMENTS = 1 << 18
-"""Few enough that temporary arrays stay small beside a large model."""
+"""The maximum elements of a batch: temporary arrays stay small beside a large model."""
 
 
-def batches(sizes: Mapping[Name, int], most: int = BATCH_ELEMENTS) -> Iterator[list[Name]]:
-    """Cuts names, in their order, into runs of at most `most` in all, or of one larger tensor."""
+def batches(sizes: Mapping[Name, int], max_size: int = BATCH_ELEMENTS) -> Iterator[list[Name]]:
+    """Cut names, in their order, into runs of size `max_size` or less, or of one larger tensor."""
     run: list[Name] = []
     total = 0
     for name, size in sizes.items():
-        if run and total + size > most:
+        if run and total + size > max_size:
             yield run
             run, total = [], 0
         run.append(name)

@@ -1,4 +1,4 @@
-"""Many small matrices as one: laid one behind another, a few NumPy calls treat them all."""
+"""Many small matrices, laid one behind another, so that a few NumPy calls treat them all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, sc
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 SMALL = 1 << 12
-"""Most elements of a small matrix: what NumPy's calls cost for themselves shows below that."""
+"""The maximum elements of a small matrix: below it, the overhead of NumPy's calls shows."""
 
 
 class Bunch:
-    """Where the elements of matrices [R, C] lie that follow one another; none of them is empty."""
+    """The places of the elements of matrices [R, C] one behind another. None of them is empty."""
 
     def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
         """Take the matrices' shapes."""
@@ -50,7 +50,7 @@ class Bunch:
 
     @cached_property
     def row_lengths(self) -> IntArray:
-        """How many elements each row has."""
+        """The number of elements of each row."""
         lengths: IntArray = self.columns[self.matrix_of_row]
         return lengths
 
@@ -66,7 +66,7 @@ class Bunch:
 
     @cached_property
     def column_starts(self) -> IntArray:
-        """Where each column begins in `by_column`."""
+        """The place in `by_column` at which each column begins."""
         return _starts(self.rows[self.matrix_of_column])
 
     @cached_property
@@ -80,7 +80,7 @@ class Bunch:
         return _starts(self.columns)
 
     def split(self, values: Array) -> list[Array]:
-        """Views of the matrices [R, C] in their elements, one behind another."""
+        """Cut the elements of all matrices into views [R, C] of each."""
         shapes = zip(self.rows.tolist(), self.columns.tolist(), strict=True)
         ends = (self.starts + self.sizes).tolist()
         return [
@@ -90,13 +90,13 @@ class Bunch:
 
 
 def joined(parts: Sequence[Array], dtype: npt.DTypeLike) -> Array:
-    """The elements of arrays one behind another."""
+    """Lay the elements of arrays one behind another."""
     flat: Array = np.concatenate([one.reshape(-1) for one in parts], dtype=dtype, casting="unsafe")
     return flat
 
 
 def values_of(matrices: Sequence[QuantizedMatrix]) -> list[Float32Array]:
-    """What `QuantizedMatrix.values` gives for each of some matrices."""
+    """Decode matrices, each to the bits of `QuantizedMatrix.values`."""
     if len(matrices) == 1 or any(one.codebook or not one.symbols.size for one in matrices):
         return [one.values() for one in matrices]
     bunch = Bunch([one.symbols.shape for one in matrices])
@@ -115,7 +115,7 @@ def values_of(matrices: Sequence[QuantizedMatrix]) -> list[Float32Array]:
 def decoded_values(
     matrices: Mapping[str, QuantizedMatrix],
 ) -> Iterator[tuple[str, Float32Array]]:
-    """What quantized tensors decode to, float32 [R, C], those of a bunch at a time."""
+    """Decode quantized tensors to float32 [R, C], small ones together."""
     for names in batches({name: one.symbols.size for name, one in matrices.items()}):
         yield from zip(names, values_of([matrices[name] for name in names]), strict=True)
 

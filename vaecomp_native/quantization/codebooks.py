@@ -13,13 +13,14 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 CODEBOOK_SIZE = 4096
+"""The maximum entries of a codebook."""
 _LARGEST_BFLOAT16 = float.fromhex("0x1.fep127")
 
 
 def flatten(
     values: npt.NDArray[Any], importance: npt.NDArray[Any]
 ) -> tuple[Float64Array, Float64Array]:
-    """Values [R, C] and an importance that broadcasts to them, as float64 [R * C] each."""
+    """Flatten values [R, C] and an importance that broadcasts to them, to float64 [R * C] each."""
     weights = np.broadcast_to(importance, values.shape)
     return values.astype(np.float64).ravel(), weights.astype(np.float64).ravel()
 
@@ -32,9 +33,9 @@ def nearest_codewords(values: npt.NDArray[Any]) -> Float32Array:
 def weighted_means(
     values: Float64Array, weights: Float64Array, labels: IntArray, clusters: int
 ) -> Float64Array:
-    """Mean float64 [clusters] of the values of each cluster, weighted.
+    """The weighted mean of the values of each cluster, float64 [clusters].
 
-    Where all weights are 0 it is the plain mean, and 0 for an empty cluster.
+    A cluster with only weights 0 gets its plain mean, an empty one 0.
     """
     masses = np.bincount(labels, weights, clusters)
     sums = np.bincount(labels, weights * values, clusters)
@@ -48,14 +49,14 @@ def weighted_means(
 def codebook_matrix(
     labels: IntArray, codewords: Float32Array, shape: tuple[int, ...]
 ) -> QuantizedMatrix:
-    """The matrix of `shape` whose element i is `codewords[labels[i]]`.
+    """Make the matrix of `shape` whose element i is `codewords[labels[i]]`.
 
     Args:
         labels: int64 [N].
         codewords: bfloat16 numbers, float32 [K]; at most 4,096 different ones may be in use.
         shape: [R, C], of N elements.
 
-    The codebook holds the codewords in use, ascending; the one that is nearest to 0 gets symbol 0.
+    The codebook holds the codewords in use, ascending. The one nearest to 0 gets symbol 0.
     """
     used = np.flatnonzero(np.bincount(labels, minlength=codewords.size))
     levels, places = np.unique(codewords[used], return_inverse=True)

@@ -1,8 +1,9 @@
 """Context levels: which of a few shared frequency tables codes a symbol.
 
-The table of element (i, j) of a matrix is level + row_levels[i] + column_levels[j]: tables go from quiet (nearly all zeros) to
-lively, and rows and columns say how lively they are. Levels and tables are fitted by turns, as in k-means: each row
-takes the level that costs least, then each table its own symbols' counts.
+The table of element (i, j) of a matrix is level + row_levels[i] + column_levels[j]. Tables go from
+quiet (nearly all zeros) to lively, and levels say how lively rows and columns are. Levels and
+tables are fitted by turns, as in k-means: each row takes the cheapest level, then each table the
+counts of the symbols that it codes.
 """
 
 from __future__ import annotations
@@ -24,18 +25,23 @@ Levels = npt.NDArray[np.uint8]
 Float64Array = npt.NDArray[np.float64]
 
 ROUNDS = 5
+"""The number of turns."""
 MIN_ACTIVITY = 0.02
-"""Mean magnitude of the symbols of the quietest table to start from."""
+"""The mean magnitude of the symbols of the quietest table at the start."""
 SMOOTHING = 0.02
+"""The weight of a table's frequencies before a turn, in counts."""
 TINY = 1 << 10
-"""Most elements of a matrix that has one level for all."""
+"""The maximum elements of a matrix that has one level for all."""
 MAX_TOGETHER = 1 << 16
-"""Elements of small matrices that are looked at together: a table of their costs fits a cache."""
+"""The maximum elements of small matrices treated together: a table of costs fits a cache."""
 
 
 @dataclass(frozen=True)
 class ContextLevels:
-    """Levels of one matrix: a base level, uint8 [R] for rows and uint8 [C] for columns, or None where all are 0."""
+    """Levels of one matrix: a base level, uint8 [R] for rows and uint8 [C] for columns.
+
+    None stands for rows or columns that are all 0.
+    """
 
     level: int
     rows: Levels | None
@@ -53,7 +59,7 @@ def fit_contexts(matrices: Sequence[Symbols], tables: int) -> list[ContextLevels
         counts = np.zeros_like(frequencies)
         for fit in fits:
             fit.choose_levels(1, bits, first, priced=turn > 0)
-            # What all columns have in common is for the rows to say, so that some can go below it.
+            # Rows take over what all columns have in common, so that some rows can go below it.
             fit.lower_columns()
             fit.choose_levels(0, bits, first, priced=turn > 0)
             counts += fit.table_counts(tables, first, last)
@@ -65,7 +71,7 @@ def fit_contexts(matrices: Sequence[Symbols], tables: int) -> list[ContextLevels
 
 
 def _fits(matrices: Sequence[Symbols]) -> list[_OneMatrix | _SmallMatrices]:
-    """Large matrices one by one, and small ones together."""
+    """Take large matrices one by one, and small ones together."""
     kinds: dict[type[_SmallMatrices], dict[int, int]] = {_TinyMatrices: {}, _SmallMatrices: {}}
     fits: list[_OneMatrix | _SmallMatrices] = []
     for number, symbols in enumerate(matrices):
@@ -83,7 +89,7 @@ def _fits(matrices: Sequence[Symbols]) -> list[_OneMatrix | _SmallMatrices]:
 def _starting_tables(
     fits: Sequence[_OneMatrix | _SmallMatrices], tables: int, first: int, last: int
 ) -> Float64Array:
-    """Two-sided geometric distributions, their mean magnitudes evenly spread on a logarithmic scale."""
+    """Two-sided geometric distributions whose mean magnitudes form a geometric sequence."""
     liveliest = max((fit.liveliest() for fit in fits if fit.symbols.size), default=1.0)
     activities = np.geomspace(MIN_ACTIVITY, max(liveliest, 2 * MIN_ACTIVITY), tables)
     distance = np.abs(np.arange(first, last + 1))
@@ -91,7 +97,7 @@ def _starting_tables(
 
 
 class _OneMatrix:
-    """A matrix and the levels of its rows and columns, which are chosen by turns."""
+    """A matrix and the levels of its rows and columns."""
 
     def __init__(self, number: int, symbols: Symbols) -> None:
         self.numbers = [number]
@@ -104,9 +110,9 @@ class _OneMatrix:
         return float(np.abs(self.symbols).mean())
 
     def choose_levels(self, axis: int, bits: Float64Array, first: int, *, priced: bool) -> None:
-        """Give each row (axis 0) or column (axis 1) the level that codes its symbols in the fewest bits.
+        """Give each row (axis 0) or column (axis 1) the level that codes its symbols best.
 
-        From the second round on a level's own price counts: rare ones cost more.
+        If `priced`, the bits of the level itself count, too: rare levels cost more.
         """
         levels = (self._rows, self._columns)[axis]
         tables = len(bits)
@@ -135,7 +141,7 @@ class _OneMatrix:
         return total
 
     def compact(self) -> list[ContextLevels]:
-        """The levels, with what all rows or all columns have in common in the base level."""
+        """The levels. The base level is what all rows and all columns have in common."""
         low_row, low_column = int(self._rows.min(initial=255)), int(self._columns.min(initial=255))
         rows, columns = self._rows - np.uint8(low_row), self._columns - np.uint8(low_column)
         return [
@@ -149,10 +155,13 @@ class _OneMatrix:
     def _histograms(
         self, axis: int, first: int, size: int
     ) -> Iterator[tuple[slice, npt.NDArray[np.uint32]]]:
-        """Counts [rows, levels of columns, size] of some rows at a time; for axis 1 [columns, levels of rows, size]."""
+        """Yield counts [rows, levels of columns, size], some rows at a time.
+
+        For axis 1 they are [columns, levels of rows, size], some columns at a time.
+        """
         others = (self._columns, self._rows)[axis]
         groups = int(others.max(initial=0)) + 1
-        # Neither the symbols nor their counts may be large beside a large model.
+        # Symbols and counts of all rows together would take much memory in a large model.
         for part in slabs((self.symbols.shape[axis], max(len(others), groups * size))):
             symbols = self.symbols[part] if axis == 0 else self.symbols[:, part]
             wide = np.ascontiguousarray(symbols, np.int32)
@@ -160,7 +169,7 @@ class _OneMatrix:
 
 
 class _SmallMatrices:
-    """The same for small matrices, one behind another, element by element instead of by histograms."""
+    """Small matrices, one behind another: bits are summed element by element, not by histograms."""
 
     def __init__(self, numbers: Sequence[int], matrices: Sequence[Symbols]) -> None:
         self.numbers = numbers
@@ -175,11 +184,11 @@ class _SmallMatrices:
         return float((total / self._bunch.sizes).max())
 
     def choose_levels(self, axis: int, bits: Float64Array, first: int, *, priced: bool) -> None:
-        """Give each row or column of each matrix the level that codes its symbols in the fewest bits."""
+        """Give each row or column of each matrix the level that codes its symbols best."""
         bunch, tables = self._bunch, len(bits)
         levels, others = (self._rows, self._columns)[axis], (self._columns, self._rows)[axis]
         other = others[bunch.column if axis == 0 else bunch.row].astype(np.int64)
-        # The row of symbol q under a shift of g has the bits that q costs under each table.
+        # The row of symbol q and shift g holds the bits of q in each table, shifted by g.
         shifts = np.minimum(
             np.arange(int(others.max()) + 1)[:, None] + np.arange(tables), tables - 1
         )
@@ -210,7 +219,7 @@ class _SmallMatrices:
         return counts.reshape(tables, width).astype(np.float64)
 
     def compact(self) -> list[ContextLevels]:
-        """The levels of each matrix, with what its rows or columns have in common in the base level."""
+        """The levels of each matrix. The base level is what its rows and columns have in common."""
         bunch = self._bunch
         low_rows, rows = _lowered(self._rows, bunch.first_rows, bunch.rows)
         low_columns, columns = _lowered(self._columns, bunch.first_columns, bunch.columns)
@@ -225,7 +234,7 @@ class _TinyMatrices(_SmallMatrices):
         super().__init__(numbers, [one.reshape(1, -1) for one in matrices])
 
     def choose_levels(self, axis: int, bits: Float64Array, first: int, *, priced: bool) -> None:
-        """Give each matrix a level, which is there in any case."""
+        """Give each matrix one level, for axis 0. It has no price: it is in the file anyway."""
         if axis == 0:
             super().choose_levels(axis, bits, first, priced=False)
 
@@ -233,7 +242,7 @@ class _TinyMatrices(_SmallMatrices):
 def _lowered(
     levels: Levels, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], list[Levels | None]]:
-    """The lowest level of each run, and each run above it, or None where it is level."""
+    """The lowest level of each run, and the levels above it; None where all are equal."""
     lowest = np.minimum.reduceat(levels, starts)
     above = levels - np.repeat(lowest, lengths)
     differs = np.logical_or.reduceat(above != 0, starts).tolist()

@@ -1,7 +1,7 @@
 """Entropy-constrained scalar quantization, uniform and iterative (Choi, El-Khamy, Lee 2017).
 
-Both minimize sum importance * error^2 + rate_weight * bits, where the importance is the diagonal of
-a Hessian (arXiv 1612.01543) and the bits are those of an entropy coder.
+Both minimize sum importance * error^2 + rate_weight * bits. The importance is the diagonal of a
+Hessian (arXiv 1612.01543). The bits are those of an entropy coder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix
 from vaecomp_native.quantization.uniform import high_rate_step, round_to_step, uniform, usable_step
 
 _COARSE_STEPS = 2.0 ** np.arange(-2, 3.75, 0.5)
-"""Relative to the best step at high rates; at low rates it is wider."""
+"""Steps that the search tries first, relative to the best one at high rates."""
 _FINE_STEPS = 2.0 ** np.arange(-0.4375, 0.5, 0.0625)
+"""Steps that it tries next, relative to the best one of the first."""
 _START = 0.5
-"""First step of the iterations, likewise. Won over 1 and 2 where importance varies."""
+"""The step that the iterations start from, relative to the best one at high rates.
+
+0.5 won over 1 and 2 where importance varies.
+"""
 _ITERATIONS = 40
 _MIN_GAIN = 1e-4
-"""Relative gain of an iteration at which the next one is not worth its time."""
+"""The relative gain of an iteration below which the next one is not worth its time."""
 
 
 def entropy_constrained_uniform(
@@ -41,14 +45,14 @@ def entropy_constrained_uniform(
 ) -> QuantizedMatrix:
     """Round to the best uniform grid through 0, and give each cell its weighted mean as codeword.
 
-    Where the codewords do not pay for their codebook, the multiples of the step stand for
-    themselves. The step comes from a search over a coarse grid and then a fine one; the result is
-    never worse than `uniform` and than a single codeword for all.
+    Where the codewords do not pay for their codebook, values become multiples of the step. The step
+    comes from a search over a coarse grid and then a fine one. The result is never worse than that
+    of `uniform`, and never worse than a single codeword for all values.
 
     Args:
         values: float32 [R, C], finite, at least one.
         importance: not negative, finite, broadcasts to [R, C].
-        rate_weight: importance * error^2 that is worth one bit.
+        rate_weight: the importance * error^2 that is worth one bit.
     """
     flat, weights = flatten(values, importance)
     step = high_rate_step(importance, rate_weight)
@@ -70,11 +74,11 @@ def entropy_constrained_uniform(
 def entropy_constrained_lloyd(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
 ) -> QuantizedMatrix:
-    """Let assignment and codewords improve each other: what matters little takes a cheap codeword.
+    """Let assignment and codewords improve each other, so that unimportant values get cheap ones.
 
-    Starts from a uniform grid finer than needed, since codewords that do not pay lose their members
-    and go. The arguments are those of `entropy_constrained_uniform`, and the result is never worse
-    than what that finds.
+    The iterations start from a uniform grid finer than needed: codewords that do not pay lose their
+    members and vanish. The arguments are those of `entropy_constrained_uniform`. The result is
+    never worse than that function's.
     """
     flat, weights = flatten(values, importance)
     step = usable_step(values, high_rate_step(importance, rate_weight) * _START)
@@ -92,7 +96,7 @@ def entropy_constrained_lloyd(
 
 @dataclass(frozen=True)
 class Clustering:
-    """Codewords float32 [K], ascending, the label int64 [N] of each value, and what it costs."""
+    """Codewords float32 [K], ascending, the label int64 [N] of each value, and the objective."""
 
     codewords: Float32Array
     labels: IntArray
@@ -102,10 +106,10 @@ class Clustering:
 def descend(
     values: Float64Array, weights: Float64Array, symbols: npt.NDArray[Any], rate_weight: float
 ) -> Iterator[Clustering]:
-    """Lloyd's iterations from the clusters of equal symbols; the objective never rises.
+    """Run Lloyd's iterations from the clusters of equal symbols. The objective never rises.
 
-    It is sum weights * (values - codeword)^2 + rate_weight * ideal bits. Codewords are bfloat16
-    numbers at every step: the one nearest to a mean is the best one for its cluster.
+    The objective is sum weights * (values - codeword)^2 + rate_weight * ideal bits. Codewords are
+    bfloat16 numbers at every step: the one nearest to a mean is the best one for its cluster.
     """
     labels = symbols.astype(np.int64) - symbols.min()
     for _ in range(_ITERATIONS):
@@ -123,7 +127,7 @@ def descend(
 def _grid_cost(
     values: Float64Array, weights: Float64Array, rate_weight: float, step: float
 ) -> float:
-    """The objective of a step, with multiples of it or with means as codewords: the lesser one."""
+    """The objective of a step: with its multiples or with means as codewords, the lower one."""
     symbols = round_to_step(values, step)
     errors = values - step * symbols
     cells = symbols - symbols.min()

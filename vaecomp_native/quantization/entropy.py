@@ -1,4 +1,4 @@
-"""What a quantized matrix costs: bits after entropy coding, distortion, and the sum of both."""
+"""The cost of a quantized matrix: its bits after entropy coding plus its distortion."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _TABLE_HEAD_BITS = 32
 
 
 def entropy_bits(counts: npt.NDArray[Any]) -> float:
-    """Ideal code length of symbols that occur `counts` times each, under their own frequencies."""
+    """Ideal bits of symbols that occur `counts` times each, under their own frequencies."""
     present = counts[counts > 0]
     return float((present * np.log2(present.sum() / present)).sum()) if present.size else 0.0
 
 
 def table_bits(counts: npt.NDArray[Any]) -> float:
-    """Bits of a frequency table from the first to the last symbol that occurs, in the file's form.
+    """Bits of a frequency table in the file, from the first to the last symbol that occurs.
 
-    A frequency out of 4,096 is a varint: a byte, or two from 128 on.
+    Frequencies add up to 4,096. Each is a varint of one byte, or two from 128 on.
     """
     present = np.flatnonzero(counts)
     if not present.size:
@@ -38,7 +38,7 @@ def codebook_bits(size: int) -> float:
 
 
 def total_bits(matrix: QuantizedMatrix) -> float:
-    """Bits of the symbols and of what decodes them: frequency tables, codebook and exponents."""
+    """Bits of the symbols, their frequency tables, the codebook and the exponents."""
     streams = (matrix.symbols, matrix.row_exponents, matrix.column_exponents)
     bits = sum(_stream_bits(stream) for stream in streams if stream is not None)
     return bits + (0.0 if matrix.codebook is None else codebook_bits(matrix.codebook.values.size))
@@ -58,7 +58,7 @@ def objective(
     importance: npt.NDArray[Any],
     rate_weight: float,
 ) -> float:
-    """What every quantizer minimizes: distortion + rate_weight * bits."""
+    """The sum that every quantizer minimizes: distortion + rate_weight * bits."""
     return distortion(matrix, values, importance) + rate_weight * total_bits(matrix)
 
 

@@ -1,7 +1,8 @@
 """Scalar quantization with error feedback and rate-distortion decisions.
 
-Columns are quantized one after another while the columns behind take over their errors (Hassibi & Stork 1993; Frantar et
-al. 2022, arXiv 2210.17323); each decision weighs distortion against the bits of its symbol. See docs/quantization.md.
+Columns are quantized one after another, and the columns behind take over their errors (Hassibi &
+Stork 1993; Frantar et al. 2022, arXiv 2210.17323). Each decision weighs distortion against the bits
+of its symbol. See docs/quantization.md.
 """
 
 from __future__ import annotations
@@ -28,34 +29,49 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 DAMPING = 0.01
-"""Added to a second moment's diagonal, relative to its mean: singular moments become regular."""
+"""The addition to a second moment's diagonal, relative to its mean. It makes moments regular."""
 STEP = 3.2
-"""Step in units of sqrt(rate weight / curvature). Theory for high rates says 2.9; wider won on four networks at 1 bit."""
+"""The step in units of sqrt(rate weight / curvature).
+
+Theory for high rates says 2.9. Wider steps won on four networks at 1 bit.
+"""
 DECISION = 0.35
-"""How much of the rate weight the decisions use. All of it shrinks weights, which adds up over recurrent steps."""
+"""The share of the rate weight that decisions use.
+
+All of it would shrink weights, which adds up over recurrent steps.
+"""
 SCALE_POWER = 0.25
-"""Scales follow curvature^-0.25, halfway between one step for all and steps for equal cost."""
+"""The power of 1 / curvature that scales follow.
+
+It is halfway between one step for all and steps of equal cost.
+"""
 MIN_ROW_WEIGHT = 1e-3
-"""Of a row, relative to the geometric mean of those that count: rows that calibration never moved still get some precision."""
+"""The minimum weight of a row, relative to the geometric mean of those above 0.
+
+So rows that calibration never moved get some precision, too.
+"""
 LARGEST_EXPONENT = 32
+"""The largest exponent of a row or column in magnitude, in half octaves."""
 STEP_RANGE = (2.0**-94, 2.0**94)
-"""With exponents of rows and of columns up to the largest, scales are still normal float32 numbers."""
+"""The range of steps: scales stay normal float32 numbers with any exponents of row and column."""
 MARGIN = 16
+"""The steps by which passed-on errors may push a value beyond the range of all values."""
 SWEEPS = 2
-"""The first sweep guesses what symbols cost, the second counts."""
+"""The number of sweeps: the first one guesses the symbols' bits, the second one counts symbols."""
 
 
 class OutOfRangeError(Exception):
-    """Some value is too many steps away from zero for a symbol."""
+    """A value is too many steps away from zero for a symbol."""
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """What errors in the columns of an operator cost: the second moment of its inputs, factorized.
+    """The cost of errors in an operator's columns: the second moment of its inputs, factorized.
 
-    With columns in `order`, an error in column j alone costs `energy[j]` times its square; quantized in turn it costs `diagonal[j]`
-    and the columns behind take over `feedback[j]` of it (None: columns are independent). `mean`, for an operator with a bias, is what the bias takes
-    over from an error in each column, in their own order.
+    All but `mean` have the columns in `order`. An error in column j alone costs `energy[j]` times
+    its square. Quantized in turn, it costs `diagonal[j]` times its square, and the columns behind
+    take over `feedback[j]` times the error. Without `feedback` columns are independent. `mean` is
+    the share of each column's error that a bias takes over, with the columns in their own order.
     """
 
     order: IntArray
@@ -66,9 +82,10 @@ class Curvature:
 
     @classmethod
     def of(cls, moment: Float64Array, bias: bool, damping: float = DAMPING) -> Curvature:
-        """Factorize a second moment [C, C], with `bias` [C + 1, C + 1]; columns with much energy go first.
+        """Factorize a second moment [C, C], or [C + 1, C + 1] with `bias`.
 
-        `damping` of its mean diagonal is added to its diagonal.
+        The columns with the largest energy go first. `damping` times the mean of its diagonal is
+        added to its diagonal.
         """
         columns = len(moment) - bias
         energy = np.diagonal(moment)[:columns]
@@ -76,7 +93,7 @@ class Curvature:
         added = max(damping * float(energy.mean()), 1e-30)
         regular = moment[np.ix_(order, order)]
         regular[np.diag_indices_from(regular)] += added
-        # Upper triangular R with R R^T = moment; its inverse is the Cholesky factor of the moment's inverse.
+        # R is upper triangular with R R^T = moment. R^-1 is the Cholesky factor of the inverse.
         factor = np.linalg.cholesky(regular[::-1, ::-1])[::-1, ::-1]
         share = np.linalg.inv(factor)[:columns, :columns]
         share /= np.diagonal(share)[:, None].copy()
@@ -91,13 +108,13 @@ class Curvature:
         )
 
     def kept_in(self, scratch: Scratch) -> Curvature:
-        """The same with its largest part in `scratch`."""
+        """The same with `feedback`, its largest part, in `scratch`."""
         feedback = None if self.feedback is None else scratch.copy(self.feedback)
         return replace(self, feedback=feedback)
 
     @classmethod
     def flat(cls, columns: int) -> Curvature:
-        """Columns that count alike and know nothing of each other."""
+        """Make a curvature of independent columns that count alike."""
         return cls(np.arange(columns), np.ones(columns), np.ones(columns, np.float32), None)
 
 
@@ -109,7 +126,7 @@ class QuantizedOperator:
     bias: QuantizedMatrix | None
 
     def matrix(self) -> Float32Array:
-        """Decoded weights with the bias as last column: float32 [R, C] or [R, C + 1]."""
+        """Decode to weights with the bias as last column: float32 [R, C] or [R, C + 1]."""
         values = self.weights.values()
         return values if self.bias is None else np.column_stack([values, self.bias.values()[0]])
 
@@ -124,7 +141,8 @@ def feedback_quantize(
 ) -> QuantizedOperator:
     """Quantize an operator's matrix float32 [R, C], or [R, C + 1] with its bias.
 
-    Makes the sum over rows of `row_weights` [R] times the curvature's squared error, plus `rate_weight` times the bits, small.
+    Makes one sum small: over all rows `row_weights` [R] times the cost of the row's errors by
+    `curvature`, plus `rate_weight` times the bits.
 
     Raises OutOfRangeError if a value is more than `LARGEST_SYMBOL` steps away from zero.
     """
@@ -142,7 +160,7 @@ def feedback_quantize(
 
 @dataclass(frozen=True)
 class _Grid:
-    """Steps of an operator's elements: one step, and exponents in half octaves for rows and columns."""
+    """The steps of an operator's elements: a step, and half octaves of rows and columns."""
 
     step: float
     bias_step: float
@@ -173,7 +191,7 @@ def _sweep(
     order = curvature.order
     row_scales = scales(grid.step, grid.row_exponents.astype(np.int32))
     column_scales = scales(1.0, grid.column_exponents[order].astype(np.int32))
-    # Errors that are passed on may push values beyond their own range.
+    # Errors that are passed on may push values beyond the range of all values.
     limit = min(LARGEST_SYMBOL, _reach(matrix, row_scales, column_scales, order) + MARGIN)
     symbols = np.empty(matrix.shape, np.int16)
     for sweep in range(SWEEPS):
@@ -201,7 +219,7 @@ def _sweep(
 def _reach(
     matrix: Float32Array, row_scales: Float32Array, column_scales: Float32Array, order: IntArray
 ) -> int:
-    """How many steps the values are away from zero at most. Raises OutOfRangeError if too many."""
+    """The maximum number of steps of a value from zero. Raises OutOfRangeError if too many."""
     reach = 0.0
     with np.errstate(over="ignore"):
         for rows in slabs(matrix.shape):
@@ -217,12 +235,12 @@ def _unless_zero(exponents: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | None
 
 
 def guessed_bits(limit: int) -> Float32Array:
-    """Bits of symbols -limit .. limit before any are known: a little more than 2 for each step away from zero."""
+    """Bits of symbols -limit .. limit before any is counted: 2 for each step away from zero."""
     return (2.0 * np.abs(np.arange(-limit, limit + 1)) + 0.6).astype(np.float32)
 
 
 def counted_bits(symbols: npt.NDArray[np.int16], limit: int) -> Float32Array:
-    """Ideal bits of symbols -limit .. limit from their counts; symbols not seen yet cost what a small count would."""
+    """Ideal bits of symbols -limit .. limit from their counts in `symbols`."""
     counts = np.zeros(2 * limit + 1)
     for rows in slabs(symbols.shape):
         counts += np.bincount(symbols[rows].ravel() + limit, minlength=len(counts))
@@ -230,7 +248,7 @@ def counted_bits(symbols: npt.NDArray[np.int16], limit: int) -> Float32Array:
 
 
 def smoothed_bits(counts: Float64Array) -> Float32Array:
-    """Ideal bits of symbols -limit .. limit from their counts."""
+    """Ideal bits of symbols -limit .. limit from their counts. Unseen ones get a small count."""
     limit = len(counts) // 2
     distance = np.abs(np.arange(-limit, limit + 1))
     smooth = counts + 0.3 * np.exp(-np.minimum(distance, 50) / 2)
@@ -239,17 +257,17 @@ def smoothed_bits(counts: Float64Array) -> Float32Array:
 
 
 def steps_for(rate_weight: float, weights: Float64Array | float) -> Float32Array:
-    """The steps where an error counts `weights` times its square."""
+    """The steps for errors that cost `weights` times their square."""
     return to_bfloat16(np.clip(STEP * np.sqrt(rate_weight / np.asarray(weights)), *STEP_RANGE))
 
 
 def half_octaves(relative: Float64Array) -> npt.NDArray[np.int8]:
-    """Scales in half octaves where errors count so much, relative to the mean."""
+    """The scales, in half octaves, for errors with weights `relative` to the mean."""
     halves = np.rint(-2 * SCALE_POWER * np.log2(relative))
     return np.clip(halves, -LARGEST_EXPONENT, LARGEST_EXPONENT).astype(np.int8)
 
 
 def _geometric_mean(values: Float64Array) -> float:
-    """Of those that are not 0."""
+    """The geometric mean of the values above 0; 1 if there are none."""
     positive = values[values > 0]
     return float(np.exp(np.log(np.maximum(positive, 1e-30)).mean())) if len(positive) else 1.0

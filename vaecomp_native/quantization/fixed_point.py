@@ -9,8 +9,8 @@ def fixed_point(gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Multipliers int32 and shifts uint8 with `multiplier / 2**shift` nearest to the gains.
 
     Args:
-        gains: float64 [n], 0 or from 2^-31 to 2^31 (others are limited to that). Gains down to
-            2^-32 keep 31 significant bits.
+        gains: float64 [n], clipped to the range from 0 to 2^31 - 1. Gains down to 2^-32 keep 31
+            significant bits.
     """
     gains = np.clip(gains, 0.0, 2.0**31 - 1)
     _, exponents = np.frexp(gains)

@@ -20,41 +20,41 @@ from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix
 
 _ITERATIONS = 10
 _PATIENCE = 4
-"""How often more clusters may cost more before the search ends."""
+"""The number of splits without a gain after which the search ends."""
 
 
 def hessian_weighted_kmeans(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
 ) -> QuantizedMatrix:
-    """Take each value to the nearest codeword; codewords are means weighted by importance.
+    """Take each value to the nearest codeword. Codewords are means weighted by importance.
 
-    The clusters are those of fixed-length codes, only their number minimizes
-    sum importance * error^2 + rate_weight * bits after entropy coding, codebook included. It grows
-    from 1 by splitting the clusters with the largest errors, until that has stopped to help.
+    The clusters are those of fixed-length codes. Only their number takes entropy coding into
+    account: it minimizes sum importance * error^2 + rate_weight * bits, codebook included. The
+    number grows from 1 by splits of the clusters with the largest errors, until these do not help.
 
     Args:
         values: float32 [R, C], finite, at least one.
         importance: not negative, finite, broadcasts to [R, C].
-        rate_weight: importance * error^2 that is worth one bit.
+        rate_weight: the importance * error^2 that is worth one bit.
     """
     flat, weights = flatten(values, importance)
     order = np.argsort(flat)
     ascending, weights = flat[order], weights[order]
     starts = np.zeros(1, np.int64)
-    best, least, since, size = starts, np.inf, 0, 0
+    best, min_cost, since, size = starts, np.inf, 0, 0
     while starts.size > size and since < _PATIENCE:
         size, since = starts.size, since + 1
         errors = _errors(ascending, weights, starts)
         cost = float(errors.sum()) + rate_weight * _bits(starts, flat.size)
-        if cost < least:
-            best, least, since = starts, cost, 0
+        if cost < min_cost:
+            best, min_cost, since = starts, cost, 0
         starts = _converge(ascending, weights, _split(ascending, weights, starts, errors))
     codewords = np.unique(_codewords(ascending, weights, best))
     labels = np.searchsorted(_borders(codewords), flat)
     return codebook_matrix(labels, codewords, values.shape)
 
 
-# Clusters of ascending values are given by the index at which each starts: int64 [K], none empty.
+# Clusters of ascending values are the indices at which they start, int64 [K]. None is empty.
 
 
 def _counts(starts: IntArray, size: int) -> IntArray:
@@ -62,7 +62,7 @@ def _counts(starts: IntArray, size: int) -> IntArray:
 
 
 def _codewords(ascending: Float64Array, weights: Float64Array, starts: IntArray) -> Float32Array:
-    """Weighted means float32 [K], plain means where all weights are 0."""
+    """Weighted means float32 [K]; plain means where all weights are 0."""
     masses = np.add.reduceat(weights, starts)
     moments = np.add.reduceat(weights * ascending, starts)
     plain = np.add.reduceat(ascending, starts) / _counts(starts, ascending.size)
@@ -90,7 +90,7 @@ def _bits(starts: IntArray, size: int) -> float:
 def _split(
     ascending: Float64Array, weights: Float64Array, starts: IntArray, errors: Float64Array
 ) -> IntArray:
-    """Cut a quarter of the clusters in two at their codewords: those with the largest errors."""
+    """Cut the quarter of the clusters with the largest errors in two, at their codewords."""
     more = min(starts.size // 4 + 1, CODEBOOK_SIZE - starts.size)
     chosen = np.argsort(errors)[starts.size - min(more, starts.size) :]
     cuts = np.searchsorted(ascending, _codewords(ascending, weights, starts)[chosen])

@@ -1,4 +1,4 @@
-"""A quantized matrix: integer symbols and what turns them back into numbers (format.md, Quantized)."""
+"""A quantized matrix: integer symbols and how they become numbers (format.md, Quantized)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from vaecomp_native.io.scratch import Scratch
 
 Float32Array = npt.NDArray[np.float32]
 LARGEST_SYMBOL = 2047
-"""A frequency table spans at most 4,096 symbols."""
+"""The largest symbol in magnitude: a frequency table spans at most 4,096 symbols."""
 SLAB_ELEMENTS = 1 << 18
+"""The number of elements of a large matrix that are treated at a time."""
 ROOT_TWO = np.float32(1.4142135)
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """What symbols `first`, `first + 1`, ... mean: float32 [size], each a bfloat16 number."""
+    """The values of symbols `first`, `first + 1`, ...: float32 [size], each a bfloat16 number."""
 
     first: int
     values: Float32Array
@@ -31,9 +32,10 @@ class Codebook:
 class QuantizedMatrix:
     """Symbols [R, C] with a step or a codebook, and scales of rows and columns in half octaves.
 
-    Element (i, j) is level(q) * step * 2^((row_exponents[i] + column_exponents[j]) / 2), where level(q) is q itself or
-    the codebook's entry. `step` is a positive bfloat16 number; exponents are int8 [R] and [C], or None for zeros. Symbols are kept as int8
-    where they fit, else as int16. Raises ValueError if they do not fit that.
+    Element (i, j) is level(q) * step * 2^((row_exponents[i] + column_exponents[j]) / 2). Here q is
+    its symbol, and level(q) is q itself or the codebook's entry. `step` is a positive bfloat16
+    number. Exponents are int8 [R] and [C], or None for zeros. Symbols are kept as int8 where they
+    fit, else as int16. Raises ValueError if they do not fit int16.
     """
 
     symbols: npt.NDArray[np.signedinteger[Any]]
@@ -50,14 +52,14 @@ class QuantizedMatrix:
         return replace(self, symbols=scratch.copy(self.symbols))
 
     def values(self) -> Float32Array:
-        """The numbers float32 [R, C], to the last bit what an archive decodes to."""
+        """Decode to float32 [R, C], with the bits that an archive decodes to."""
         result = np.empty(self.symbols.shape, np.float32)
         for rows in slabs(self.symbols.shape):
             result[rows] = self._levels(self.symbols[rows]) * self._scales(rows)
         return result
 
     def columns(self, start: int, stop: int) -> QuantizedMatrix:
-        """Columns start to stop - 1."""
+        """The matrix of columns `start` to `stop` - 1."""
         exponents = self.column_exponents
         return replace(
             self,
@@ -83,7 +85,7 @@ class QuantizedMatrix:
 
 
 def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
-    """Symbols as int8 or int16, C-contiguous: beside a large model they count."""
+    """Symbols as int8 or int16, C-contiguous: wider ones need much memory in a large model."""
     if symbols.dtype == np.int8 and symbols.flags.c_contiguous:
         return symbols
     largest = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0)))
@@ -93,18 +95,18 @@ def _narrowed(symbols: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
 
 
 Quantizer = Callable[[Float32Array, npt.NDArray[Any], float], QuantizedMatrix]
-"""From values float32 [R, C], their importance and what a bit must save to a quantized matrix."""
+"""A function of values float32 [R, C], their importance and the rate weight."""
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of a tensor's matrix: shape[0] rows for rank 2 and up, else one."""
+    """Rows and columns of a tensor's matrix: shape[0] rows for rank 2 and up, else one row."""
     size = math.prod(shape)
     rows = shape[0] if len(shape) >= 2 else 1
     return rows, size // rows if rows else 0
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cuts the rows of a matrix of this shape so that temporary arrays stay small beside a large one."""
+    """Cut the rows of a matrix of this shape into slabs, so that temporary arrays stay small."""
     rows, columns = shape
     step = max(1, SLAB_ELEMENTS // max(columns, 1))
     for start in range(0, rows, step):
@@ -112,7 +114,7 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def scales(step: float | Float32Array, exponents: npt.NDArray[Any]) -> Float32Array:
-    """`step` * 2^(exponents / 2) in float32: one rounding for the odd ones, the power of two exact."""
+    """`step` * 2^(exponents / 2) in float32: odd exponents round once, even ones are exact."""
     even = np.asarray(step, np.float32)
     odd = np.where(exponents % 2 == 1, even * ROOT_TWO, even)
     scaled: Float32Array = np.ldexp(odd, exponents // 2)

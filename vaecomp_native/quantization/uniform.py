@@ -10,9 +10,9 @@ import numpy.typing as npt
 from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
 
 _LARGEST_SYMBOL = 2047
-"""A frequency table spans 4,096 symbols."""
+"""The largest symbol in magnitude: a frequency table spans 4,096 symbols."""
 _LARGEST_PLANNED_SYMBOL = 2040
-"""Leaves room for a step that bfloat16 rounds down."""
+"""The largest symbol for an unrounded step: bfloat16 may round the step down."""
 _SMALLEST_STEP = 2.0**-126
 _LARGEST_STEP = 2.0**127
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -23,8 +23,8 @@ def uniform(
 ) -> QuantizedMatrix:
     """Round values float32 [R, C], finite and at least one, to multiples of one step.
 
-    The step is the one that minimizes mean importance * error^2 + rate_weight * bits when it is
-    small against the values: then the error is step^2 / 12 and a halved step costs one bit, so that
+    The step minimizes mean importance * error^2 + rate_weight * bits, where it is small against the
+    values. There the mean error^2 is step^2 / 12, and a halved step costs one bit. So
     step^2 = (6 / ln 2) * rate_weight / mean importance.
     """
     step = usable_step(values, high_rate_step(importance, rate_weight))
@@ -32,15 +32,15 @@ def uniform(
 
 
 def high_rate_step(importance: npt.NDArray[Any], rate_weight: float) -> float:
-    """The best step where it is small against the values; infinite if nothing is important."""
+    """The best step where it is small against the values; infinite without any importance."""
     mean = float(importance.mean(dtype=np.float64))
     return (6 / np.log(2) * rate_weight / mean) ** 0.5 if mean > 0 else np.inf
 
 
 def usable_step(values: Float32Array, step: float) -> float:
-    """The bfloat16 number next to `step` whose multiples reach the values with few enough symbols.
+    """The bfloat16 number nearest to `step` whose multiples reach all values.
 
-    Values far from the rest widen the step rather than be cut off.
+    Values far from the rest widen the step: nothing is cut off.
     """
     widest = float(np.abs(values).max())
     wanted = max(step, widest / _LARGEST_PLANNED_SYMBOL)
@@ -48,7 +48,7 @@ def usable_step(values: Float32Array, step: float) -> float:
 
 
 def round_to_step(values: npt.NDArray[Any], step: float) -> npt.NDArray[np.int32]:
-    """Symbols of the nearest multiples of the step that float32 can hold."""
+    """Symbols, int32, of the nearest multiples of the step that float32 can hold."""
     limit = min(_LARGEST_SYMBOL, int(_LARGEST_FLOAT32 / step))
     symbols = np.rint(values.astype(np.float64) / step)
     return np.clip(symbols, -limit, limit).astype(np.int32)

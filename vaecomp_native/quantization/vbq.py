@@ -1,7 +1,7 @@
 """Variational Bayesian quantization (Yang, Bamler, Mandt 2020, arXiv 2002.08158).
 
-A number whose posterior is wide may move to a point that is cheap to name. Points are quantiles of
-the prior: the one at (i + 1/2) / 2^n is named by n bits.
+A number with a wide posterior may move to a point that is cheap to name. Points are quantiles of
+the prior. The quantile at (i + 1/2) / 2^n has a name of n bits.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from vaecomp_native.quantization.codebooks import (
 from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, Quantizer
 
 LONGEST_NAME = 11
-"""Bits. They make 4,095 points, and a codebook holds 4,096."""
+"""The bits of the longest name. They make 4,095 points, and a codebook holds 4,096."""
 _PLACES = 1 << (LONGEST_NAME + 1)
 
 
 def variational_bayesian_quantization(
     values: Float32Array, importance: npt.NDArray[Any], rate_weight: float
 ) -> QuantizedMatrix:
-    """Take each value to the quantile that is near enough and cheap enough.
+    """Take each value to the quantile that minimizes error and bits together.
 
-    The posterior of a value has that value as its mean and 1 / importance as its variance, so that
-    the published objective (z - mean)^2 / (2 variance) + lambda * bits is half of ours with
+    The posterior of a value has that value as its mean and 1 / importance as its variance. So the
+    published objective (z - mean)^2 / (2 variance) + lambda * bits is half of ours with
     rate_weight = 2 lambda. The prior is the empirical distribution of the values. The first pass
     counts n bits for a point of level n, the second n - log2(share of level n), as published. The
-    codebook holds the points in use, each moved to the weighted mean of the values that took it:
-    that costs nothing, because the codebook is in the file anyway.
+    codebook holds the points in use. Each is moved to the weighted mean of the values that took it.
+    That costs nothing, because the codebook is in the file anyway.
 
     Args:
         values: posterior means, float32 [R, C], finite, at least one.
         importance: 1 / posterior variance, not negative, finite, broadcasts to [R, C].
-        rate_weight: importance * error^2 that is worth one bit.
+        rate_weight: the importance * error^2 that is worth one bit.
     """
     means, weights = flatten(values, importance)
     points = dyadic_quantiles(means)
@@ -66,7 +66,7 @@ def quantize_latents(
         means: posterior means, float32 [N, L].
         variances: posterior variances, float32 [N, L], positive.
         rate_weight: twice the published lambda.
-        quantizer: another one gets the same freedom: a step or a codebook for each channel.
+        quantizer: quantizes each channel by itself, with a step or a codebook of its own.
 
     Returns:
         A matrix [N, 1] for each of the L channels.
@@ -84,7 +84,7 @@ def dyadic_quantiles(values: Float64Array) -> Float32Array:
 
 
 def point_levels() -> IntArray:
-    """Bits n that name each of the points: j / 2^12 is (i + 1/2) / 2^n."""
+    """The level n of each point, the bits of its name: j / 2^12 is (i + 1/2) / 2^n."""
     places = np.arange(1, _PLACES)
     levels: IntArray = LONGEST_NAME - np.log2(places & -places).astype(np.int64)
     return levels
@@ -93,15 +93,18 @@ def point_levels() -> IntArray:
 def cheapest_points(
     values: Float64Array, weights: Float64Array, points: Float32Array, costs: Float64Array
 ) -> IntArray:
-    """The point with the least weight * (value - point)^2 + cost of its level, for each value.
+    """For each value, find the point that minimizes weight * (value - point)^2 + its level's cost.
 
     Args:
         values: float64 [N].
         weights: float64 [N], not negative.
         points: float32 [4095], ascending.
-        costs: float64 [12], what a point of each level costs.
+        costs: float64 [12], the cost of a point of each level.
 
-    Of each level only the next point on either side can be the best, so that a value needs two
+    Returns:
+        The indices of the points, int64 [N].
+
+    Only the next point on either side can be the best of a level, so that a value has two
     candidates a level. Point j has level n where j is an odd multiple of 2^(11 - n).
     """
     below = np.searchsorted(points, values, side="right")

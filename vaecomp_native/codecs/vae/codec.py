@@ -1,6 +1,6 @@
-"""The latent codec: chunks through a variational autoencoder, its decoder and latents into the file.
+"""The latent codec: a variational autoencoder's decoder and latents go into the file.
 
-After Cheng et al. 2024 (arXiv 2408.14513), with the decoder in the archive and counted.
+It follows Cheng et al. 2024 (arXiv 2408.14513), but the decoder is in the archive and counts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from vaecomp_native.progress import Progress
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
 HIDDEN = 512
-"""Width of the decoder's hidden layer, and the most that a compact decoder gets."""
+"""The number of the decoder's hidden units, and the maximum for a compact decoder."""
 MIN_HIDDEN = 32
-"""Of a compact decoder: with fewer units all may happen to be silent for some chunk."""
+"""The minimum for a compact decoder: fewer units may all be silent for some chunk."""
 
 
 def encode_vae(
@@ -39,21 +39,21 @@ def encode_vae(
 ) -> EncodedTensors:
     """Train a VAE on float arrays and encode them with its decoder.
 
-    Raises TrainingError, ValueError for a device that there is none of, and ModuleNotFoundError
-    without PyTorch.
+    Raises TrainingError, also for a device that is not available, and ModuleNotFoundError without
+    PyTorch.
     """
     vae_training = _import_training()
     training = TrainingConfig(**dataclasses.asdict(config), threads=threads)
     tensors = list(arrays.values())
     chunks, padding = flatten_chunk(tensors, config.chunk_length, threads=threads)
     importance = vae_training.tensor_importance(tensors, config.chunk_length)
-    # With a unit for every chunk the last layer fits them all; more would only cost bytes.
+    # With a unit for every chunk the last layer fits all of them: more only cost bytes.
     fitting = min(HIDDEN, max(MIN_HIDDEN, len(chunks)))
     hidden = fitting if config.decoder == "compact" else HIDDEN
     if len(chunks) > hidden:
         warnings.warn(
-            f"{len(chunks)} chunks are more than the decoder's {hidden} hidden units can hold; check the "
-            'relative_error of the report, or use codec="raw"',
+            f"{len(chunks)} chunks are more than the decoder's {hidden} hidden units can hold; "
+            'check the relative_error of the report, or use codec="raw"',
             stacklevel=3,
         )
     training = dataclasses.replace(training, hidden=hidden)

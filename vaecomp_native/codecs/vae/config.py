@@ -14,7 +14,7 @@ class WeightPrecision(enum.Enum):
     """How an integer decoder's weights are chosen."""
 
     INT8 = "int8"
-    """Accuracy first: int8 weights, a scale for each output, the width of the trained VAE."""
+    """Accuracy first: int8 weights, a scale for each output, the trained VAE's width."""
 
     COARSE = "coarse"
     """Rate first: one grid for all of the last layer, as coarse as `distortion` allows."""
@@ -35,11 +35,11 @@ class VaeConfig:
         latent: numbers in a chunk's latent.
         chunk_length: weights in a chunk.
         distortion: weighted squared error that the coarse weights of a "compact" decoder may add,
-            relative to that of decoding to zeros; each tensor's errors count in proportion to its
-            spread. Larger is smaller and less accurate.
-        epochs: passes over the training variants at most; training stops early when the validation
+            relative to that of decoding to zeros. Each tensor's errors count in proportion to its
+            spread. Larger values make smaller and less accurate files.
+        epochs: maximum passes over the training variants. Training stops early when the validation
             loss stops falling.
-        seed: of everything random; equal seeds give equal files on the same machine's CPU.
+        seed: seed of all randomness. Equal seeds give equal files on the same machine's CPU.
         device: "auto" (CUDA, then MPS, then CPU) or a name of a PyTorch device.
 
     Raises:
@@ -71,22 +71,22 @@ class TrainingConfig(VaeConfig):
     """Options of the variational autoencoder and of the decoders made from it.
 
     Args:
-        hidden: width of the VAE's hidden layers; None leaves the choice to the caller of
-            `train_vae`, which takes 512 then.
+        hidden: width of the VAE's hidden layers. None stands for 512. The codec sets it: the
+            "compact" decoder has a width that depends on the number of chunks.
         training_variants: noisy variants of the weights to train on (Cheng et al. 2024: 80).
         validation_variants: noisy variants on which training is stopped (Cheng et al. 2024: 20).
         probability: share of the weights of a variant that carry noise, 0 to 1.
         sigma: standard deviation of the noise, relative to that of all weights.
-        beta: weight of the Kullback-Leibler divergence against the squared error, which is half the
-            sum over a chunk in units of the weights' mean square.
+        beta: weight of the Kullback-Leibler divergence against the squared error. The latter is
+            half the sum over a chunk, in units of the weights' mean square.
         patience: epochs without an improvement after which training stops.
         min_improvement: relative decrease of the validation loss that counts as an improvement.
         batch_chunks: chunks in a training step.
-        learning_rate: of Adam; halved whenever half the patience passed without an improvement.
-        finetune_steps: steps of quantization-aware training of an INT8 decoder, which is for more
-            chunks than hidden units.
-        refine_steps: rounds of proposals for the latents of an INT8 decoder.
-        threads: of the native kernels; 0 takes all cores.
+        learning_rate: Adam's. It is halved when half the patience passes without an improvement.
+        finetune_steps: steps of quantization-aware training of an integer decoder. It trains only
+            if there are more chunks than hidden units.
+        refine_steps: rounds of proposals for the latents of an integer decoder.
+        threads: threads of the native kernels; 0 takes all cores.
 
     Raises:
         ValueError: naming the field, its value and what it may be.

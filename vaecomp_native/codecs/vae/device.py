@@ -8,7 +8,7 @@ from vaecomp_native.errors import TrainingError
 
 
 def choose_device(name: str) -> torch.device:
-    """The PyTorch device called `name`; "auto" takes CUDA, then MPS, then the CPU.
+    """Find the PyTorch device called `name`. For "auto" it is CUDA, then MPS, then the CPU.
 
     Raises:
         TrainingError: PyTorch does not know the name, or the device is not available here.

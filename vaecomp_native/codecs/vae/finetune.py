@@ -37,10 +37,10 @@ class HiddenCode:
 class SimulatedDecoder(nn.Module):
     """The integer decoder in floating point, with derivatives.
 
-    Latents, first-layer weights and hidden activations are rounded as they will be; the last layer
-    stays in floating point, because its integers are solved for afterwards. While the accumulators
-    are below 2^24, the hidden activations equal the exported decoder's, but for products within
-    2^-22 of a tie.
+    Latents, first-layer weights and hidden activations are rounded like the exported decoder's. The
+    last layer stays in floating point, because its integers are solved for afterwards. While the
+    accumulators are below 2^24, the hidden activations equal the exported decoder's, except for
+    products within 2^-22 of a tie.
 
     Args:
         trained: source of the initial values.
@@ -78,12 +78,12 @@ class SimulatedDecoder(nn.Module):
         return round_straight_through(products).clamp(0, LARGEST)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Decoded chunks [B, C], in the unit of the trained VAE."""
+        """Decode the chunks `rows` to [B, C], in the unit of the trained VAE."""
         return functional.linear(self.activations(rows), self.output_weight, self.output_bias)
 
     @torch.no_grad()
     def export(self) -> HiddenCode:
-        """The rounded latents and hidden layer."""
+        """Round the latents and the hidden layer."""
 
         def whole(values: torch.Tensor, largest: int) -> np.ndarray:
             return np.clip(
@@ -108,13 +108,13 @@ def finetune(
     config: TrainingConfig,
     progress: Progress,
 ) -> HiddenCode:
-    """Trains latents and decoder on the chunks themselves, as if they were integers already.
+    """Train latents and decoder on the chunks themselves, as if they were integers already.
 
-    Nothing is trained where the hidden units are no fewer than the chunks: the last layer then fits
+    Nothing is trained unless there are more chunks than hidden units: otherwise the last layer fits
     the chunks whatever the hidden layer does.
 
     Args:
-        trained: where training starts.
+        trained: the VAE from which training starts.
         chunks: float32 [K, C].
         weights: float32 [K, C], factors of the errors (`normalized_importance`).
         config: options.
@@ -165,5 +165,5 @@ def finetune(
 
 
 def _steps(largest: torch.Tensor) -> torch.Tensor:
-    """What one of 127 units stands for, given the largest magnitude; 1 / 127 if that is 0."""
+    """The steps that take the largest magnitudes to 127; 1 / 127 where those are 0."""
     return torch.where(largest > 0, largest, torch.ones_like(largest)) / LARGEST

@@ -9,7 +9,9 @@ from vaecomp_native.decoders import Float32Array, Float32Decoder, Float32Layer
 
 
 def to_float32(trained: TrainedVAE, chunks: Float32Array) -> tuple[Float32Decoder, Float32Array]:
-    """The VAE's decoder, with the scale folded into its last layer, and the posterior means.
+    """Make the float32 decoder of a VAE and the latents that it decodes.
+
+    The VAE's scale is folded into the decoder's last layer. The latents are the posterior means.
 
     Args:
         trained: result of `train_vae`.

@@ -1,4 +1,4 @@
-"""Hidden activations of an integer decoder, computed by the integer decoder itself."""
+"""Hidden activations of an integer decoder, computed by such a decoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from vaecomp_native.decoders import Float32Array, Int8Array, IntegerDecoder, IntegerLayer
 
 LARGEST = 127
-"""Largest magnitude of latents and weights, and largest hidden activation."""
+"""The largest magnitude of latents and weights, and the largest hidden activation."""
 
 
 def hidden_activations(layer: IntegerLayer, latents: Int8Array, threads: int = 0) -> Float32Array:
-    """What a hidden layer makes of latents [K, L]: whole numbers 0 to 127 as float32 [K, H]."""
+    """Activations of latents int8 [K, L]: whole numbers from 0 to 127 as float32 [K, H]."""
     width = len(layer.weight)
     copy = IntegerLayer(
         weight=np.eye(width, dtype=np.int8),

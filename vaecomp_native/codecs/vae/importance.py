@@ -1,4 +1,4 @@
-"""Which errors matter more, judged by the weights alone."""
+"""Importance of errors, judged by the weights alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import numpy as np
 from vaecomp_native.decoders import Float32Array
 
 SIZE_EXPONENT = 0.25
+"""The power of a tensor's size by which its errors count less."""
 SMALLEST_SPREAD = 2.0**-8
-"""Of a tensor's root mean square: tensors that are almost constant need no finer grid."""
+"""The smallest deviation that counts, relative to the root mean square.
+
+Tensors that are almost constant need no finer grid.
+"""
 
 
 def tensor_importance(tensors: Sequence[np.ndarray], chunk_length: int) -> Float32Array:
     """Factors of the errors for tensors cut into chunks: 1 / (deviation * size^(1/4)) of each.
 
-    A layer bears errors in proportion to its weights, and the errors of all layers add up at the
-    output whatever the layers' sizes, so that a small layer should get finer steps: minimizing the
-    sum of the layers' relative errors for a number of bits gives an exponent of 1/2, and equal
-    errors everywhere 0. The value between is an empirical one.
+    A layer bears errors in proportion to its weights. The errors of all layers add up at the output
+    whatever the layers' sizes, so a small layer should get finer steps. The minimum of the summed
+    relative errors for a number of bits would have the exponent 1/2, and equal errors everywhere
+    the exponent 0. The value between is an empirical one.
 
     Args:
         tensors: arrays of numbers in the order in which they are cut into chunks.

@@ -24,15 +24,16 @@ def to_integer(
     config: TrainingConfig,
     progress: Progress = silent,
 ) -> tuple[IntegerDecoder, np.ndarray]:
-    """An integer decoder and its latents.
+    """Make an integer decoder and its latents.
 
-    Latents and decoder are fine-tuned on the chunks as if they were integers, the last layer is solved for with error
-    feedback, on the grid that `precision` asks for, and the latents are refined through the result.
+    First latents and decoder are fine-tuned on the chunks as if they were integers. Then the last
+    layer is solved for with error feedback, on the grid that `precision` asks for. At the end the
+    latents are refined through the decoder.
 
     Args:
         trained: result of `train_vae` for these chunks.
         chunks: float32 [K, C].
-        importance: float32 [K, C], factors of the errors, zero where a chunk is padding.
+        importance: float32 [K, C], factors of the errors; zero where a chunk is padding.
         precision: how the last layer's weights are chosen.
         config: options.
         progress: called with the stages "fine-tune" and "refine".
@@ -63,8 +64,8 @@ def to_integer(
 def _strongest_first(layer: IntegerLayer, activations: Float32Array) -> IntegerLayer:
     """The hidden layer with its units in the order of their energy.
 
-    Error feedback rounds the units that matter most while the most others are left to make up for it, and weights of
-    like spread come to stand together, which entropy coding needs.
+    Error feedback rounds the strongest units first, while many others are left to make up for their
+    errors. Units of similar spread come to stand together, which entropy coding needs.
     """
     energy = np.square(activations, dtype=np.float64).sum(0)
     order = np.argsort(-energy, kind="stable")

@@ -7,17 +7,20 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 INITIAL_LOG_VARIANCE = -4.0
-"""Posteriors start narrow: the reconstruction is learned first, then how much noise it bears."""
+"""The log variance of posteriors at the start.
+
+They start narrow: the reconstruction is learned first, then how much noise it bears.
+"""
 
 
 class ChunkVAE(nn.Module):
-    """Encoder chunk-hidden-ReLU to mean and log variance; decoder latent-hidden-ReLU-chunk.
+    """A VAE with one hidden ReLU layer in the encoder and one in the decoder.
 
     Args:
         chunk_length: numbers a chunk.
         hidden: width of either hidden layer.
         latent: latents a chunk.
-        generator: source of the initial weights; the global generator is left alone.
+        generator: source of the initial weights. The global generator is left alone.
     """
 
     def __init__(

@@ -11,13 +11,20 @@ from vaecomp_native.codecs.vae.hidden import LARGEST
 from vaecomp_native.decoders import Float32Array, IntegerLayer
 
 RIDGE = 1e-6
-"""Of the mean of the second moments: chooses small weights where the activations leave a choice."""
+"""The addition to the second moments' diagonal, relative to its mean.
+
+It chooses small weights where the activations leave a choice.
+"""
 SMALLEST_SCALE = 2.0**-120
 LARGEST_BIAS = 2.0**22
-"""In units of the scale: accumulators stay below 2^24, which float32 holds exactly."""
+"""The largest bias in units of the scale: sums stay below 2^24, which float32 holds exactly."""
 BISECTIONS = 14
+"""The steps of the search for the widest grid."""
 WIDEST_RANGE = 2.0**8
-"""Coarse steps are looked for from the solution's root mean square divided by this to four times it."""
+"""The solution's root mean square over the smallest coarse step that is looked for.
+
+The largest one is four times the root mean square.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +70,10 @@ class LeastSquares:
         )
 
     def rounded(self, scale: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        """Whole weights [H, C] in units of `scale` (broadcast to [C]), of magnitude `limits` [H] at most.
+        """Round to whole weights [H, C] in units of `scale`, which broadcasts to [C].
 
-        One hidden unit after another is rounded, while the units behind take over its error (Frantar et al.
-        2022, arXiv 2210.17323).
+        Their magnitudes are bounded by `limits` [H]. One hidden unit after another is rounded, and
+        the units behind take over its error (Frantar et al. 2022, arXiv 2210.17323).
         """
         rest, whole = self.solution.clone(), torch.empty_like(self.solution)
         for i, limit in enumerate(limits.tolist()):
@@ -76,13 +83,13 @@ class LeastSquares:
         return whole
 
     def distortion(self, weights: torch.Tensor) -> float:
-        """What weights [H, C] add to the solution's squared error, over the energy of the chunks."""
+        """The error that weights [H, C] add to the solution's, relative to the chunks' energy."""
         error = weights - self.solution
         return float((error * (self.moments @ error)).sum()) / max(self.energy, 1e-300)
 
 
 def solve_int8(activations: Float32Array, chunks: np.ndarray, weights: np.ndarray) -> IntegerLayer:
-    """int8 weights with a scale and a bias for each output: as exact as the form allows."""
+    """Solve for int8 weights with a scale and a bias for each output, the most accurate form."""
     problem = LeastSquares.of(_with_ones(activations), chunks, weights)
     solution = problem.solution
     scale = torch.maximum(solution[:-1].abs().amax(0) / LARGEST, solution[-1].abs() / LARGEST_BIAS)
@@ -100,7 +107,10 @@ def solve_int8(activations: Float32Array, chunks: np.ndarray, weights: np.ndarra
 def solve_coarse(
     activations: Float32Array, chunks: np.ndarray, weights: np.ndarray, distortion: float
 ) -> IntegerLayer:
-    """Weights on the widest common grid that adds at most `distortion`: few bits when entropy-coded."""
+    """Solve for weights on the widest common grid that adds no more than `distortion`.
+
+    Entropy-coded, they take few bits.
+    """
     problem = LeastSquares.of(activations, chunks, weights)
     spread = float(problem.solution.square().mean().sqrt())
     limits = torch.full((len(problem.solution),), float(LARGEST))
@@ -124,5 +134,5 @@ def solve_coarse(
 
 
 def _with_ones(rows: Float32Array) -> Float32Array:
-    """The rows with a one behind each, for the bias."""
+    """Append a 1 to each row, for the bias."""
     return np.column_stack([rows, np.ones(len(rows), np.float32)])

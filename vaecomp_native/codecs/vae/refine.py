@@ -20,12 +20,12 @@ def refine_latents(
     threads: int = 0,
     progress: Progress = silent,
 ) -> Int8Array:
-    """Latents whose decoded chunks are never further from the chunks than those of `latents`.
+    """Refine latents. Their decoded chunks never get further from the chunks than before.
 
-    Each step proposes, for every chunk, the whole-number move of one latent that promises most by
-    the decoder's slopes (a Gauss-Newton step along that latent), decodes, and keeps what lowered
-    that chunk's weighted squared error. A latent whose move failed is left out until another move
-    of that chunk succeeds.
+    Each step proposes a whole-number move of one latent for every chunk: the one that by the
+    decoder's slopes lowers the chunk's weighted squared error the most (a Gauss-Newton step along
+    that latent). The step decodes all proposals and keeps those that lower the error. A latent
+    whose move failed is left out until another move of that chunk succeeds.
 
     Args:
         decoder: with one hidden layer.
@@ -33,11 +33,11 @@ def refine_latents(
         chunks: float32 [K, C].
         weights: float32 [K, C], factors of the errors.
         steps: rounds of proposals.
-        threads: of the decoder; 0 takes all cores.
+        threads: threads of the decoder; 0 takes all cores.
         progress: called as progress("refine", step, steps, {"loss": mean squared weighted error}).
 
     Returns:
-        int8 [K, L].
+        The refined latents, int8 [K, L].
     """
     refined: Int8Array = latents.copy()
     slopes = _Slopes(decoder, weights)
@@ -64,7 +64,7 @@ def refine_latents(
 
 
 class _Slopes:
-    """First and second order of the weighted squared error in the latents."""
+    """The first and second derivatives of the weighted squared error by the latents."""
 
     def __init__(self, decoder: IntegerDecoder, weights: Float32Array) -> None:
         self._hidden, last = decoder.layers
@@ -85,7 +85,7 @@ class _Slopes:
     def propose(
         self, latents: Int8Array, gradient: np.ndarray, allowed: np.ndarray, threads: int
     ) -> np.ndarray:
-        """Latents [B, L], one a chunk moved; `gradient` [B, C] is the error's by the outputs."""
+        """Move one latent of each chunk. `gradient` [B, C] is that of the error by the outputs."""
         activations = hidden_activations(self._hidden, latents, threads)
         active = ((activations > 0) & (activations < LARGEST)).astype(np.float32)
         slope = ((gradient @ self._last) * active) @ self._first

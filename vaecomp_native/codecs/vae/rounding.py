@@ -8,7 +8,7 @@ import torch
 
 
 class _RoundStraightThrough(torch.autograd.Function):
-    """Rounds half up, as requantization does; its derivative is taken as 1 (Bengio et al. 2013)."""
+    """Rounds half up like requantization. Its derivative counts as 1 (Bengio et al. 2013)."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -20,6 +20,6 @@ class _RoundStraightThrough(torch.autograd.Function):
 
 
 def round_straight_through(x: torch.Tensor) -> torch.Tensor:
-    """`floor(x + 0.5)` with the derivative of the identity."""
+    """Compute `floor(x + 0.5)` with the derivative of the identity."""
     rounded: torch.Tensor = _RoundStraightThrough.apply(x)
     return rounded

@@ -20,11 +20,12 @@ from vaecomp_native.errors import TrainingError
 from vaecomp_native.progress import Progress, silent
 
 DEFAULT_HIDDEN = 512
+"""The width of hidden layers if the configuration does not say it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedVAE:
-    """A trained VAE; it codes chunks that are divided by `scale`.
+    """A trained VAE. It codes chunks that are divided by `scale`.
 
     Args:
         module: on the CPU, in evaluation mode.
@@ -39,7 +40,7 @@ class TrainedVAE:
 
     @torch.no_grad()
     def means(self, chunks: Float32Array, batch_chunks: int = 1024) -> torch.Tensor:
-        """Posterior means float32 [K, L] of chunks float32 [K, C]."""
+        """Posterior means float32 [K, L] of chunks float32 [K, C], `batch_chunks` at a time."""
         batches = (chunks[k : k + batch_chunks] for k in range(0, len(chunks), batch_chunks))
         return torch.cat(
             [self.module.encode(torch.tensor(batch) / self.scale)[0] for batch in batches]
@@ -52,7 +53,7 @@ def train_vae(
     config: TrainingConfig,
     progress: Progress = silent,
 ) -> TrainedVAE:
-    """Trains a VAE on noisy variants of `chunks` (Cheng et al. 2024) and keeps its best state.
+    """Train a VAE on noisy variants of `chunks` (Cheng et al. 2024) and keep its best state.
 
     The loss of a chunk is half the squared error, weighted with the squared importance, plus
     `config.beta` times the divergence of the posterior from N(0, 1) (Kingma & Welling 2014), with
@@ -61,7 +62,7 @@ def train_vae(
 
     Args:
         chunks: float32 [K, C], finite.
-        importance: float32 [K, C], not negative, factors of the errors; zero where a chunk is
+        importance: factors of the errors, float32 [K, C], not negative, zero where a chunk is
             padding. Only their ratios matter.
         config: options.
         progress: called as progress("train", epoch, epochs, {"loss": validation loss}).
@@ -112,11 +113,11 @@ def train_vae(
 
 
 class EarlyStopping:
-    """Keeps the state with the lowest loss and says when it has not become lower for long.
+    """Keeps the state with the lowest loss, and says when the loss has not fallen for long.
 
     Args:
         patience: updates without an improvement after which `stop` is true.
-        min_improvement: relative decrease that ends a wait; the best state is kept in any case.
+        min_improvement: relative decrease that ends a wait. The best state is kept in any case.
     """
 
     def __init__(self, patience: int, min_improvement: float) -> None:
@@ -133,27 +134,27 @@ class EarlyStopping:
         return self.stale >= self.patience
 
     def update(self, loss: float, module: torch.nn.Module) -> None:
-        """Takes note of the loss of the module's present state."""
+        """Take note of the loss of the module's present state."""
         if loss < self._best:
             self._best = loss
             self._state = copy.deepcopy(module.state_dict())
-        # Small improvements add up: they are measured against the loss when the wait began.
+        # Small improvements add up: they are measured from the loss at which the wait began.
         if self._reference == math.inf or loss < self._reference * (1 - self.min_improvement):
             self._reference, self.stale = loss, 0
         else:
             self.stale += 1
 
     def restore(self, module: torch.nn.Module) -> None:
-        """Gives the module the best state that was noted."""
+        """Give the module the best state that was noted."""
         if self._state is not None:
             module.load_state_dict(self._state)
 
 
 def normalized_importance(chunks: Float32Array, importance: np.ndarray) -> np.ndarray:
-    """Importance float32 [K, C], scaled so that the weighted chunks have a mean square of 1.
+    """Scale importance float32 [K, C] so that the weighted chunks have a mean square of 1.
 
-    The mean is over the numbers with a positive importance. Chunks without any weighted number but
-    zero keep weights with a mean square of 1.
+    The mean is over the numbers with a positive importance. If all these are zero, the importance
+    itself gets a mean square of 1.
     """
     used = max(1, int(np.count_nonzero(importance)))
     energy = math.sqrt(_sum_of_squares(chunks, importance) / used)
@@ -204,7 +205,7 @@ def _train_epoch(
     generator: torch.Generator,
     config: TrainingConfig,
 ) -> float:
-    """One pass over the training variants; the mean loss of a chunk."""
+    """Train for one pass over the training variants. Gives the mean loss of a chunk."""
     module.train()
     total, seen = 0.0, 0
     for tile, noisy in variants.shuffled(generator):
@@ -252,7 +253,7 @@ def _loss(
     log_variance: torch.Tensor,
     beta: float,
 ) -> torch.Tensor:
-    """Weighted Gaussian negative log likelihood and divergence from N(0, 1), mean of the chunks.
+    """The negative log-likelihood plus `beta` times the divergence from N(0, 1), mean of chunks.
 
     `output` and `x` hold any number of variants, one behind another, of the chunks of `weights`.
     """

@@ -1,7 +1,7 @@
 """Training: a variational autoencoder of one model's weights, and the decoders that archives keep.
 
-`train_vae` trains it on noisy variants of the chunks; `to_float32` and `to_integer` turn the result
-into a decoder and latents. This is the only part of the package that needs PyTorch.
+`train_vae` trains it on noisy variants of the chunks. `to_float32` and `to_integer` turn the result
+into a decoder and latents. Of the latent codec only this part needs PyTorch.
 """
 
 from __future__ import annotations

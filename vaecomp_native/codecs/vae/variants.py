@@ -25,18 +25,17 @@ class Tile:
 class Variants:
     """A range of noisy variants of the same chunks.
 
-    Every number of every variant is a function of the seed and its position, so that a tile equals
-    that slice of all variants at once (docs/kernels.md, section 2) and no more than a tile is ever
-    held.
+    Every number of every variant is a function of the seed and its position (docs/kernels.md,
+    section 2). So a tile equals that slice of all variants, and only a tile is ever in memory.
 
     Args:
         chunks: float32 [K, C], contiguous.
         first, count: the range of variants.
         probability: share of the numbers that carry noise.
         sigma: standard deviation of the noise, in the unit of the chunks.
-        seed: of the noise.
-        batch_chunks: chunks in a tile at most.
-        threads: of the kernel; 0 takes all cores.
+        seed: seed of the noise.
+        batch_chunks: maximum chunks in a tile.
+        threads: threads of the kernel; 0 takes all cores.
     """
 
     chunks: Float32Array
@@ -49,7 +48,7 @@ class Variants:
     threads: int = 0
 
     def tiles(self) -> list[Tile]:
-        """All tiles, variants outermost; the chunks of a variant are split evenly."""
+        """List all tiles, variant after variant. The chunks of a variant are split evenly."""
         total = len(self.chunks)
         chunks = -(-total // -(-total // self.batch_chunks))
         variants = max(1, self.batch_chunks // total)
@@ -60,7 +59,7 @@ class Variants:
         ]
 
     def read(self, tile: Tile) -> Float32Array:
-        """[variants * chunks, C]: all chunks of the tile's first variant, then of the next."""
+        """Make a tile: float32 [variants * chunks, C], one variant behind another."""
         length = self.chunks.shape[1]
         noisy = kernels.noise_variants(
             self.chunks[tile.first_chunk : tile.last_chunk].reshape(-1),
@@ -75,7 +74,7 @@ class Variants:
         return noisy.reshape(-1, length)
 
     def shuffled(self, generator: torch.Generator) -> Iterator[tuple[Tile, Float32Array]]:
-        """Every tile once, in an order drawn from `generator` (on the CPU)."""
+        """Yield every tile once, in an order drawn from `generator` (on the CPU)."""
         tiles = self.tiles()
         for index in torch.randperm(len(tiles), generator=generator).tolist():
             yield tiles[index], self.read(tiles[index])

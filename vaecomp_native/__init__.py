@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"the compiled module cannot be loaded from {__path__[0]} ({error}); in a source checkout, "
-        "run `pip install .` and start Python in another directory"
+        "run `pip install --no-build-isolation -e .`, or start Python in another directory"
     ) from error
 from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, open, verify
 from vaecomp_native.errors import (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import vaecomp_native
 from vaecomp_native.errors import VaecompError
 
 
@@ -29,13 +30,15 @@ def pkgconfig_directory() -> str:
 
 
 def _existing(name: str) -> str:
-    path = Path(__file__).parent / name
-    if not path.is_dir():
+    # An editable install has two directories: one with the sources, one with what was built.
+    places = [Path(directory) / name for directory in vaecomp_native.__path__]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
         raise VaecompError(
-            f"{path} does not exist: the library for C and C++ comes with `pip install`, "
+            f"{places[0]} does not exist: the library for C and C++ comes with `pip install`, "
             "not with a source checkout"
         )
-    return str(path)
+    return str(found)
 
 
 # The command line's options.

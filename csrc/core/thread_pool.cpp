@@ -108,7 +108,7 @@ void ThreadPool::offer(Job& job, std::size_t helpers) {
     {
         const std::scoped_lock lock(mutex_);
         if (stopping_) return;
-        if (workers_.size() < helpers) start(std::min(helpers, most_workers));
+        if (workers_.size() < helpers) start(std::min(helpers, max_workers));
         job.places = std::min(helpers, workers_.size());
         if (job.places == 0) return;
         jobs_.push_back(&job);

@@ -214,7 +214,7 @@ TEST(ThreadPool, IsIdleWithoutWork) {
 TEST(ThreadPool, HasALimit) {
     ThreadPool pool;
     pool.run(5000, [] { return false; });
-    EXPECT_EQ(pool.workers(), ThreadPool::most_workers);
+    EXPECT_EQ(pool.workers(), ThreadPool::max_workers);
 }
 
 TEST(ThreadPool, EndsItsThreadsAndThenCallersWorkAlone) {

@@ -30,7 +30,7 @@ void write_base(ByteWriter& head, std::optional<std::size_t> base);
 // A table for each context, made from all symbols of a section.
 class SymbolTables {
   public:
-    // What the elements [begin, end) become.
+    // Returns what the elements [begin, end) become.
     using Make = FunctionRef<Stretch(std::size_t begin, std::size_t end)>;
     // Writes the tables and the number of lanes.
     SymbolTables(ByteWriter& head, std::size_t elements, Make make);

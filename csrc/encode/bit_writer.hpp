@@ -9,7 +9,7 @@
 
 namespace vaecomp::core {
 
-// Numbers of a few bits each, the lowest first.
+// Numbers of a few bits each, the lowest bit first.
 class BitWriter {
   public:
     void put(std::uint64_t value, unsigned bits) {
@@ -23,7 +23,7 @@ class BitWriter {
             bytes_.push_back(static_cast<std::uint8_t>(pending_));
         }
     }
-    // All of them, the last byte filled up with zeros.
+    // All bits. The last byte is filled up with zeros.
     Vector<std::uint8_t> finish() {
         if (filled_ > 0) bytes_.push_back(static_cast<std::uint8_t>(pending_));
         return std::move(bytes_);

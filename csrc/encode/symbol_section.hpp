@@ -18,8 +18,8 @@ inline void require(bool condition, const char* problem) {
     if (!condition) throw Error(ErrorCode::invalid_argument, problem);
 }
 
-// What elements that follow each other become, which may lie in several tensors. A large model's are never all in one
-// piece.
+// What elements that follow each other become. They may lie in several tensors. A large model's elements are never all
+// in one piece.
 struct Stretch {
     Vector<std::int32_t> symbols;
     Vector<std::uint8_t> contexts;  // by symbol: its table
@@ -30,7 +30,7 @@ void write_base(ByteWriter& head, std::optional<std::size_t> base);
 // A table for each context, made from all symbols of a section.
 class SymbolTables {
   public:
-    // Of the elements [begin, end).
+    // Returns what the elements [begin, end) become.
     using Make = FunctionRef<Stretch(std::size_t begin, std::size_t end)>;
     // Writes the tables and the number of lanes.
     SymbolTables(ByteWriter& head, std::size_t elements, Make make);
@@ -42,7 +42,7 @@ class SymbolTables {
     std::size_t lanes_;
 };
 
-// Nothing is ever written that the reader refuses: reads the head of a section, which messages call `part`.
+// Reads the head of a section, so that nothing is ever written that the reader refuses. Messages call it `part`.
 void check_readable(SectionKind kind, const char* part, Bytes section, FunctionRef<void(ByteReader head)> read);
 
 }  // namespace vaecomp::core

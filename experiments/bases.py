@@ -1,7 +1,8 @@
-"""What members of a fleet are stored relative to.
+"""Bases: what members of a fleet are stored relative to.
 
-Codecs of differences get each base that may favour them: none at all, the base as lossy as in our packs, finer, or lossless; and
-differences from the base as it is stored, which undo its errors, or from the original, which are smaller.
+Codecs of differences get each base that may favour them: none at all, the base as lossy as in our
+packs, finer, or lossless. They also get both kinds of difference. Differences from the stored base
+undo its errors. Differences from the original base are smaller.
 """
 
 from __future__ import annotations
@@ -26,32 +27,35 @@ from vaecomp_native.demo.files import write_json
 from vaecomp_native.progress import silent
 
 CALIBRATION_DIGITS, CALIBRATION_BATCH = 4096, 256
-"""Training digits of the base's calibration, without labels, and how many at once."""
+"""Training digits that calibrate the base, without labels, and how many are taken at once."""
 
 BASE_LOSS = 0.2
 """Points of validation accuracy that the lossy base may cost."""
 
 FINE_RATE_WEIGHT = 0.02
-"""Of the quantized codec for the finer base: some 3 bits a weight."""
+"""Rate weight of the quantized codec for the finer base: some 3 bits a weight."""
 
 Setting = Mapping[str, float | str]
 
 
 def base_calibration(data: MnistData) -> Sequence[torch.Tensor]:
-    """Batches for the base's compression."""
+    """Return the batches that calibrate the base's compression."""
     return torch.split(data.train.images[:CALIBRATION_DIGITS], CALIBRATION_BATCH)
 
 
 @dataclass(frozen=True)
 class LossyBase:
-    """The base as packs hold it: its archive, and the options of `vaecomp_native.compress` that make it."""
+    """The base as packs hold it: its archive and its options of `vaecomp_native.compress`."""
 
     path: Path
     options: Options
 
 
 def lossy_base(fleet: Fleet, data: MnistData, folder: Path) -> LossyBase:
-    """The smallest archive of the base that costs no more than `BASE_LOSS`, searched for once."""
+    """Return the smallest archive of the base that costs no more than `BASE_LOSS`.
+
+    The search is done once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = data.validation.images, data.validation.labels
     options: dict[str, Any] = {"codec": "quantized", "calibration": base_calibration(data)}
@@ -73,7 +77,7 @@ def lossy_base(fleet: Fleet, data: MnistData, folder: Path) -> LossyBase:
 
 @dataclass(frozen=True)
 class StoredBase:
-    """What members' differences are added to, and the bytes of its file."""
+    """A base that members' differences are added to, and the bytes of its file."""
 
     name: str
     bytes: int
@@ -87,7 +91,7 @@ BASES = ("none", "lossy", "fine", "lossless")
 def stored_bases(
     fleet: Fleet, lossy: LossyBase, data: MnistData, folder: Path, names: Sequence[str] = BASES
 ) -> dict[str, StoredBase]:
-    """Those of `BASES` that are named, in files in ``folder``."""
+    """Make those of `BASES` that are named, in files in ``folder``."""
     options: dict[str, dict[str, Any]] = {
         "fine": {
             "codec": "quantized",
@@ -115,7 +119,7 @@ def stored_bases(
 
 @dataclass(frozen=True)
 class Difference:
-    """Members are stored as what they have beyond ``reference``, and decoded by adding it to ``base``."""
+    """How members are stored: as differences from ``reference``, added to ``base`` in decoding."""
 
     base: StoredBase
     reference: str
@@ -123,12 +127,12 @@ class Difference:
 
     @property
     def setting(self) -> Setting:
-        """For results."""
+        """The base and the reference, for results."""
         return {"base": self.base.name, "difference_from": self.reference}
 
     @cached_property
     def digest(self) -> str:
-        """Of base and reference."""
+        """SHA-256 of the base's and the reference's arrays, in hexadecimal digits."""
         total = hashlib.sha256()
         for array in (*self.base.arrays.values(), *self.arrays.values()):
             total.update(array.tobytes())
@@ -136,7 +140,7 @@ class Difference:
 
 
 def differences(fleet: Fleet, bases: Mapping[str, StoredBase]) -> list[Difference]:
-    """The combinations that may favour a codec."""
+    """Return the combinations of base and reference that may favour a codec."""
     stored = [
         Difference(base, "stored", base.arrays)
         for name, base in bases.items()

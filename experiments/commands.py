@@ -1,4 +1,4 @@
-"""The commands of ``python -m experiments``: one a result."""
+"""The commands of ``python -m experiments``, one for each result."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def quantizers(
 ) -> None:
     """Compare variational Bayesian quantization with uniform quantization and entropy coding.
 
-    On latents of autoencoders of the networks' weights, and on the weights. Writes DIR/report.html and
-    DIR/quantizers.json, anew after each data set.
+    Both code the latents of autoencoders of the networks' weights, and the weights themselves.
+    Writes DIR/report.html and DIR/quantizers.json, anew after each data set.
     """
     names = _split(models, PAPER_MODELS)
     finished = f"the data sets that were finished are in {out}"
@@ -163,10 +163,11 @@ def fleet(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Store personal fine-tunes of one MNIST network: a shared decoder beside codecs of their differences.
+    """Store personal fine-tunes of one MNIST network, by a shared decoder and by other codecs.
 
-    Writes DIR/report.html and DIR/fleet.json. What is finished is kept in the cache, so that the same
-    command goes on after an interruption. nncodec comes with pip install -r experiments/requirements.txt.
+    Writes DIR/report.html and DIR/fleet.json. What is finished is kept in the cache, so that the
+    same command goes on after an interruption. nncodec comes with pip install -r
+    experiments/requirements.txt.
     """
     kept = cache or out / "cache"
 
@@ -197,10 +198,11 @@ def series(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Store checkpoints of one MNIST network's training: a pack that they share beside each alone, zstd and zipnn.
+    """Store checkpoints of one MNIST network's training, by a shared pack and by other codecs.
 
-    Writes DIR/report.html and DIR/series.json. What is finished is kept in the cache, so that the same
-    command goes on after an interruption. zstandard and zipnn come with pip install -r experiments/requirements.txt.
+    Writes DIR/report.html and DIR/series.json. What is finished is kept in the cache, so that the
+    same command goes on after an interruption. zstandard and zipnn come with pip install -r
+    experiments/requirements.txt.
     """
     kept = cache or out / "cache"
 
@@ -225,7 +227,11 @@ def _run(
     finished: str,
     options: Callable[[Any], dict[str, Any]],
 ) -> None:
-    """Run the experiment of a name and print its result; ``finished`` says after Ctrl-C what is there, ``options`` gives what its module's ``run`` takes beside."""
+    """Run the experiment of a name and print its result.
+
+    ``finished`` says after Ctrl-C what is there. ``options`` gives the further arguments of the
+    ``run`` function in the experiment's module.
+    """
     check_directory(out)
     with interruptible(finished):
         import torch
@@ -253,7 +259,10 @@ def _run(
 
 
 def _split(models: str, known: str) -> list[str]:
-    """The networks named in a list with commas, in its order, each once; ``known`` is such a list."""
+    """Return the networks named in a list with commas, in its order, each once.
+
+    ``known`` is a list of the same form with all choices.
+    """
     choices = known.split(",")
     names = [name.strip().lower() for name in models.split(",") if name.strip()]
     unknown = [name for name in names if name not in choices]

@@ -1,4 +1,4 @@
-"""Operating points of the package's codecs and of nncodec, to draw curves of."""
+"""Operating points of the package's codecs and of nncodec, for curves of size and accuracy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vaecomp_native.compression.curve import (
 from vaecomp_native.state_dict import read_state_dict
 
 QPS: tuple[int, ...] = tuple(range(-38, -9))
-"""Operating points of nncodec."""
+"""Operating points of nncodec: its quantization parameters, from fine to coarse."""
 
 
 def _write(module: nn.Module, setting: Setting, path: Path, encoding: Encoding) -> None:
@@ -43,7 +43,10 @@ Family = Sequence[Candidate]
 def families(
     codec: str, rate_weights: Sequence[float] = RATE_WEIGHTS, qps: Sequence[int] = QPS
 ) -> list[Family]:
-    """All operating points of a codec: those of nncodec once without and once with its ``opt_qp``."""
+    """Return all operating points of a codec.
+
+    Those of nncodec come once without and once with its ``opt_qp``.
+    """
     if codec != NNCODEC.name:
         return [candidates(codec, rate_weights)]
     return [

@@ -1,8 +1,9 @@
 """Many personal fine-tunes of one classifier: a shared decoder against codecs of differences.
 
-Members of users 0 .. N - 1 train the packs. Every codec then stores the members of further users at many operating points; on digits that no
-member was trained on, each codec's points are chosen that no other of its points beats in accuracy and in bytes of the whole fleet. Only these
-store the held-out members, whose test digits are read once.
+Members of users 0 .. N - 1 train the packs. Every codec then stores the members of further users at
+many operating points. A point is chosen if no other point of the same codec beats it in accuracy
+and in bytes of the whole fleet. Accuracy is measured there on digits that no member was trained on.
+Only the chosen points store the held-out members, whose test digits are read once.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ QUICK: dict[str, Any] = {
 """Options of `run` that only show that everything runs."""
 
 HOPELESS_LOSS = 15.0
-"""Points of validation accuracy below the members' own beyond which smaller files of the same kind are not tried."""
+"""Points of validation accuracy below the members' own at which a search stops.
+
+Beyond it smaller files of the same kind are not tried.
+"""
 
 
 def run(
@@ -94,9 +98,11 @@ def run(
 ) -> FleetResult:
     """Run the experiment; ``publish`` gets the result.
 
-    Models, packs and members' files are kept in ``cache`` and used again by the next run with the same settings, so that one that
-    was interrupted goes on where it stopped. ``bases`` are those of codecs of differences; ``base_epochs`` defaults to what suits the data; ``digits`` are those of each user; ``workers`` are the processes that
-    fine-tune members. All else runs on torch's number of threads.
+    Models, packs and members' files are kept in ``cache``. The next run with the same settings uses
+    them again, so that an interrupted run goes on where it stopped. ``bases`` are those of codecs
+    of differences. ``base_epochs`` defaults to what suits the data. ``digits`` is the number of
+    each user's digits. ``workers`` is the number of processes that fine-tune members. All else runs
+    on torch's number of threads.
     """
     notice(f"data: {data.notice}")
     fleet = make_fleet(
@@ -172,7 +178,7 @@ def _families(
     bases: Sequence[str],
     notice: Callable[[str], None],
 ) -> list[Family]:
-    """What is tried; without nncodec if it is not installed, which `notice` is told."""
+    """Return what is tried, without nncodec if it is not installed; then `notice` is told."""
     families: list[Family] = [
         [shared_decoder(fleet, pack, weight)]
         for pack in packs
@@ -199,7 +205,7 @@ def _families(
 
 @dataclass(frozen=True)
 class _Tried:
-    """All points on validation members, and the mean accuracies of base and own weights."""
+    """All points on validation members, and the mean accuracies of the base and of own weights."""
 
     points: list[tuple[MemberCodec, Point]]
     base: float
@@ -222,7 +228,10 @@ def _validate(fleet: Fleet, families: Sequence[Family], cache: Path, progress: P
 
 
 def _choose(tried: Sequence[tuple[MemberCodec, Point]], members: int) -> list[MemberCodec]:
-    """Of each codec the points that no other one of it beats in accuracy and bytes of the fleet."""
+    """Return the points that no other point of the same codec beats.
+
+    Points are compared in accuracy and in bytes of the fleet.
+    """
 
     def pair(point: Point) -> tuple[float, float]:
         return point.shared_bytes + members * point.bytes_per_member, -point.accuracy_mean

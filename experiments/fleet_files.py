@@ -15,7 +15,7 @@ from experiments.results.fleet import Point
 from vaecomp_native.demo.files import write_json
 
 ENCODE_SECONDS = "seconds.json"
-"""Beside a codec's files."""
+"""Name of the file beside a codec's files that keeps the seconds of encoding."""
 
 
 def _folder(codec: MemberCodec, cache: Path) -> Path:
@@ -41,7 +41,10 @@ def encode(codec: MemberCodec, numbers: Sequence[int], cache: Path) -> list[Path
 
 
 def measure(codec: MemberCodec, examination: Examination, cache: Path, part: str) -> Point:
-    """Encode the members that are examined and score what their files decode to, or look up what came of it."""
+    """Encode the members that are examined and score what their files decode to.
+
+    Scores that were noted before are looked up.
+    """
     notes = _folder(codec, cache) / f"{part}.json"
     numbers = list(examination.numbers)
     if notes.exists() and (known := json.loads(notes.read_text("utf-8")))["numbers"] == numbers:

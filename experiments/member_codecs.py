@@ -26,9 +26,10 @@ from vaecomp_native.progress import Progress, silent
 class MemberCodec:
     """A codec at one operating point, which ``setting`` tells in the codec's own terms.
 
-    ``shared_bytes`` are those of all that members need beside their own files, whose names end in ``suffix``; ``key`` tells these files from those
-    of other codecs, points and shared parts. ``encode`` writes the file of a member of the fleet, given its number, and
-    ``decode`` gives the weights in some of them.
+    ``shared_bytes`` counts all that members need beside their own files. Names of members' files
+    end in ``suffix``. ``key`` tells these files from those of other codecs, points and shared
+    parts. ``encode`` writes the file of a member of the fleet, given its number. ``decode`` gives
+    the weights in some of the files.
     """
 
     codec: str
@@ -41,7 +42,7 @@ class MemberCodec:
 
 
 def nncodec_updates(fleet: Fleet, difference: Difference, qp: int, opt_qp: bool) -> MemberCodec:
-    """ISO/IEC 15938-17: differences coded as updates of the base."""
+    """Return the codec ISO/IEC 15938-17: differences coded as updates of the base."""
 
     def encode(number: int, path: Path) -> None:
         arrays = fleet.arrays(number)
@@ -56,7 +57,7 @@ def nncodec_updates(fleet: Fleet, difference: Difference, qp: int, opt_qp: bool)
 
 
 def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> MemberCodec:
-    """This package's quantized codec on differences, calibrated with each member's images."""
+    """Return this package's quantized codec on differences, calibrated with members' images."""
     state = {name: torch.from_numpy(array) for name, array in difference.arrays.items()}
     reference, threads = build_with(state), torch.get_num_threads()
 
@@ -81,7 +82,7 @@ def residuals(fleet: Fleet, difference: Difference, rate_weight: float) -> Membe
 
 
 def one_bit(fleet: Fleet, difference: Difference, scales: str) -> MemberCodec:
-    """BitDelta; ``scales`` are "mean" magnitudes or "distilled" with each member's images."""
+    """Return BitDelta; ``scales`` are "mean" magnitudes or "distilled" with members' images."""
 
     def encode(number: int, path: Path) -> None:
         arrays = fleet.arrays(number)
@@ -116,7 +117,7 @@ def _of_difference(
 class PackSetting:
     """How a pack is trained: options of `vaecomp_native.fleet.train`.
 
-    Its members are coded without a residual, and with one at each rate weight of ``residuals``.
+    Its members are coded without a residual, and with one at each rate weight in ``residuals``.
     """
 
     latent: int
@@ -129,7 +130,7 @@ class PackSetting:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the pack depends on; of the decoder's form what is not the default."""
+        """What the pack depends on; the decoder's form counts only where it is not the default."""
         form = {"hidden": self.hidden, "local": self.local, "common_cost": self.common_cost}
         return {
             "latent": self.latent,
@@ -141,7 +142,7 @@ class PackSetting:
 
 @dataclass(frozen=True)
 class Pack:
-    """A trained pack in a file, and what `vaecomp_native.fleet.PackReport` says of it."""
+    """A trained pack in a file, and numbers of its `vaecomp_native.fleet.PackReport`."""
 
     setting: PackSetting
     path: Path
@@ -151,7 +152,10 @@ class Pack:
 def train_pack(
     fleet: Fleet, base: LossyBase, setting: PackSetting, folder: Path, progress: Progress
 ) -> Pack:
-    """Train a pack by the members' outputs, or take the one in ``folder`` that was trained the same way."""
+    """Train a pack by the members' outputs.
+
+    A pack in ``folder`` that was trained the same way is used again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts = {"fleet": fleet.key, "version": vc.__version__, "base_loss": BASE_LOSS}
     key = key_of({**parts, **setting.options})[:12]
@@ -172,7 +176,10 @@ def train_pack(
 
 
 def shared_decoder(fleet: Fleet, pack: Pack, residual: float | None) -> MemberCodec:
-    """Latents for a pack's decoder, fitted with each member's images; with a rate weight ``residual`` one is added."""
+    """Return the codec of latents for a pack's decoder, fitted with each member's images.
+
+    With a rate weight ``residual`` a residual is added.
+    """
     threads = torch.get_num_threads()
     opened = vc.fleet.Pack(pack.path, threads=threads)
 

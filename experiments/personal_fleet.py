@@ -1,4 +1,4 @@
-"""The models of the fleet experiment: a classifier, its users' fine-tunes, and what they are measured on."""
+"""The models of the fleet experiment: a classifier and its users' fine-tunes; their scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ Arrays = dict[str, Array]
 class Fleet:
     """A base, users, and the files of their members by the users' numbers.
 
-    Members of ``training`` make packs, settings are chosen on those of ``validation``, and those of ``held_out`` are measured.
+    Members of ``training`` make packs. Settings are chosen on those of ``validation``. Those of
+    ``held_out`` are measured.
     """
 
     base: nn.Module
@@ -43,7 +44,7 @@ class Fleet:
 
     @property
     def key(self) -> str:
-        """What tells the members that packs are made from, together, from others."""
+        """Key that tells the members that packs are made from, as a whole, from others."""
         return key_of({"members": self.members_key, "training": len(self.training)})
 
     def arrays(self, number: int) -> Arrays:
@@ -65,7 +66,7 @@ class Fleet:
 
     @property
     def raw_bytes(self) -> int:
-        """Of one model."""
+        """Bytes of one model's weights."""
         return sum(array.nbytes for array in self.base_arrays.values())
 
 
@@ -81,7 +82,10 @@ def make_fleet(
     seed: int,
     progress: Progress,
 ) -> Fleet:
-    """Train the base and the members that are not in ``folder`` yet; ``counts`` as the ranges of `Fleet`."""
+    """Train the base and the members that are not in ``folder`` yet.
+
+    ``counts`` are the sizes of the ranges of `Fleet`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     base = _base(data, folder / "base.safetensors", base_epochs, seed, progress)
     users = Users(data, digits=digits, seed=seed)
@@ -125,24 +129,27 @@ def _base(data: MnistData, path: Path, epochs: int, seed: int, progress: Progres
 
 @dataclass(frozen=True)
 class Scores:
-    """Of some members, in percent: accuracies, and how often they say what the member's own weights say."""
+    """Scores of some members, in percent: accuracies and agreements.
+
+    An agreement is how often a member's decoded weights say what its own weights say.
+    """
 
     accuracies: tuple[float, ...]
     agreements: tuple[float, ...]
 
     @property
     def accuracy(self) -> float:
-        """The mean."""
+        """Mean of the accuracies."""
         return float(np.mean(self.accuracies))
 
     @property
     def agreement(self) -> float:
-        """The mean."""
+        """Mean of the agreements."""
         return float(np.mean(self.agreements))
 
 
 class Examination:
-    """Digits of some members' users, and what the members' own weights make of them."""
+    """Digits of some members' users, and the predictions of the members' own weights."""
 
     def __init__(self, fleet: Fleet, numbers: Sequence[int], *, test: bool) -> None:
         digits_of = fleet.users.test if test else fleet.users.validation
@@ -165,7 +172,7 @@ class Examination:
         return self.scores([arrays] * len(self.numbers)).accuracy
 
     def scores(self, decoded: Iterable[Mapping[str, Array]]) -> Scores:
-        """Of weights for each member, in the order of ``numbers``."""
+        """Return the scores of weights for each member, in the order of ``numbers``."""
         accuracies, agreements = [], []
         for arrays, digits, own in zip(decoded, self._digits, self._own, strict=True):
             found = self._predict(arrays, digits)

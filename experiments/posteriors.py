@@ -22,7 +22,7 @@ from vaecomp_native.state_dict import read_state_dict
 
 CHUNK_LENGTH = 2048
 FISHER_DIGITS, FISHER_BATCH, FISHER_PROBES = 4096, 32, 4
-"""Training digits behind a Fisher information, how many in a batch, and probes of each batch."""
+"""Training digits behind a Fisher information, digits of a batch, and probes of each batch."""
 
 EFFECT_DIGITS = 2000
 """Validation digits on which a network with quantized weights is compared with the original."""
@@ -53,11 +53,11 @@ def latents(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Source:
-    """Latents of one variational autoencoder that is trained on the chunks of all models.
+    """Return the latents of one variational autoencoder, trained on the chunks of all models.
 
-    One network has few chunks, so that its codebooks would outweigh its latents. The posteriors are
-    the encoder's for the networks themselves, without noise. The effect is the squared error of the
-    weights that the decoder makes, relative to the weights.
+    The chunks of one network are so few that the codebooks would outweigh the latents. The
+    posteriors are the encoder's for the networks themselves, without noise. The effect is the
+    squared error of the weights that the decoder makes, relative to the weights.
     """
     chunks, importance = _chunks(models)
     config = training.TrainingConfig(
@@ -85,9 +85,9 @@ def latents(
 def weights(
     name: str, model: nn.Module, data: MnistData, *, seed: int = 0, progress: Progress = silent
 ) -> Source:
-    """A network's weights with a Laplace approximation of their posterior.
+    """Return a network's weights with a Laplace approximation of their posterior.
 
-    The mean is the weight; the precision is the number of training digits times the diagonal of the
+    The mean is the weight. The precision is the number of training digits times the diagonal of the
     Fisher information, plus the precision of the tensor's prior. The effect is the divergence
     KL(original || quantized) of the predictions, in nats a digit.
     """
@@ -129,7 +129,7 @@ def weights(
 
 
 def _chunks(models: Mapping[str, nn.Module]) -> tuple[Float32Array, Float32Array]:
-    """Chunks float32 [K, C] of all models, one behind another, and the importance of their numbers."""
+    """Return chunks float32 [K, C] of all models in a row, and their numbers' importance."""
     states = [list(read_state_dict(model).arrays.values()) for model in models.values()]
     chunks = [flatten_chunk(tensors, CHUNK_LENGTH)[0] for tensors in states]
     importance = [training.tensor_importance(tensors, CHUNK_LENGTH) for tensors in states]
@@ -139,10 +139,10 @@ def _chunks(models: Mapping[str, nn.Module]) -> tuple[Float32Array, Float32Array
 def _precisions(
     values: npt.NDArray[np.float32], curvatures: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Curvatures of the log likelihood plus the precision of a normal prior for all values.
+    """Return curvatures of the log likelihood plus the precision of a normal prior for all values.
 
-    The prior is the one with the largest evidence (MacKay 1992): its precision times the sum of squares
-    is the number of values that the data determine.
+    The prior is the one with the largest evidence (MacKay 1992). Its precision times the sum of
+    squares is the number of values that the data determine.
     """
     energy = float(np.square(values, dtype=np.float64).mean())
     if energy == 0:
@@ -155,6 +155,6 @@ def _precisions(
 
 @torch.no_grad()
 def _log_chances(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Log probabilities float64 [N, classes]."""
+    """Return log probabilities float64 [N, classes]."""
     logits = torch.cat([model(batch) for batch in torch.split(images, BATCH)])
     return logits.double().log_softmax(-1)

@@ -18,7 +18,10 @@ class Result(Protocol):
 
 
 def publisher(name: str, out: Path) -> Callable[[Result], None]:
-    """Writes results of the experiment ``name`` to ``out``, as ``NAME.json`` and ``report.html``."""
+    """Return a function that writes the result of the experiment ``name`` to ``out``.
+
+    The files are ``NAME.json`` and ``report.html``.
+    """
     out.mkdir(parents=True, exist_ok=True)
     render = import_module(f"experiments.reports.{name}").render
 

@@ -1,8 +1,8 @@
-"""Quantizers beside each other on real latents and on real weights.
+"""Quantizers side by side on real latents and on real weights.
 
 Variational Bayesian quantization (Yang, Bamler, Mandt 2020, arXiv 2002.08158) is said to take 33 to
-60 percent fewer bits than uniform quantization with entropy coding below 2.5 bits a number. Each data set
-is quantized at many rate weights; what counts is bits at equal errors.
+60 percent fewer bits than uniform quantization with entropy coding below 2.5 bits a number. Each
+data set is quantized at many rate weights. What counts is bits at equal errors.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ UNIFORM_BITS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """Bits a number of the baseline at which the others are compared with it."""
 
 BETAS = (1e-3, 1.0)
-"""Weights of the divergence in the autoencoders' loss: that of the codec, and the evidence's own."""
+"""Weights of the divergence in the autoencoders' loss: the codec's, and the evidence's own."""
 
 VAE_EPOCHS = 500
-"""At most; training stops early."""
+"""Epochs of the autoencoders at most; training stops early."""
 
 RATE_FACTORS: dict[str, float] = {"uniform": 2**0.5, "vbq": 2**0.5}
-"""Ratio of neighbouring rate weights; of quantizers that are not named here it is 2."""
+"""Ratio of neighbouring rate weights; it is 2 for quantizers that are not named here."""
 
 FIRST_RATE_WEIGHT = 8.0
-"""Of the distortion of decoding to zeros; next to nothing is coded there."""
+"""First rate weight over the distortion of decoding to zeros; next to nothing is coded there."""
 
 MOST_BITS = 5.0
 MOST_POINTS = 50
-"""Where a curve ends: bits a number, and rate weights tried."""
+"""Where a curve ends: bits a number, and the number of rate weights tried."""
 
 
 def run(
@@ -70,8 +70,9 @@ def run(
     """Run the experiment.
 
     ``publish`` gets the result after each data set, so that an interruption loses none that is
-    finished. ``classifier_epochs`` defaults to what suits the network and the data; ``epochs`` are
-    those of the autoencoders, one for each of ``betas``, at most. Training runs on torch's number of threads.
+    finished. ``classifier_epochs`` defaults to what suits the network and the data. ``epochs``
+    limits those of the autoencoders, one for each of ``betas``. Training runs on torch's number of
+    threads.
     """
     notice(f"data: {data.notice}")
     networks = {
@@ -97,7 +98,7 @@ def _sources(
     seed: int,
     progress: Progress,
 ) -> list[Callable[[], Source]]:
-    """Makers of the data sets: a data set is made when its turn has come."""
+    """Return functions that make the data sets: each is made when its turn has come."""
     weights = [
         partial(posteriors.weights, name, model, data, seed=seed, progress=progress)
         for name, model in networks.items()
@@ -129,7 +130,7 @@ def _measure(source: Source, rate_factors: Mapping[str, float], progress: Progre
 
 
 def _points(source: Source, quantizer: str, factor: float) -> Iterator[Point]:
-    """Points from next to no bits to `MOST_BITS`."""
+    """Yield points from next to no bits to `MOST_BITS`."""
     nothing = source.posterior.distortion(
         [np.zeros_like(block) for block in source.posterior.means]
     )
@@ -152,7 +153,7 @@ def _points(source: Source, quantizer: str, factor: float) -> Iterator[Point]:
 
 
 def _rounded(value: float) -> float:
-    """Four digits: more would only make the JSON longer."""
+    """Keep four digits: more would only make the JSON longer."""
     return float(f"{value:.4g}")
 
 
@@ -178,7 +179,7 @@ def _curve(points: Sequence[Point], quantizer: str, rate: str, error: str) -> Cu
 
 
 def _summary(data_set: DataSet) -> str:
-    """What variational Bayesian quantization saves, in one line."""
+    """Say in one line what variational Bayesian quantization saves."""
     (saving,) = (
         saving
         for saving in data_set.savings

@@ -1,9 +1,9 @@
 """Size against accuracy on MNIST networks, beside ISO/IEC 15938-17 (nncodec).
 
 Each network is trained once and coded at many operating points of every codec. Curves and choices
-are made on validation digits: for each allowed loss, a codec's smallest file whose loss stays within it
-with a confidence of 95 %, by the standard error of the paired difference. Only the files chosen so are then put
-before the test digits.
+are made on validation digits. For each allowed loss, a codec's smallest file is chosen whose loss
+stays within it with a confidence of 95 %, by the standard error of the paired difference. Only the
+chosen files are then put before the test digits.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ FINE_WEIGHTS: tuple[float, ...] = tuple(
     sorted(2**quarter * weight for weight in RATE_WEIGHTS for quarter in (0, 0.25, 0.5, 0.75))
 )
 COARSE_WEIGHTS: tuple[float, ...] = RATE_WEIGHTS[::2]
-"""Rate weights for the quantized codec with its default quantizer, and with the others."""
+"""Rate weights of the quantized codec: fine for its default quantizer, coarse for the others."""
 
 HOPELESS_LOSS = 4.0
 """Points of validation accuracy beyond which smaller files of the same kind are not tried."""
 
 CALIBRATION_DIGITS = 4096
 CALIBRATION_BATCH = 256
-"""Training digits that the quantized codec looks at, without their labels, and how many at once."""
+"""Training digits that the quantized codec sees, without labels, and how many are taken at once."""
 
 
 def run(
@@ -74,10 +74,10 @@ def run(
 ) -> RateResult:
     """Run the experiment; write the files of every point to ``out``.
 
-    ``publish`` gets the result after each network, so that an interruption loses
-    none that is finished. Without the package nncodec its rows are left out, which ``notice`` is
-    told. ``classifier_epochs`` defaults to what suits the network and the data. Training and
-    encoding run on torch's number of threads.
+    ``publish`` gets the result after each network, so that an interruption loses none that is
+    finished. Without the package nncodec its rows are left out, and ``notice`` is told.
+    ``classifier_epochs`` defaults to what suits the network and the data. Training and encoding run
+    on torch's number of threads.
     """
     notice(f"data: {data.notice}")
     if "nncodec" in codecs and not nncodec.installed():

@@ -1,8 +1,9 @@
-"""Checkpoints of one training run: a pack that they share against each alone, and against differences without loss.
+"""Checkpoints of one training run: a shared pack against each alone and lossless differences.
 
-Decoded by lossy codecs, each checkpoint classes all validation digits but `MAX_DISAGREEMENT` percent as before; lossless ones change nothing. Where a codec has several settings, every
-few checkpoints are stored with each, and the one that promises the fewest bytes of the series stores them all. Test digits are read once,
-at the end.
+Lossy codecs keep each checkpoint's classes on all validation digits but `MAX_DISAGREEMENT` percent.
+Lossless codecs change nothing. A codec may have several settings. Then some checkpoints, evenly
+spaced, are stored with each setting. The setting that promises the fewest bytes of the series
+stores them all. Test digits are read once, at the end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ PACKS = (
 LOSSLESS_PACKS = tuple(SeriesPack(base, latent) for base in BASES for latent in (2, 4, 8, 16))
 
 TRIED = 5
-"""About how many checkpoints each of several settings is tried on."""
+"""Number of checkpoints, roughly, that each of several settings is tried on."""
 
 QUICK: dict[str, Any] = {
     "packs": (SeriesPack("middle", 2, decoder_rate_weight=2e-5, steps=50),),
@@ -55,7 +56,7 @@ QUICK: dict[str, Any] = {
 """Options of `run` that only show that everything runs."""
 
 QUICK_CHECKPOINTS = 6
-"""At most that many then."""
+"""Number of checkpoints at most with these options."""
 
 
 def run(
@@ -74,9 +75,11 @@ def run(
 ) -> SeriesResult:
     """Run the experiment; ``publish`` gets the result.
 
-    Checkpoints, packs and files are kept in ``cache`` and used again by the next run with the same settings, so that one that was
-    interrupted goes on where it stopped. ``epochs`` are those of the training and default to what suits the data; ``digits`` calibrate. Codecs whose packages are not installed are left out,
-    which ``notice`` is told. All runs on torch's number of threads.
+    Checkpoints, packs and files are kept in ``cache``. The next run with the same settings uses
+    them again, so that an interrupted run goes on where it stopped. ``epochs`` are those of the
+    training and default to what suits the data. ``digits`` is the number of digits that calibrate.
+    Codecs whose packages are not installed are left out, and ``notice`` is told. All runs on
+    torch's number of threads.
     """
     notice(f"data: {data.notice}")
     series = make_series(
@@ -112,7 +115,7 @@ def run(
 
 
 Family = Sequence[Callable[[], SeriesCodec]]
-"""Settings of one codec, each made when it is its turn."""
+"""Settings of one codec, each made when its turn has come."""
 
 
 def _families(
@@ -121,7 +124,7 @@ def _families(
     lossless_packs: Sequence[SeriesPack],
     notice: Callable[[str], None],
 ) -> list[Family]:
-    """What is stored; without coders whose packages are not installed, which ``notice`` is told."""
+    """Return what is stored, without coders that are not installed; ``notice`` is told."""
     families: list[Family] = [
         [partial(faithful_members, setup, pack) for pack in packs],
         [partial(quantized_alone, setup)],
@@ -140,7 +143,10 @@ def _families(
 
 
 def _choose(family: Family, setup: Setup, cache: Path, trials: list[Trial]) -> SeriesCodec:
-    """The setting that promises the fewest bytes of the series; those that were tried are added to ``trials``."""
+    """Return the setting that promises the fewest bytes of the series.
+
+    Settings that were tried are added to ``trials``.
+    """
     codecs = [make() for make in family]
     if len(codecs) == 1:
         return codecs[0]
@@ -162,7 +168,7 @@ def _choose(family: Family, setup: Setup, cache: Path, trials: list[Trial]) -> S
 def _test(
     series: Series, stored: Sequence[Stored], digits: Digits
 ) -> tuple[list[float], list[Row]]:
-    """The only place that reads test digits: accuracies of the checkpoints, and all rows."""
+    """Return accuracies of the checkpoints, and all rows: the only place that reads test digits."""
 
     def score(predicted: torch.Tensor) -> float:
         return percent_correct(predicted, digits.labels)
@@ -220,7 +226,8 @@ def _summary(result: CodecResult) -> str:
     line = f"{result.codec}: {result.total_bytes:,} B, {result.ratio:.3g}x"
     if result.lossless:
         return line
-    return f"{line}, largest change {result.largest_change:.2f} points, agreement {result.mean_agreement:.2f} %"
+    change, agreement = result.largest_change, result.mean_agreement
+    return f"{line}, largest change {change:.2f} points, agreement {agreement:.2f} %"
 
 
 def _settings(setup: Setup, seed: int) -> dict[str, str | int | float]:

@@ -1,4 +1,4 @@
-"""Other packages' ways to store a series: what differs from the checkpoint before, or from a base."""
+"""Other packages' ways to store a series: differences from a base or the checkpoint before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaecomp_native.io import sinks
 
 
 def of_previous(setup: Setup, coder: Coder, form: Form) -> SeriesCodec:
-    """What differs from the checkpoint before, by another codec; the first alone."""
+    """Return a codec of differences from the checkpoint before; the first is stored alone."""
     series = setup.series
 
     def encode(number: int, out: Path) -> None:
@@ -26,7 +26,7 @@ def of_previous(setup: Setup, coder: Coder, form: Form) -> SeriesCodec:
 
 
 def of_base(setup: Setup, coder: Coder, form: Form, base: Base) -> SeriesCodec:
-    """What differs from the base, by another codec; the base alone."""
+    """Return a codec of differences from the base; the base is stored alone."""
     series, known = setup.series, setup.series.arrays(setup.number(base))
     setup.folder.mkdir(parents=True, exist_ok=True)
     key = codec_key(setup, coder.name, {"base": base}, version=coder.version)
@@ -49,7 +49,10 @@ def _relative(
     shared: Path | None,
     encode: Callable[[int, Path], None],
 ) -> SeriesCodec:
-    """A codec of another package, on differences from the checkpoint before or from the one in ``shared``."""
+    """Return a codec of another package.
+
+    Differences are from the checkpoint before or from the one in ``shared``.
+    """
     setting: Setting = {"difference_from": difference_from}
     shapes = {name: array.shape for name, array in setup.series.arrays(0).items()}
 

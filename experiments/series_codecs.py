@@ -18,12 +18,16 @@ from vaecomp_native.demo.files import write_json
 from vaecomp_native.progress import silent
 
 RESIDUAL_BATCH, MEMBER_BATCH = 256, 32
-"""Digits at once when residuals are calibrated, and when latents are found."""
+"""Digits that are taken at once to calibrate residuals, and to find latents."""
 
 
 @dataclass(frozen=True)
 class SeriesPack:
-    """How a pack of the series is made: by what checkpoints do, or without ``decoder_rate_weight`` of principal components."""
+    """How a pack of the series is made.
+
+    It is trained by what checkpoints do, or made of principal components if ``decoder_rate_weight``
+    is None.
+    """
 
     base: Base
     latent: int
@@ -40,7 +44,10 @@ class SeriesPack:
 
 
 def faithful_members(setup: Setup, pack: SeriesPack) -> SeriesCodec:
-    """Members of a pack with a lossy base, with a residual where they would disagree by more than `MAX_DISAGREEMENT`."""
+    """Return the codec of members of a pack with a lossy base.
+
+    A member gets a residual where it would disagree by more than `MAX_DISAGREEMENT`.
+    """
     series, threads, origin = setup.series, torch.get_num_threads(), setup.number(pack.base)
     options: dict[str, Any] = {
         "base_options": {
@@ -71,7 +78,7 @@ def faithful_members(setup: Setup, pack: SeriesPack) -> SeriesCodec:
 
 
 def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
-    """Members of a pack of principal components, bit for bit."""
+    """Return the codec of members of a pack of principal components, bit for bit."""
     series, threads = setup.series, torch.get_num_threads()
     base = series.paths[setup.number(pack.base)]
     trained = _train(setup, pack, "series-lossless", base=base, lossless=True)
@@ -85,7 +92,7 @@ def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
 
 
 def quantized_alone(setup: Setup) -> SeriesCodec:
-    """Each checkpoint by itself by the quantized codec, as coarse as `MAX_DISAGREEMENT` allows."""
+    """Return the quantized codec for each checkpoint alone, within `MAX_DISAGREEMENT`."""
     series, threads = setup.series, torch.get_num_threads()
 
     def encode(number: int, out: Path) -> float | None:
@@ -104,7 +111,7 @@ def quantized_alone(setup: Setup) -> SeriesCodec:
 
 
 def lossless_alone(setup: Setup) -> SeriesCodec:
-    """Each checkpoint by itself, bit for bit."""
+    """Return the lossless codec for each checkpoint alone."""
     threads = torch.get_num_threads()
 
     def encode(number: int, out: Path) -> None:

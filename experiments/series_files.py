@@ -36,7 +36,7 @@ def _folder(codec: SeriesCodec, cache: Path) -> Path:
 
 
 def encode(codec: SeriesCodec, number: int, cache: Path) -> File:
-    """A checkpoint's file; one that is there is used again."""
+    """Return a checkpoint's file; an existing one is used again."""
     folder = _folder(codec, cache)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{number:04d}{codec.suffix}"
@@ -51,7 +51,10 @@ def encode(codec: SeriesCodec, number: int, cache: Path) -> File:
 
 @dataclass(frozen=True)
 class Stored:
-    """All checkpoints as files of a codec, agreements on validation digits in percent, and seconds of decoding each alone."""
+    """All checkpoints as files of a codec.
+
+    Agreements on validation digits are in percent. Seconds are those of decoding each alone.
+    """
 
     codec: SeriesCodec
     files: Sequence[File]
@@ -59,12 +62,12 @@ class Stored:
     seconds: Sequence[float]
 
     def predictions(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """What the decoded checkpoints make of images."""
+        """Return the predictions of the decoded checkpoints for images."""
         return [predict(_module(arrays), images) for arrays, _ in _decoded(self.codec, self.files)]
 
 
 def store(codec: SeriesCodec, setup: Setup, cache: Path) -> Stored:
-    """Encode and decode all checkpoints, or look up what came of it."""
+    """Encode and decode all checkpoints, or look up what was noted before."""
     files = []
     for number in range(len(setup.series)):
         files.append(encode(codec, number, cache))
@@ -79,7 +82,11 @@ def store(codec: SeriesCodec, setup: Setup, cache: Path) -> Stored:
 def _examine(
     codec: SeriesCodec, files: Sequence[File], setup: Setup
 ) -> tuple[list[float], list[float]]:
-    """Agreements on validation digits of what the files decode to, and seconds of decoding each alone."""
+    """Return what the files are worth.
+
+    These are the agreements of what they decode to on validation digits, and the seconds of
+    decoding each alone.
+    """
     agreements, seconds = [], []
     for number, (decoded, spent) in enumerate(_decoded(codec, files)):
         seconds.append(spent)

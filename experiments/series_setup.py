@@ -19,7 +19,10 @@ from vaecomp_native.demo.digits import MnistData
 from vaecomp_native.progress import Progress, silent
 
 MAX_DISAGREEMENT = 0.1
-"""Percent of validation digits that a decoded checkpoint may class otherwise than the original: so much at most accuracy changes, up or down."""
+"""Percent of validation digits that a decoded checkpoint may class otherwise than the original.
+
+Accuracy on them changes by at most as much, up or down.
+"""
 
 Base = Literal["first", "middle", "last"]
 BASES: tuple[Base, ...] = get_args(Base)
@@ -29,10 +32,13 @@ BASES: tuple[Base, ...] = get_args(Base)
 class SeriesCodec:
     """A way to store the series, which ``setting`` tells in the codec's own terms.
 
-    ``base`` is the checkpoint that others are stored relative to, if there is one. ``shared`` is the file that checkpoints need beside their own, whose names end in ``suffix``, and ``shared_seconds`` what it took to make;
-    ``key`` tells these files from those of other codecs, settings and series. With ``random_access`` a checkpoint needs
-    no other one. ``encode`` writes the file of a checkpoint, given its number, and gives the rate weight of its residual if it has one. ``decode`` gives the weights in a
-    file; without random access it takes those of the checkpoint before.
+    ``base`` is the checkpoint that others are stored relative to, if there is one. ``shared`` is
+    the file that checkpoints need beside their own, and ``shared_seconds`` is what it took to make.
+    Names of checkpoints' files end in ``suffix``. ``key`` tells these files from those of other
+    codecs, settings and series. With ``random_access`` a checkpoint needs no other one. ``encode``
+    writes the file of a checkpoint, given its number, and returns the rate weight of its residual
+    if it has one. ``decode`` returns the weights in a file. Without random access it takes those of
+    the checkpoint before.
     """
 
     codec: str
@@ -49,13 +55,16 @@ class SeriesCodec:
 
     @property
     def shared_bytes(self) -> int:
-        """Of what all checkpoints share."""
+        """Bytes of the file that all checkpoints share."""
         return self.shared.stat().st_size if self.shared else 0
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The series, the data with the number of training digits to calibrate with, and the folder that shared files are kept in."""
+    """The series, the data, and the folder that shared files are kept in.
+
+    ``digits`` is the number of training digits that calibrate.
+    """
 
     series: Series
     data: MnistData
@@ -64,19 +73,22 @@ class Setup:
     progress: Progress = silent
 
     def agreement(self, number: int) -> Callable[[nn.Module], float]:
-        """How often, in percent, a module says of validation digits what a checkpoint says."""
+        """Return a function that compares a module's classes with those of a checkpoint.
+
+        It gives how often, in percent, the two agree on validation digits.
+        """
         return agreement(self.series.module(number), self.data.validation.images)
 
     def faithful(self, number: int) -> dict[str, Any]:
-        """Options of compression that keep to `MAX_DISAGREEMENT`."""
+        """Return options of compression that keep to `MAX_DISAGREEMENT`."""
         return {"evaluate": self.agreement(number), "max_loss": MAX_DISAGREEMENT}
 
     def calibration(self, batch: int) -> Sequence[torch.Tensor]:
-        """Training digits without labels, ``batch`` at once."""
+        """Return training digits without labels, ``batch`` at once."""
         return torch.split(self.data.train.images[: self.digits], batch)
 
     def number(self, base: Base) -> int:
-        """The checkpoint that is the base."""
+        """Return the number of the checkpoint that is the base."""
         count = len(self.series)
         return {"first": 0, "middle": count // 2, "last": count - 1}[base]
 
@@ -84,7 +96,7 @@ class Setup:
 def codec_key(
     setup: Setup, codec: str, setting: Setting, shared: str = "", version: str = ""
 ) -> str:
-    """What tells a codec's files from those of other codecs, settings and series."""
+    """Return what tells a codec's files from those of other codecs, settings and series."""
     parts: Mapping[str, Any] = {
         "series": setup.series.key,
         "codec": codec,

@@ -1,1 +1,1 @@
-"""What the experiments compare with: codecs of other packages and published ones that have none."""
+"""Baselines: codecs of other packages, and published codecs that have no package."""

@@ -1,9 +1,12 @@
-"""The codec to compare fleets with: 1-bit differences (BitDelta, Liu et al. 2024, arXiv 2402.10193).
+"""BitDelta, a codec of fleets: 1-bit differences (Liu et al. 2024, arXiv 2402.10193).
 
-A matrix of a fine-tuned model is its base's plus a scale times the signs of the difference. Scales are the mean magnitude, which
-has the least squared error, or distilled: tuned so that the model's logits are the fine-tuned one's again. Vectors are
-differences in float16. Two things are done better than published: rows that fine-tuning left alone stay alone, for a bit each,
-and signs are entropy-coded where that is smaller.
+A matrix of a fine-tuned model is stored as signs and one scale: the decoder adds the scale times
+the signs of the difference to the base's matrix. A scale is the mean magnitude of the difference,
+which has the least squared error. Or it is distilled: tuned so that the model's logits come close
+to the fine-tuned model's. Vectors are stored as differences in float16.
+
+Two things are done better than published. Rows that fine-tuning left alone stay as they are, for a
+bit each. Signs are entropy-coded where that is smaller.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ Float32Array = npt.NDArray[np.float32]
 
 DISTILLATION_STEPS = 200
 LEARNING_RATE = 1e-4
-"""Adam's, as published."""
+"""Learning rate of Adam, as published."""
 
 PACKED, ENTROPY_CODED = 0, 1
 
@@ -35,10 +38,10 @@ def encode(
     base: Mapping[str, Array],
     scales: Mapping[str, float] | None = None,
 ) -> bytes:
-    """A member's bytes, without what the base tells: names, shapes and their order.
+    """Return a member's bytes, without what the base tells: names, shapes and their order.
 
-    ``arrays`` and ``base`` hold the same float tensors, in any order. ``scales`` of the matrices default to `mean_scales`; they and the vectors'
-    differences are stored as float16.
+    ``arrays`` and ``base`` hold the same float tensors, in any order. ``scales`` of the matrices
+    default to `mean_scales`. Scales and the vectors' differences are stored as float16.
     """
     scales = mean_scales(arrays, base) if scales is None else scales
     matrices = {name: _difference(arrays, base, name) for name in _matrices(base)}
@@ -53,7 +56,10 @@ def encode(
 
 
 def decode(data: bytes, base: Mapping[str, Array]) -> dict[str, Float32Array]:
-    """The arrays float32 that `encode` was given, up to what it loses; ``base`` is the one that it was given."""
+    """Return the float32 arrays that `encode` was given, up to what it loses.
+
+    ``base`` is the one that `encode` was given.
+    """
     matrices, vectors = _matrices(base), _vectors(base)
     rows = [base[name].shape[0] for name in matrices]
     count = len(matrices) + sum(base[name].size for name in vectors)
@@ -80,7 +86,7 @@ def decode(data: bytes, base: Mapping[str, Array]) -> dict[str, Float32Array]:
 
 
 def mean_scales(arrays: Mapping[str, Array], base: Mapping[str, Array]) -> dict[str, float]:
-    """The mean magnitude of each matrix's difference, over the rows that have one."""
+    """Return the mean magnitude of each matrix's difference, over the rows that have one."""
     scales = {}
     for name in _matrices(base):
         matrix = _difference(arrays, base, name)
@@ -98,10 +104,11 @@ def distilled_scales(
     steps: int = DISTILLATION_STEPS,
     learning_rate: float = LEARNING_RATE,
 ) -> dict[str, float]:
-    """Scales with which the module's outputs are closest to those of the fine-tuned one, in the mean square.
+    """Return the scales with which the module's outputs are closest to the fine-tuned model's.
 
-    ``module`` is of the network, with any weights, and is not changed; ``arrays`` are its fine-tuned parameters. Adam takes one
-    of the ``batches`` of inputs, without labels, a step.
+    Closeness is the mean squared error. ``module`` is a network of the same kind with any weights;
+    it is not changed. ``arrays`` are the fine-tuned parameters. Each step of Adam takes one of the
+    ``batches`` of inputs, without labels.
     """
     targets = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
     bases = {name: torch.from_numpy(np.asarray(base[name])) for name in arrays}
@@ -142,14 +149,14 @@ def _changed(matrix: Float32Array) -> npt.NDArray[np.bool_]:
 
 
 def _sign_tensor(matrix: Float32Array) -> torch.Tensor:
-    """1 or -1 for each element of the rows that change, else 0."""
+    """Return 1 or -1 for each element of the rows that change, else 0."""
     signs = np.where(matrix >= 0, np.float32(1), np.float32(-1))
     signs[~_changed(matrix)] = 0
     return torch.from_numpy(signs)
 
 
 def _signs(symbols: Sequence[npt.NDArray[np.int32]]) -> tuple[int, bytes]:
-    """The smaller form of signs, 1 for plus and 0 for minus, matrix by matrix."""
+    """Return the smaller form of the signs, 1 for plus and 0 for minus, matrix by matrix."""
     together = np.concatenate(symbols)
     packed = PACKED, np.packbits(together.astype(bool)).tobytes()
     if not together.size:
@@ -159,7 +166,7 @@ def _signs(symbols: Sequence[npt.NDArray[np.int32]]) -> tuple[int, bytes]:
 
 
 def _symbols(form: int, body: bytes, count: int) -> Float32Array:
-    """Signs 1 and -1 of ``count`` elements."""
+    """Return ``count`` signs, 1 or -1."""
     symbols: Array = (
         np.unpackbits(np.frombuffer(body, np.uint8), count=count)
         if form == PACKED

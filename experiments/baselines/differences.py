@@ -1,4 +1,7 @@
-"""Modules whose parameters are differences from a base: calibration then sees what errors in differences cost."""
+"""Modules whose parameters are differences from a base.
+
+With them calibration sees what errors in the differences cost.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from torch import nn
 
 
 def differences_module(member: nn.Module, base: nn.Module) -> nn.Module:
-    """A copy of ``member`` whose parameters are those of ``member`` minus those of ``base``.
+    """Return a copy of ``member`` whose parameters are those of ``member`` minus those of ``base``.
 
-    It computes what ``member`` computes, up to rounding, and its state dict has the same names: the base's weights are
-    beside it. Both have the same structure, and linear layers and 2-d convolutions own all parameters; ValueError
-    otherwise, naming the one that does not fit.
+    The copy computes what ``member`` computes, up to rounding, because it holds the base's weights
+    too. Its state dict has the names of ``member``'s. Both modules have the same structure, and
+    linear layers and 2-d convolutions own all parameters. Otherwise it raises ValueError, which
+    names the layer or parameter that does not fit.
     """
     result = copy.deepcopy(member)
     bases = dict(base.named_modules())

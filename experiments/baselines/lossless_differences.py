@@ -1,8 +1,10 @@
-"""Lossless codecs to compare with: zstd and zipnn, on float32 tensors alone or on what differs from tensors that are known.
+"""Lossless codecs to compare with: zstd and zipnn.
 
-A difference is taken bit by bit (XOR), or as that of integers that are in the floats' order, with the sign in the lowest bit (zigzag), so that small
-differences have leading zeros. Names and shapes come from elsewhere and are not counted. Importing this
-module does not import the packages.
+They take float32 tensors alone, or the differences from tensors that the decoder knows. A
+difference is taken in one of two forms. One is bit by bit (XOR). The other is a difference of
+integers that are ordered like the floats, with the sign in the lowest bit (zigzag), so that small
+differences have leading zeros. Names and shapes come from elsewhere and are not counted. Importing
+this module does not import the packages.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ ZSTD_LEVEL = 19
 
 @dataclass(frozen=True)
 class Coder:
-    """A compressor of 32-bit words; ``package`` is what it needs to be installed."""
+    """A compressor of 32-bit words; it needs ``package`` to be installed."""
 
     name: str
     package: str
@@ -38,7 +40,7 @@ class Coder:
 
     @property
     def installed(self) -> bool:
-        """Whether the package is there."""
+        """Whether the package is installed."""
         return importlib.util.find_spec(self.package) is not None
 
     @cached_property
@@ -52,7 +54,10 @@ class Coder:
 def encode(
     arrays: Mapping[str, Array], reference: Mapping[str, Array] | None, form: Form, coder: Coder
 ) -> bytes:
-    """All float32 tensors, or with a ``reference`` with the same names and shapes what differs from it."""
+    """Encode all float32 tensors, or their differences from a ``reference``.
+
+    A reference has the same names and shapes.
+    """
     words = _words(arrays)
     if reference is not None:
         words = _difference(words, _words({name: reference[name] for name in arrays}), form)
@@ -66,7 +71,10 @@ def decode(
     coder: Coder,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Array]:
-    """The tensors, bit for bit; ``shapes`` are theirs by name, in the order of the arrays that were encoded."""
+    """Return the tensors, bit for bit.
+
+    ``shapes`` gives their shapes by name, in the order of the arrays that were encoded.
+    """
     words = np.frombuffer(coder.unpack(data), np.uint32)
     if reference is not None:
         words = _sum(words, _words({name: reference[name] for name in shapes}), form)
@@ -100,14 +108,14 @@ def _sum(difference: UInt32Array, reference: UInt32Array, form: Form) -> UInt32A
 
 
 def _ordered(words: UInt32Array) -> UInt32Array:
-    """Two's complement integers in the order of the floats; its own inverse."""
+    """Return two's complement integers in the order of the floats; its own inverse."""
     negative = (words.view(np.int32) >> 31).view(np.uint32)
     ordered: UInt32Array = words ^ (negative >> np.uint32(1))
     return ordered
 
 
 def _planes(data: bytes) -> bytes:
-    """First bytes of all words, then all second ones, and so on."""
+    """Return the first bytes of all words, then all second bytes, and so on."""
     return _transposed(np.frombuffer(data, np.uint8).reshape(-1, 4))
 
 

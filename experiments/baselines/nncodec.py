@@ -1,7 +1,8 @@
-"""The codec to compare with: ISO/IEC 15938-17 (neural network coding) by the package ``nncodec``.
+"""ISO/IEC 15938-17 (neural network coding), a codec to compare with, by the package ``nncodec``.
 
-DeepCABAC with dependent (trellis) quantization. It needs no data and makes one self-contained
-stream, or an update of a network that the decoder has. Importing this module does not import the package.
+It is DeepCABAC with dependent (trellis) quantization. It needs no data. It makes one self-contained
+stream, or an update of a network that the decoder has. Importing this module does not import the
+package.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ Array = npt.NDArray[Any]
 INSTALL = "pip install -r experiments/requirements.txt"
 
 NONWEIGHT_QP = -30
-"""Step size of vectors (biases): 2^-7.5, fine enough for the accuracy of the classifiers here.
+"""Quantization parameter of vectors (biases): a step of 2^-7.5.
 
-The package's own default, -75, spends some 18 bits on each of them.
+It is fine enough for the accuracy of the classifiers here. The package's own default, -75, spends
+some 18 bits on each number.
 """
 
 
 UPDATE_VECTOR_QP = -36
-"""Step size of vectors in updates, whose values are smaller: 2^-9."""
+"""Quantization parameter of vectors in updates, whose values are smaller: a step of 2^-9."""
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Whether the package is installed."""
     return importlib.util.find_spec("nncodec") is not None
 
 
@@ -51,13 +53,13 @@ def version() -> str:
 
 
 def encode(arrays: Mapping[str, Array], qp: int, *, opt_qp: bool = False) -> bytes:
-    """One stream with all arrays and their names.
+    """Return one stream with all arrays and their names.
 
-    ``qp`` sets the step size of matrices, a factor of 2^(1/4) each, larger is coarser; sensible
-    values are -38 to -10. With ``opt_qp`` the package varies it from matrix to matrix by size and
-    spread. Floats are coded as float32, integers and booleans as int32, scalars as one element.
-    Raises ModuleNotFoundError as `require` does, and ValueError for an
-    empty array and for integers beyond int32.
+    ``qp`` sets the step size of matrices: each unit is a factor of 2^(1/4), and larger is coarser.
+    Sensible values are -38 to -10. With ``opt_qp`` the package varies it from matrix to matrix by
+    size and spread. Floats are coded as float32, integers and booleans as int32, scalars as one
+    element. Raises ModuleNotFoundError as `require` does, and ValueError for an empty array and for
+    integers beyond int32.
     """
     package = _package()
     options = {"qp": qp, "nonweight_qp": NONWEIGHT_QP, "opt_qp": opt_qp, "use_dq": True}
@@ -74,12 +76,13 @@ def encode_update(
     dependent: bool = True,
     vector_qp: int | None = None,
 ) -> bytes:
-    """A stream that makes ``arrays`` from ``base``, which has the same names, shapes and float dtypes.
+    """Return a stream that makes ``arrays`` from ``base``.
 
-    The differences are coded as a differential update of a base network, as the package's federated learning does: tensors
-    and rows that do not change take next to nothing. ``qp`` and ``opt_qp`` as for `encode`, now of
-    differences; ``dependent`` quantization can be left out, and ``vector_qp`` is `UPDATE_VECTOR_QP` if not given. Raises
-    ModuleNotFoundError and ValueError as `encode` does.
+    Both have the same names, shapes and float dtypes. The differences are coded as a differential
+    update of a base network, as in the package's federated learning. Tensors and rows that do not
+    change take next to nothing. ``qp`` and ``opt_qp`` mean what they mean for `encode`, now of the
+    differences. ``dependent`` quantization can be left out. ``vector_qp`` defaults to
+    `UPDATE_VECTOR_QP`. Raises ModuleNotFoundError and ValueError as `encode` does.
     """
     require()
     from nncodec import nnc
@@ -106,7 +109,10 @@ def encode_update(
 
 
 def decode_update(stream: bytes, base: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays float32 that `encode_update` made a stream of, with the same base; errors as for `require`."""
+    """Return the float32 arrays that `encode_update` made a stream of, given the same base.
+
+    Raises ModuleNotFoundError as `require` does.
+    """
     differences = decode(stream)
     # Tensors that do not change are not in the stream.
     return {
@@ -116,7 +122,10 @@ def decode_update(stream: bytes, base: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def decode(stream: bytes) -> dict[str, Array]:
-    """The arrays float32 or int32 of a stream made by `encode`; errors as for `require`."""
+    """Return the float32 or int32 arrays of a stream made by `encode`.
+
+    Raises ModuleNotFoundError as `require` does.
+    """
     package = _package()
     with contextlib.redirect_stdout(io.StringIO()):
         return dict(package.decode(bytearray(stream), {**package.nncargs, "verbose": False}))
@@ -124,7 +133,10 @@ def decode(stream: bytes) -> dict[str, Array]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[dict[str, Any]]:
-    """Options without words and files: the package talks on standard output and writes a file of its own."""
+    """Give options that keep the package silent, and a folder for the file that it writes.
+
+    What it prints on standard output is dropped.
+    """
     with tempfile.TemporaryDirectory() as results, contextlib.redirect_stdout(io.StringIO()):
         yield {"verbose": False, "results": results}
 

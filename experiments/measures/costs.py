@@ -1,4 +1,4 @@
-"""From how many models on sharing is cheaper."""
+"""The number of models from which sharing is cheaper."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterable
 def cheaper_from(
     shared_bytes: int, own_bytes: float, others: Iterable[tuple[int, float]]
 ) -> int | None:
-    """Smallest number of models for which shared and own bytes together are fewer than with each of ``others``.
+    """Return the smallest number of models for which sharing is cheaper than all ``others``.
 
-    These are pairs of shared bytes and a model's own bytes. ``None`` if no number of models will do.
+    Sharing takes ``shared_bytes`` once and ``own_bytes`` for each model. ``others`` are pairs of
+    such shared and own bytes. The result is ``None`` if no number of models will do.
     """
     first, last = 1, math.inf
     for other_shared, other_own in others:

@@ -1,4 +1,4 @@
-"""Quantizers beside each other: bits and distortion of the same numbers with the same posteriors."""
+"""Quantizers side by side: bits and distortion of the same numbers and the same posteriors."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vaecomp_native.quantization.vbq import quantize_latents
 QUANTIZERS: Mapping[str, Quantizer] = ELEMENTWISE
 
 PARAMETER_BITS = 16
-"""Of a step, of which each matrix has one, and of the scale of a channel."""
+"""Bits of one parameter: of a matrix's step, and of a channel's scale."""
 
 
 @dataclass(frozen=True)
 class Posterior:
     """Numbers with a normal posterior each, in blocks [N, L] whose L columns are channels.
 
-    ``means`` and ``variances`` are float32 and finite, the variances positive. Latents are one block
-    [chunks, latents]; the weights of a network are a block [weights, 1] for each tensor.
+    ``means`` and ``variances`` are float32 and finite, and the variances are positive. Latents are
+    one block [chunks, latents]. The weights of a network are a block [weights, 1] for each tensor.
     """
 
     means: tuple[Float32Array, ...]
@@ -41,10 +41,10 @@ class Posterior:
         return sum(block.size for block in self.means)
 
     def distortion(self, decoded: Sequence[Float32Array]) -> float:
-        """Mean of error^2 / (2 variance) over all numbers, in nats a number.
+        """Return the mean of error^2 / (2 variance) over all numbers, in nats a number.
 
-        So much less likely than the mean is a decoded number under its posterior. It is the
-        distortion of variational Bayesian quantization (arXiv 2002.08158).
+        It says how much less likely a decoded number is under its posterior than the mean. It is
+        the distortion of variational Bayesian quantization (arXiv 2002.08158).
         """
         blocks = zip(self.means, self.variances, decoded, strict=True)
         errors = (((m.astype(np.float64) - d) ** 2 / v).sum() for m, v, d in blocks)
@@ -55,8 +55,8 @@ class Posterior:
 class Coding:
     """A posterior's numbers after one quantizer.
 
-    ``tables`` names one of `TABLES`. ``bits`` a number are those of the symbols and of all that decodes
-    them, ``symbol_bits`` the ideal code length of the symbols alone. ``decoded`` has the blocks of
+    ``tables`` names one of `TABLES`. ``bits`` a number count the symbols and all that decodes them.
+    ``symbol_bits`` count the ideal code length of the symbols alone. ``decoded`` has the blocks of
     the posterior.
     """
 
@@ -70,7 +70,7 @@ class Coding:
 
     @property
     def objectives(self) -> tuple[float, float]:
-        """Distortion and the price of the bits, of all of them and of the symbols alone."""
+        """Distortion plus the price of the bits: of all bits, and of the symbols' alone."""
         price = self.rate_weight / 2
         return self.distortion + price * self.bits, self.distortion + price * self.symbol_bits
 
@@ -139,8 +139,11 @@ TABLES: dict[str, Callable[[Posterior, Quantizer, float], Coded]] = {
     "one, channels scaled": _scaled,
     "one a channel": _apart,
 }
-"""Forms of step, codebook and frequency table: one of them for all numbers; one, with channels
-divided by their standard deviation; one for each channel."""
+"""Forms of step, codebook and frequency table.
+
+One of them serves all numbers; or one, with channels divided by their standard deviation; or there
+is one for each channel.
+"""
 
 
 def _one_matrix(
@@ -162,6 +165,6 @@ def _one_matrix(
 
 
 def _deviations(block: npt.NDArray[np.float32]) -> Float32Array:
-    """Standard deviations of the channels as bfloat16 numbers, 1 where there is none."""
+    """Return the channels' standard deviations as bfloat16 numbers, 1 where there is none."""
     deviations = to_bfloat16(block.std(0, dtype=np.float64))
     return np.where(deviations > 0, deviations, np.float32(1))

@@ -11,7 +11,7 @@ Curve = list[tuple[float, float]]
 
 
 def frontier(points: Iterable[tuple[float, float]]) -> Curve:
-    """The (bits, error) pairs that no other one with as few bits beats."""
+    """Return the (bits, error) pairs that no other pair with as few bits beats."""
     best: Curve = []
     for bits, error in sorted(points):
         if not best or error < best[-1][1]:
@@ -20,11 +20,11 @@ def frontier(points: Iterable[tuple[float, float]]) -> Curve:
 
 
 def percent_fewer(curve: Curve, baseline: Curve, bits: float) -> float | None:
-    """By how many percent a curve needs fewer bits than the baseline needs for the same error.
+    """Return by how many percent a curve needs fewer bits than the baseline for the same error.
 
-    The error is the baseline's at so many ``bits``. The logarithm of errors is interpolated linearly
-    over bits, without errors that are not above 0. The result has one decimal; it is None where a
-    curve does not reach so far.
+    The error is the baseline's at so many ``bits``. The logarithm of errors is interpolated
+    linearly over bits, without errors that are not above 0. The result has one decimal. It is None
+    where a curve does not reach so far.
     """
     log_error = _interpolate(bits, baseline, inverse=False)
     if log_error is None:
@@ -34,7 +34,7 @@ def percent_fewer(curve: Curve, baseline: Curve, bits: float) -> float | None:
 
 
 def _interpolate(at: float, curve: Curve, *, inverse: bool) -> float | None:
-    """Logarithm of the error at some bits, or, the inverse, bits at some logarithm."""
+    """Return the logarithm of the error at some bits, or with ``inverse`` the bits for it."""
     shown = [(bits, np.log(error)) for bits, error in curve if error > 0]
     if not shown:
         return None

@@ -1,1 +1,4 @@
-"""Networks and data to compress: MNIST classifiers (the paper's four, LeNet-5), their digits and their fine-tunes."""
+"""Networks and data to compress: MNIST classifiers, their digits and their fine-tunes.
+
+The classifiers are the paper's four and LeNet-5.
+"""

@@ -37,12 +37,18 @@ def write_state(path: Path, state: State, key: str) -> None:
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a safetensors file, in memory of its own: the file may be replaced meanwhile."""
+    """Return the state dict in a safetensors file, in memory of its own.
+
+    The file may then be replaced.
+    """
     return load(path.read_bytes())
 
 
 def read_state(path: Path, key: str) -> dict[str, torch.Tensor] | None:
-    """The state dict; None if there is no file, or one with another key, or one that is cut short or changed."""
+    """Return the state dict of a file whose key is ``key``.
+
+    None if there is no file, or it has another key, or it is cut short or changed.
+    """
     try:
         with safe_open(path, "pt") as file:
             notes = file.metadata() or {}

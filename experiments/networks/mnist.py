@@ -72,7 +72,7 @@ _KINDS = ("images-idx3", "labels-idx1")
 
 
 def _download(root: Path) -> str | None:
-    """Fetch MNIST into ``root``; gives what went wrong, or None."""
+    """Fetch MNIST into ``root``; return what went wrong, or None."""
     from torchvision.datasets import MNIST
 
     try:
@@ -86,7 +86,7 @@ def _download(root: Path) -> str | None:
 
 @contextlib.contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """A limit on every wait for the network inside the block, where the library sets none."""
+    """Limit every wait for the network inside the block, where the library sets no limit."""
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

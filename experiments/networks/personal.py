@@ -25,7 +25,7 @@ from vaecomp_native.progress import Progress, silent
 
 NETWORK = "cnn"
 _FORMAT = 1
-"""Raised when what a file holds changes in any other way than by its settings."""
+"""Number of the files' format; it is raised when they change other than by their settings."""
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +40,10 @@ class FineTuning:
 
 
 def fine_tune(base: State, digits: Digits, settings: FineTuning, seed: int) -> nn.Module:
-    """The base fine-tuned on a user's digits, on one thread: the same seed gives the same weights."""
+    """Return the base fine-tuned on a user's digits.
+
+    It runs on one thread: the same seed gives the same weights.
+    """
     model = build_with(base)
     shuffles = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
@@ -57,7 +60,7 @@ def fine_tune(base: State, digits: Digits, settings: FineTuning, seed: int) -> n
 
 
 def build_with(state: State) -> nn.Module:
-    """The network of this module with these weights, in evaluation mode."""
+    """Return the network of this module with these weights, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         model = build(NETWORK)
     model.load_state_dict(state)
@@ -84,11 +87,12 @@ def members(
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Safetensors files of the users' members in ``folder``; those that are there are used again.
+    """Make safetensors files of the users' members in ``folder``; existing ones are used again.
 
-    A file that was made otherwise (from another base, with other settings or digits), that is cut short or changed, is made
-    anew. Each is written when its member is trained: after Ctrl-C the next call goes on where this one stopped. The weights do
-    not depend on ``workers``, the number of processes.
+    A file is made anew if it was made from another base, with other settings or other digits, or if
+    it is cut short or changed. Each is written when its member is trained: after Ctrl-C the next
+    call goes on where this one stopped. The weights do not depend on ``workers``, the number of
+    processes.
     """
     settings = settings or FineTuning()
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,13 +121,13 @@ class _Task:
 
     @cached_property
     def seed(self) -> int:
-        """Of the shuffles."""
+        """Seed of the shuffles."""
         state = np.random.SeedSequence((self.users.seed, self.number)).generate_state(1)
         return int(state[0])
 
     @cached_property
     def key(self) -> str:
-        """What tells this member from those made otherwise."""
+        """Key that tells this member from those made otherwise."""
         user = self.users.user(self.number)
         labels = self.users.data.train.labels[user.train]
         parts = {
@@ -138,7 +142,7 @@ class _Task:
 
 
 def _train(tasks: Sequence[_Task], base: State, workers: int) -> Iterator[tuple[_Task, State]]:
-    """The trained weights of each task, as they are ready."""
+    """Yield each task with its trained weights, as they are ready."""
     arrays = {name: tensor.numpy() for name, tensor in base.items()}
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -166,7 +170,7 @@ def _finished(running: dict[Future[dict[str, Array]], _Task]) -> Iterator[tuple[
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C goes to every process of a terminal; the first one stops the others."""
+    """Ignore Ctrl-C, which goes to every process of a terminal; the first one stops the others."""
     signal(SIGINT, SIG_IGN)
 
 

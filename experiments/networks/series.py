@@ -25,10 +25,10 @@ from vaecomp_native.demo.training import batches_of_epoch
 from vaecomp_native.progress import Progress, silent
 
 MOST_OF_EPOCH = 10
-"""Checkpoints of an epoch; fewer if it has fewer batches."""
+"""Number of an epoch's checkpoints; fewer if it has fewer batches."""
 
 _FORMAT = 1
-"""Raised when what a file holds changes in any other way than by its settings."""
+"""Number of the files' format; it is raised when they change other than by their settings."""
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -54,12 +54,12 @@ class Series:
 
     @cached_property
     def key(self) -> str:
-        """What tells these weights from others."""
+        """Key that tells these weights from others."""
         return key_of({"checkpoints": [digest_of(load_state(path)) for path in self.paths]})
 
     @cached_property
     def raw_bytes(self) -> int:
-        """Of one checkpoint."""
+        """Bytes of one checkpoint's weights."""
         return sum(array.nbytes for array in self.arrays(0).values())
 
 
@@ -72,10 +72,11 @@ def make_series(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Series:
-    """The last ``checkpoints`` of a training in ``folder``; those that are there are used again.
+    """Keep the last ``checkpoints`` of a training in ``folder``; existing ones are used again.
 
-    ``epochs`` defaults to what suits the data; it is raised if it has fewer checkpoints. If a file is missing, was made otherwise, is cut short
-    or changed, the training is done again and all are written.
+    ``epochs`` defaults to what suits the data. It is raised if so many epochs have fewer
+    checkpoints. If a file is missing, was made otherwise, is cut short or changed, the training is
+    done again and all files are written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     batches = batches_of_epoch(data)

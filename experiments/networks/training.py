@@ -33,7 +33,10 @@ def train_network(
     progress: Progress = silent,
     after_step: Callable[[int, nn.Module], None] = lambda step, model: None,
 ) -> TrainedClassifier:
-    """`train_classifier` with a network by its name; ``epochs`` defaults to what suits it and the data."""
+    """Train a network by its name, as `train_classifier` does.
+
+    ``epochs`` defaults to what suits the network and the data.
+    """
     return train_classifier(
         partial(build, name),
         data,

@@ -17,17 +17,20 @@ MOST_ANGLE = 1.2
 SCALES = (0.7, 1.2)
 MOST_SHIFT = 0.15
 BACKGROUND = -MEAN / STD
-"""A black pixel after normalization: what lies outside of an image."""
+"""Value of a black pixel after normalization, which lies outside of an image."""
 
 TRAIN_DIGITS, TEST_DIGITS = 4000, 2000
-"""Most digits of a user for training, and for validation and test each; all of them where there are fewer."""
+"""Upper limits of a user's digits: for training, and for each of validation and test.
+
+A user has all digits where there are fewer.
+"""
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 16, 32
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a user's images differ: a rotation in radians, a scale, and shifts in halves of the image."""
+    """How a user's images differ: by a rotation in radians, a scale, and shifts in half-images."""
 
     angle: float
     scale: float
@@ -35,7 +38,7 @@ class Geometry:
     down: float
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
-        """Images float32 [N, 28, 28] as this user writes them."""
+        """Return images float32 [N, 28, 28] as this user writes them."""
         cosine, sine = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         theta = torch.tensor([[[cosine, -sine, self.right], [sine, cosine, self.down]]])
         grid = nn.functional.affine_grid(theta, [1, 1, *images.shape[1:]], align_corners=False)
@@ -58,7 +61,10 @@ class User:
 
 
 class Users:
-    """Users by number, each drawn with the seed and its number alone; images are made when asked for."""
+    """Users by number; images are made when asked for.
+
+    Each user is drawn with the seed and its number alone.
+    """
 
     def __init__(
         self, data: MnistData, *, digits: int = TRAIN_DIGITS, test: int = TEST_DIGITS, seed: int = 0
@@ -107,14 +113,17 @@ class Users:
     def calibration(
         self, number: int, *, batches: int = CALIBRATION_BATCHES, batch: int = CALIBRATION_BATCH
     ) -> CalibrationBatches:
-        """Batches of the user's training images, without labels."""
+        """Return batches of the user's training images, without labels."""
         user = self.user(number)
         rows = user.train[: batches * batch]
         return CalibrationBatches(self.data.train.images, rows, user.geometry, batch)
 
 
 class CalibrationBatches(Sequence[torch.Tensor]):
-    """Batches float32 [B, 28, 28], each made when it is asked for: rows of the data and a geometry are all that is kept."""
+    """Batches float32 [B, 28, 28], each made when it is asked for.
+
+    Only rows of the data and a geometry are kept.
+    """
 
     def __init__(
         self, images: torch.Tensor, rows: torch.Tensor, geometry: Geometry, batch: int

@@ -30,7 +30,7 @@ from vaecomp_native.demo.report.drawing import (
 
 
 def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
-    """Training time of the VAE against the model's size: label -> (parameters, seconds)."""
+    """Draw training time of the VAE against the model's size: label -> (parameters, seconds)."""
     points = [
         Line(label, COLOURS[0], [(parameters / 1000, seconds)], bold=False)
         for label, (parameters, seconds) in models.items()
@@ -53,10 +53,11 @@ def size_against_time(models: Mapping[str, tuple[int, float]]) -> Markup:
 
 
 def rate_curves(panels: Panels, allowed: Sequence[float]) -> Markup:
-    """Ratio against loss of accuracy, one panel a network: every file, and each codec's best.
+    """Draw ratio against loss of accuracy, one panel a network: every file, and each codec's best.
 
     A line joins the files that no smaller file of the codec beats. Dotted lines mark the
-    ``allowed`` losses; half a point beyond zero and beyond the last of them the picture ends.
+    ``allowed`` losses. The picture ends half a point beyond zero and half a point beyond the last
+    of them.
     """
     limit = max(allowed, default=0.0) + 0.5
 
@@ -77,10 +78,10 @@ def rate_curves(panels: Panels, allowed: Sequence[float]) -> Markup:
 
 
 def error_curves(panels: Panels, errors: Mapping[str, str], most_bits: float) -> Markup:
-    """Errors, logarithmic, against bits a number up to ``most_bits``, one panel a data set.
+    """Draw errors, logarithmic, against bits a number up to ``most_bits``, one panel a data set.
 
-    A line joins the points that no other one of the quantizer with as few bits beats. ``errors`` says what
-    the error of each panel is.
+    A line joins the points that no other point of the same quantizer with as few bits beats.
+    ``errors`` says what the error of each panel is.
     """
 
     def draw(axes: Axes, title: str, lines: Sequence[Line]) -> None:
@@ -96,9 +97,9 @@ def error_curves(panels: Panels, errors: Mapping[str, str], most_bits: float) ->
 
 
 def accuracy_against_bytes(lines: Sequence[Line], levels: Mapping[str, float]) -> Markup:
-    """Accuracy in percent against bytes, logarithmic, of pairs (bytes, accuracy): every point, and each series' best.
+    """Draw accuracy in percent against bytes, logarithmic, of pairs (bytes, accuracy).
 
-    Dotted lines mark the ``levels``.
+    Every point is drawn, and a line joins each series' best. Dotted lines mark the ``levels``.
     """
 
     def draw(axes: Axes, title: str, lines: Sequence[Line]) -> None:
@@ -133,9 +134,9 @@ class Crossing:
 def bytes_against_members(
     lines: Sequence[Line], crossing: Crossing | None, measured: int
 ) -> Markup:
-    """Total bytes against the number of members, both logarithmic, of pairs (members, bytes).
+    """Draw total bytes against the number of members, both logarithmic, of pairs (members, bytes).
 
-    A dotted line marks the number of members that was ``measured``, a ring the crossing.
+    A dotted line marks the number of members that was ``measured``, and a ring marks the crossing.
     """
 
     def draw(axes: Axes, title: str, lines: Sequence[Line]) -> None:
@@ -158,7 +159,10 @@ def bytes_against_members(
 
 
 def along_series(panels: Panels, quantity: str, logarithmic: Sequence[str] = ()) -> Markup:
-    """Pairs (checkpoint, value) as lines, one panel each; ``quantity`` is what they show, in some panels on a ``logarithmic`` axis."""
+    """Draw pairs (checkpoint, value) as lines, one panel each.
+
+    ``quantity`` is what they show. The panels named in ``logarithmic`` have a logarithmic axis.
+    """
 
     def draw(axes: Axes, title: str, lines: Sequence[Line]) -> None:
         for one in lines:
@@ -182,7 +186,7 @@ def along_series(panels: Panels, quantity: str, logarithmic: Sequence[str] = ())
 
 @dataclass(frozen=True)
 class TotalBar:
-    """All bytes of a codec: what is shared, and everything else."""
+    """All bytes of a codec: shared ones, and all others."""
 
     label: str
     colour: str
@@ -191,7 +195,10 @@ class TotalBar:
 
 
 def total_bytes(panels: Mapping[str, Sequence[TotalBar]]) -> Markup:
-    """Bars of shared (hatched) and own bytes, one panel below the other, each with its own scale."""
+    """Draw bars of shared (hatched) and own bytes, one panel below the other.
+
+    Each panel has its own scale.
+    """
     text = "All bytes of the series by codec"
     words = [about(title, NOTHING) for title, bars in panels.items() if not bars]
     shown = {title: bars for title, bars in panels.items() if bars}
@@ -240,7 +247,7 @@ def _draw_level(axes: Axes, label: str, y: float) -> None:
 
 
 def _bytes(value: float, _: int) -> str:
-    """A tick of a logarithmic axis: 100 B, 10 kB, 1 MB."""
+    """Return a tick of a logarithmic axis: 100 B, 10 kB, 1 MB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= unit:
             return f"{value / unit:g} {name}"

@@ -15,7 +15,7 @@ from vaecomp_native.demo.report.drawing import RAW_COLOUR, Line
 
 OURS = "fleet"
 ALLOWED_LOSS = 1.0
-"""Points below the members' own accuracy that the point shown first may have."""
+"""Points below the members' own accuracy that the first point of the page may have."""
 
 COLOURS: dict[str, str] = {
     "fleet": "#2f86c9",
@@ -71,7 +71,11 @@ def render(result: FleetResult) -> str:
 
 
 def representative(result: FleetResult) -> HeldOutPoint | None:
-    """Of the shared decoder's points within `ALLOWED_LOSS` of the members' own accuracy the one with the largest total ratio; the most accurate if none is."""
+    """Return the shared decoder's point that the page shows first.
+
+    It has the largest total ratio among the points within `ALLOWED_LOSS` of the members' own
+    accuracy. If there is none, it is the most accurate point.
+    """
     ours = _scored(OURS, result.points)
     near = [p for p in ours if p.accuracy_mean >= result.accuracy_own - ALLOWED_LOSS]
     if near:
@@ -88,7 +92,7 @@ def _scored(codec: str, points: Sequence[HeldOutPoint]) -> list[HeldOutPoint]:
 
 
 def _others(shown: HeldOutPoint, points: Sequence[HeldOutPoint]) -> list[list[HeldOutPoint]]:
-    """Of each other codec the points that are as accurate, or if none is, its most accurate one."""
+    """Return each other codec's points that are as accurate, or else its most accurate one."""
     found = []
     for codec in COLOURS:
         own = _scored(codec, points)
@@ -102,7 +106,7 @@ def _total_figure(result: FleetResult, shown: HeldOutPoint) -> Markup:
     members = np.unique(np.geomspace(1, DRAWN_MEMBERS, 120).round())
 
     def series(label: str, points: Sequence[HeldOutPoint], bold: bool) -> Line:
-        """The fewest bytes that any of a codec's points takes."""
+        """Return a line of the fewest bytes that any of a codec's points takes."""
         totals = [p.shared_bytes + members * p.bytes_per_member for p in points]
         return Line(
             f"{label}, {min(p.accuracy_mean for p in points):.1f} %",

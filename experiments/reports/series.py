@@ -62,7 +62,7 @@ def _colour(codec: CodecResult) -> str:
 
 
 def _drawn(codecs: Sequence[CodecResult]) -> Iterator[CodecResult]:
-    """Ours, and of other packages the smallest with random access and the smallest without."""
+    """Yield our codecs, and of other packages the smallest with random access and without."""
     others = [one for one in codecs if one.codec not in COLOURS]
     yield from (one for one in codecs if one.codec in COLOURS)
     for access in (True, False):

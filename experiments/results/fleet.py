@@ -1,4 +1,4 @@
-"""A fleet: operating points of every codec, and what they are worth."""
+"""A fleet: operating points of every codec, and what they save."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vaecomp_native.accounting import amortized_ratio
 class Point:
     """A codec's operating point: bytes of its files for some members, and what these decode to.
 
-    Accuracies in percent: mean and worst over the members; ``agreement`` is how often a decoded member says what its original says. Seconds
-    are a member's.
+    Accuracies are in percent: mean and worst over the members. ``agreement`` is how often in
+    percent a decoded member says what its original says. Seconds are a member's.
     """
 
     codec: str
@@ -31,11 +31,13 @@ class Point:
 
 @dataclass(frozen=True)
 class HeldOutPoint(Point):
-    """On held-out members, with what it is worth.
+    """An operating point on held-out members, and what it saves.
 
-    ``ratio_per_member`` is of a member's raw bytes over its file, ``ratio_total`` of all models' over all bytes. ``break_even_members``: the smallest
-    number of members for which this takes fewer bytes than every point of the other codecs that is as accurate, or if none is, than their most accurate one;
-    None if no number of members will do.
+    ``ratio_per_member`` is a member's raw bytes over its file's bytes. ``ratio_total`` is all
+    models' raw bytes over all bytes. ``break_even_members`` is the smallest number of members for
+    which this point takes fewer bytes than every rival; None if no number of members will do.
+    Rivals are the points of the other codecs that are as accurate, or if there is none, their most
+    accurate ones.
     """
 
     ratio_per_member: float
@@ -45,7 +47,11 @@ class HeldOutPoint(Point):
 
 @dataclass(frozen=True)
 class TrainedPack:
-    """A pack: its bytes with the base, what its common and its local latents tell of a member (KL(posterior || prior), the mean), and seconds of training."""
+    """A pack: its size, what its latents tell, and seconds of training.
+
+    ``bytes`` include the base. ``common_bits`` and ``local_bits`` say how much the common and the
+    local latents tell of a member: the mean of KL(posterior || prior).
+    """
 
     setting: Mapping[str, float]
     bytes: int
@@ -56,9 +62,10 @@ class TrainedPack:
 
 @dataclass(frozen=True)
 class FleetResult:
-    """Held-out members in ``points``, what the choice was made from in ``validation``.
+    """The result: held-out members in ``points``, and the basis of the choice in ``validation``.
 
-    ``accuracy_base`` and ``accuracy_own`` are the means of the base and of members' own weights on the held-out members' test digits.
+    ``accuracy_base`` and ``accuracy_own`` are the means of the base and of members' own weights on
+    the held-out members' test digits.
     """
 
     members: int
@@ -80,7 +87,7 @@ class FleetResult:
 
 
 def compared(points: Sequence[Point], raw_bytes: int, members: int) -> tuple[HeldOutPoint, ...]:
-    """Points of all codecs on held-out members, with what they are worth for a fleet of ``members``."""
+    """Return points of all codecs on held-out members, with their worth for ``members`` members."""
     return tuple(
         HeldOutPoint(
             **asdict(point),
@@ -95,7 +102,7 @@ def compared(points: Sequence[Point], raw_bytes: int, members: int) -> tuple[Hel
 
 
 def break_even(point: Point, points: Sequence[Point]) -> int | None:
-    """``break_even_members`` of a point among the points of all codecs."""
+    """Return ``break_even_members`` of a point among the points of all codecs."""
     return cheaper_from(
         point.shared_bytes,
         point.bytes_per_member,
@@ -107,7 +114,7 @@ PointKind = TypeVar("PointKind", bound=Point)
 
 
 def rivals(point: Point, points: Sequence[PointKind]) -> list[PointKind]:
-    """The points of other codecs that are as accurate, or if none is, the most accurate ones."""
+    """Return other codecs' points that are as accurate, or else the most accurate ones."""
     others = [one for one in points if one.codec != point.codec]
     most = max((one.accuracy_mean for one in others), default=0.0)
     return [one for one in others if one.accuracy_mean >= min(point.accuracy_mean, most)]

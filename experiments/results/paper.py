@@ -1,4 +1,4 @@
-"""The paper's evaluation: networks, their archives in every form, and what is left of accuracy."""
+"""The paper's evaluation: networks, their archives in every form, and their accuracy."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ ERRORS = ("distortion", "effect")
 class Point:
     """A data set after one quantizer: bits a number, distortion in nats a number, and the effect.
 
-    ``best_by`` says what counted when its tables were chosen: one of `RATES`, or "both". ``tables`` and the two kinds of bits are those of `measures.quantizers.Coding`; the effect is
-    what the data set's ``effect_name`` says.
+    ``best_by`` says what counted when its tables were chosen: one of `RATES`, or "both". ``tables``
+    and the two kinds of bits are those of `measures.quantizers.Coding`. The data set's
+    ``effect_name`` says what the effect is.
     """
 
     quantizer: str
@@ -57,7 +58,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class QuantizerResult:
-    """The data sets that are finished, and how and on what it was measured."""
+    """The data sets that are finished, and how and on what they were measured."""
 
     data_sets: tuple[DataSet, ...]
     settings: Mapping[str, Any]

@@ -62,8 +62,8 @@ class ModelCurves:
 class RateResult:
     """The networks that are finished: chosen files in ``results``, curves in ``models``.
 
-    ``allowed_losses`` are those, in points, that files were chosen for. ``settings`` and ``machine``
-    say how and on what it was measured.
+    ``allowed_losses`` are the losses, in points, that files were chosen for. ``settings`` and
+    ``machine`` say how and on what it was measured.
     """
 
     allowed_losses: tuple[float, ...]

@@ -11,9 +11,11 @@ from typing import Any
 class Row:
     """A checkpoint stored with a codec.
 
-    ``bytes`` are its own file's; seconds of decoding are those for this checkpoint alone, with all that it needs. ``rate_weight`` is the residual's, None without
-    one. Accuracies in percent and losses in points, on test digits; ``agreement`` is how often in percent the decoded checkpoint says
-    of test digits what the original says, ``validation_agreement`` that of validation digits.
+    ``bytes`` are its own file's. ``decode_seconds`` decode this checkpoint alone, with all that it
+    needs. ``rate_weight`` is the residual's, or None without a residual. Accuracies are in percent
+    and losses in points, on test digits. ``agreement`` is how often in percent the decoded
+    checkpoint says of test digits what the original says. ``validation_agreement`` is the same on
+    validation digits.
     """
 
     codec: str
@@ -33,8 +35,13 @@ class Row:
 class CodecResult:
     """The series stored with a codec.
 
-    ``total_bytes`` are those of all files, ``shared_bytes`` among them those of what checkpoints share, ``bytes_per_checkpoint`` the mean of
-    their own files; ``ratio`` is of raw bytes over total bytes. ``random_access``: a checkpoint needs no other one. Losses in points of accuracy on test digits, negative for gains; ``largest_change`` is of either; agreements as in `Row`; ``residuals`` is the number of checkpoints with a residual. Seconds are means of a checkpoint, and of what is shared together.
+    ``total_bytes`` count all files, and ``shared_bytes`` those that checkpoints share.
+    ``bytes_per_checkpoint`` is the mean of the checkpoints' own files. ``ratio`` is raw bytes over
+    total bytes. ``random_access`` says that a checkpoint needs no other one. Losses are in points
+    of accuracy on test digits, negative for gains. ``largest_change`` is the largest loss or gain.
+    Agreements are as in `Row`. ``residuals`` is the number of checkpoints with a residual.
+    ``encode_seconds`` and ``decode_seconds`` are means over checkpoints. ``shared_seconds`` is what
+    all shared files took together.
     """
 
     codec: str
@@ -58,7 +65,7 @@ class CodecResult:
 
 @dataclass(frozen=True)
 class Trial:
-    """A codec's setting, tried on some checkpoints, and the bytes of the series that they promise."""
+    """A codec's setting, tried on some checkpoints, and the series' bytes that they promise."""
 
     codec: str
     setting: Mapping[str, float | str]
@@ -67,9 +74,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """All codecs, what each checkpoint made of them in ``rows``, and what settings were chosen from.
+    """The result: all codecs, each checkpoint with each codec in ``rows``, and the trials.
 
-    ``accuracies_own`` are those of the checkpoints on test digits.
+    Settings were chosen from the trials. ``accuracies_own`` are the checkpoints' own on test
+    digits.
     """
 
     checkpoints: int

@@ -1,4 +1,4 @@
-"""What members have beyond a base: one bit a weight, updates of nncodec, and modules of differences."""
+"""Differences from a base: one bit a weight, updates of nncodec, and modules of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantizers beside each other: codings of posteriors, savings at equal errors, and the experiment."""
+"""Quantizers side by side: codings of posteriors, savings at equal errors, and the experiment."""
 
 from __future__ import annotations
 

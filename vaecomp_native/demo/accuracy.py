@@ -28,6 +28,9 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
 
 
 def agreement(model: nn.Module, images: torch.Tensor) -> Callable[[nn.Module], float]:
-    """How often, in percent, a module gives images float32 [N, ...] the class that ``model`` gives them now."""
+    """Return a function that compares a module's classes with those that ``model`` gives now.
+
+    Images are float32 [N, ...]. The function gives how often, in percent, the two agree.
+    """
     own = predict(model, images)
     return lambda module: percent_correct(predict(module, images), own)

@@ -1,4 +1,4 @@
-"""Results as files that are there as a whole or not at all."""
+"""Results as files that are written as a whole or not at all."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from vaecomp_native import kernels
 
 
 def describe() -> dict[str, str]:
-    """What the timings depend on."""
+    """Return what the timings depend on: hardware and versions, by name."""
     return {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "processor": processor(),

@@ -26,15 +26,15 @@ AMORTIZED_MODELS = 100
 """The number of models M of the amortized ratio in the reports."""
 
 LATENT = 64
-"""Latents of a chunk in the paper."""
+"""Latents of a chunk, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Measurement:
     """An archive of one model, what it decodes to, and what that took.
 
-    ``codec`` is its name in results, ``model`` a copy of the original with the decoded weights in
-    it, and ``history`` the training curve, if anything was trained. Times are in seconds.
+    ``codec`` is its name in results. ``model`` is a copy of the original with the decoded weights.
+    ``history`` is the training curve, if anything was trained. Times are in seconds.
     """
 
     codec: str
@@ -54,7 +54,7 @@ class Measurement:
 
     @property
     def break_even(self) -> int | None:
-        """Models that must share the decoder before it pays; see `break_even_models`."""
+        """Models that must share the decoder before it pays, by `break_even_models`."""
         return break_even_models(self.info.bytes["decoder"], self.own_bytes, self.info.raw_bytes)
 
     @property

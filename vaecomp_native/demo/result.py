@@ -1,4 +1,4 @@
-"""What the demonstration found."""
+"""The demonstration's results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DemoArchive:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration found; accuracies in percent on the test digits."""
+    """Result of the demonstration; accuracies are in percent on the test digits."""
 
     model: str
     data: str

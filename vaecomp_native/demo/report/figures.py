@@ -40,7 +40,7 @@ VAE_LOSSES: dict[str, str] = {
     "train_loss": "training variants",
     "validation_loss": "validation variants",
 }
-"""Columns of a training curve that are drawn, and what they are."""
+"""Columns of a training curve that are drawn, and their labels."""
 
 
 def bytes_by_part(raw_bytes: int, archives: Mapping[str, Mapping[str, int]]) -> Markup:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 NO_NUMBER = "–"
-"""What stands in the place of a number that there is none of: None, NaN or an infinity."""
+"""Sign for a number that is missing: None, NaN or an infinity."""
 
 
 def render(template: str, *, package: str = __package__, **context: Any) -> str:

@@ -1,9 +1,9 @@
-"""Decode every golden archive with every instruction set, and compare each tensor with what it must be.
+"""Decode every golden archive with every instruction set, and compare each tensor with its golden.
 
 usage: goldens.py DIRECTORY COMMAND...
 
-COMMAND runs a build of csrc/tests/decode_file.cpp. The tensors of each instruction set stay in a folder of DIRECTORY,
-which must be new, for comparisons with those of other machines.
+COMMAND runs a build of csrc/tests/decode_file.cpp. DIRECTORY must be new. The tensors of each
+instruction set stay in a folder of it, for comparisons with those of other machines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ GOLDENS = sorted((Path(__file__).parents[1] / "python_tests" / "goldens").glob("
 
 
 def run(command: list[str], archive: Path, directory: Path, isa: str) -> tuple[int, str, str]:
-    """Status, output and errors of COMMAND with an instruction set. Members stand beside their packs."""
+    """Return status, output and errors of COMMAND with an instruction set.
+
+    Members stand beside their packs.
+    """
     name, _, part = archive.stem.rpartition("-")
     pack = [archive.with_stem(f"{name}-pack")] if part in ("member", "exact") else []
     result = subprocess.run(
@@ -33,7 +36,10 @@ def run(command: list[str], archive: Path, directory: Path, isa: str) -> tuple[i
 
 
 def instruction_sets(command: list[str], directory: Path) -> list[str]:
-    """Those of the machine that COMMAND runs on: the error of one that no machine has names them."""
+    """Return the instruction sets of the machine that COMMAND runs on.
+
+    COMMAND names them in its error for an instruction set that no machine has.
+    """
     _, _, errors = run(command, GOLDENS[0], directory, "none")
     choices = re.search(r"choose one of (.*)", errors)
     if choices is None:

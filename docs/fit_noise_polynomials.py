@@ -1,9 +1,9 @@
-"""Fit the three polynomials of the noise recipe in docs/kernels.md and print them as float32 constants.
+"""Fit the three polynomials of the noise recipe in docs/kernels.md and print float32 constants.
 
 usage: python docs/fit_noise_polynomials.py
 
-The constants are part of the kernel's definition: changing them changes every noise variant, so this
-script documents where they come from; it is not run at build time.
+The constants are part of the kernel's definition: changing them changes every noise variant. This
+script documents where they come from. It is not run at build time.
 """
 
 from __future__ import annotations

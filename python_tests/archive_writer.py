@@ -115,7 +115,10 @@ def joined(head: bytes, payload: bytes) -> bytes:
 def coded_symbols(
     symbols: npt.ArrayLike, contexts: npt.ArrayLike, lanes: int = 2
 ) -> tuple[bytes, bytes]:
-    """A quantized section's tables with the directory, and blocks; ``contexts`` are the symbols' tables."""
+    """Return a quantized section's tables with the directory, and its blocks.
+
+    ``contexts`` are the symbols' tables.
+    """
     flat = np.asarray(symbols, np.int32).reshape(-1)
     numbers = np.broadcast_to(np.asarray(contexts, np.int64), np.shape(symbols)).reshape(-1)
     tables = frequency_tables(flat, numbers)

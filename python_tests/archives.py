@@ -1,4 +1,7 @@
-"""Archives made without training, for tests: every section kind, codec and dtype, from seeded random numbers."""
+"""Archives made without training, for tests: every section kind, codec and dtype.
+
+Their contents are seeded random numbers.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +90,10 @@ class ResidualTensor:
 def random_quantized(
     generator: np.random.Generator, shape: tuple[int, ...], dtype: Any, parts: str = ""
 ) -> ResidualTensor:
-    """A quantized tensor; `parts` has a letter for each thing it shall have: r, R (exponents and levels of rows), c, C
-    (of columns) and b (a codebook)."""
+    """Return a quantized tensor; `parts` has a letter for each thing it shall have.
+
+    r and c are exponents of rows and of columns, R and C are their levels, and b is a codebook.
+    """
     rows = shape[0] if len(shape) > 1 else 1
     columns = int(np.prod(shape[1:] if len(shape) > 1 else shape, dtype=np.int64))
 
@@ -119,7 +124,10 @@ def random_quantized(
 def quantized_section(
     tensors: dict[str, ResidualTensor], base: int = 0, base_values: Any = None
 ) -> tuple[bytes, dict[str, npt.NDArray[Any]]]:
-    """A quantized section and the arrays it decodes to; `base_values` are those of the base section."""
+    """Return a quantized section and the arrays it decodes to.
+
+    `base_values` are those of the base section.
+    """
     flat = np.concatenate([tensor.matrix.values().reshape(-1) for tensor in tensors.values()])
     if base_values is not None:
         flat = base_values.reshape(-1)[: flat.size] + flat
@@ -129,8 +137,11 @@ def quantized_section(
 
 
 def make_sample(seed: int = 0) -> Sample:
-    """One archive with every kind of section: two decoders, residuals with and without a base, tensors of every dtype
-    stored raw and lossless, tied, empty and 0-d ones."""
+    """Return one archive with every kind of section.
+
+    It has two decoders, residuals with and without a base, tensors of every dtype stored raw and
+    lossless, and tied, empty and 0-d tensors.
+    """
     generator = np.random.default_rng(seed)
     integers, floats = integer_decoder(generator), float32_decoder(generator)
     z = generator.integers(-30, 31, (CHUNKS, LATENT)).astype(np.int8)
@@ -248,7 +259,10 @@ def make_block_sample() -> Sample:
 
 
 def make_dtype_sample() -> Sample:
-    """Any bits of every dtype, raw and in lossless planes, and planes of some that have blocks of their own."""
+    """Return any bits of every dtype, raw and in lossless planes.
+
+    Some planes have blocks of their own.
+    """
     generator = np.random.default_rng(8)
     sections, rows, arrays = [], [], {}
     large = [_core.numpy_dtype(name) for name in ("complex32", "float4_e2m1fn_x2", "int4")]

@@ -1,4 +1,4 @@
-"""The C interface from one version to another: older and newer programs, and what the header says."""
+"""The C interface between versions: older and newer programs, and what the header says."""
 
 from __future__ import annotations
 

@@ -184,7 +184,8 @@ class TestTrialModel:
         logs = before.log_softmax(-1), after.log_softmax(-1)
         expected = float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
         assert trials["kl"].divergence() == pytest.approx(expected, rel=1e-4)
-        # Half of the outputs are off by 0.5; their variance is that of 0, 1, -2 and their negatives.
+        # Half of the outputs are off by 0.5.
+        # Their variance is that of 0, 1, -2 and their negatives.
         assert trials["mse"].divergence() == pytest.approx(0.125 / (10 / 6), rel=1e-5)
 
     def test_moments_are_of_inputs_now_and_before(self) -> None:
@@ -492,7 +493,7 @@ class TestEqualize:
 
     @pytest.mark.parametrize(("factor", "most"), [(16.0, 0.5), (1.0, 1.15)])
     def test_equal_bits_then_do_less_harm(self, factor: float, most: float) -> None:
-        """Where sensitivities are wrong by a factor; where they are right there is little to win."""
+        """Sensitivities are wrong by a factor; where they are right there is little to win."""
         ratios = []
         for seed in range(4):
             encoder = self.misled(seed, factor)
@@ -518,7 +519,10 @@ class TestEqualize:
         return dataclasses.replace(encoder, operators=operators)
 
     def test_trials_that_fail_leave_the_module_as_it_was(self) -> None:
-        """An operator that only the coarse trial can quantize: the others are measured beside its original."""
+        """Only the coarse trial can quantize one operator.
+
+        The other operators are measured beside its original.
+        """
         module, data = Sum(1.0), batches()
         encoder = calibrated_encoder(module, data, data)
         original = encoder.operators[0].quantize

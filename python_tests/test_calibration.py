@@ -39,7 +39,7 @@ def _seeded() -> None:
 
 
 class Recurrent(nn.Module):
-    """A recurrent module, called with its inputs and maybe first states; gives output and states."""
+    """A recurrent module that takes inputs and maybe first states; gives output and states."""
 
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()

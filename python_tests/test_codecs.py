@@ -1,4 +1,4 @@
-"""`compress` with the residual and lossless codecs: sizes, scores, exact tensors, and what may go wrong."""
+"""`compress` with the residual and lossless codecs: sizes, scores, exact tensors, and errors."""
 
 from __future__ import annotations
 

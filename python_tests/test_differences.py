@@ -30,7 +30,8 @@ Array = npt.NDArray[Any]
 DTYPES = [np.dtype(name) for name in ("float16", ml_dtypes.bfloat16, "float32", "float64")]
 LATENTS = np.array([3, -5], np.int8)
 BLOCK = 131_072
-# Both zeros, the least and the greatest magnitudes of each kind, and NaNs, by the bits of exponent and mantissa.
+# Both zeros, the least and the greatest magnitudes of each kind, and NaNs.
+# They are made by the bits of exponent and mantissa.
 FIELDS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
 
 
@@ -123,7 +124,10 @@ def assert_decodes(pack: Pack, data: bytes, arrays: Arrays) -> None:
 def sources(
     arrays: Arrays, predicted: Arrays, level: int = 0, levels: Any = None
 ) -> list[tuple[Any, ...]]:
-    """As encode_exact takes them, as matrices of one row unless there are levels (rows, columns)."""
+    """Return tensors as encode_exact takes them.
+
+    They are matrices of one row unless there are levels (rows, columns).
+    """
     rows, columns = levels or (None, None)
     return [(array, predicted[name], level, rows, columns) for name, array in arrays.items()]
 

@@ -1,4 +1,7 @@
-"""The examples and docs/embedding.md: built against what `pip install` left, run as processes, asked over HTTP."""
+"""The examples and docs/embedding.md.
+
+They are built against what `pip install` left, run as processes, and asked over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="needs a checkout"
 
 
 def cmake_build(source: Path, build: Path) -> Path:
-    """Configure and build a project that finds the installed package; returns the build directory."""
+    """Configure and build a project that finds the installed package; return its build folder."""
     if shutil.which("cmake") is None or shutil.which("c++") is None:
         pytest.skip("needs cmake and a compiler")
     query = [sys.executable, "-m", "vaecomp_native", "--cmakedir"]
@@ -60,7 +63,10 @@ def cmake_build(source: Path, build: Path) -> Path:
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """Standard output of a command that succeeds; both outputs are in the test's failure if it does not."""
+    """Return the standard output of a command that succeeds.
+
+    If it fails, both outputs are in the test's failure.
+    """
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -1,4 +1,4 @@
-"""Quantization with error feedback: the native kernel against the reference, and what it promises."""
+"""Quantization with error feedback: the native kernel against the reference, and its promises."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ sizes = st.tuples(st.integers(0, 20), st.integers(0, 20))
 def random_moment(
     rng: np.random.Generator, size: int, *, bias: bool = False, decades: float = 1.0
 ) -> Float64Array:
-    """A second moment [size, size] of correlated inputs whose scales span `decades`; with `bias` the last is 1."""
+    """Return a second moment [size, size] of correlated inputs whose scales span `decades`.
+
+    With `bias` the last input is 1.
+    """
     mixed = rng.standard_normal((4 * size, 3)) @ rng.standard_normal((3, size))
     inputs = (mixed + rng.standard_normal(mixed.shape)) * 10 ** rng.uniform(0, decades, size)
     if bias:

@@ -1,6 +1,7 @@
 """Hard treatment: writers that are killed, and many threads that decode for long.
 
-VAECOMP_STRESS_SECONDS sets how long; a minute shows a slow growth in memory, the default just that it works.
+VAECOMP_STRESS_SECONDS sets how long. A minute shows a slow growth in memory. The default only shows
+that it works.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ STRESS_THREADS = 64
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-# Children that write one model and the other in turn are killed after a random time; what they have not removed is.
+# Children that write one model and the other in turn are killed after a random time.
+# What they have not removed is removed then.
 KILLED_WRITERS = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -105,7 +107,8 @@ def work(thread, end):
     turn = thread
     while time.monotonic() < end:
         number = turn % len(paths)
-        check(opened[number].decode() if turn % 2 else vc.decode(paths[number], threads=1 + turn % 3), number)
+        path, threads = paths[number], 1 + turn % 3
+        check(opened[number].decode() if turn % 2 else vc.decode(path, threads=threads), number)
         decoded[thread] += 1
         turn += 1
 
@@ -134,5 +137,6 @@ def test_many_threads_decode_for_long_and_memory_does_not_grow(tmp_path: Path) -
         int, run(MANY_THREADS, STRESS_SECONDS, STRESS_THREADS, *paths, timeout=timeout).split()
     )
     assert decoded >= STRESS_THREADS
-    # As many threads hold tensors and interpreter frames at a time as before: pages of the allocator come and go.
+    # As many threads hold tensors and interpreter frames at a time as before.
+    # Pages of the allocator come and go.
     assert after - warm < 32 * 2**20, f"{warm} bytes became {after}"

@@ -1,4 +1,7 @@
-"""What `pip install` leaves for C and C++: other projects find it, link it, and decode the same bytes with it."""
+"""What `pip install` leaves for C and C++.
+
+Other projects find it, link it, and decode the same bytes with it.
+"""
 
 from __future__ import annotations
 

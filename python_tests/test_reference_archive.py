@@ -91,7 +91,8 @@ INTEGER_SECTION = integer_decoder(
 FLOAT_SECTION = float32_decoder(FLOAT_LAYERS)
 
 
-# Tensors of one quantized section: one with everything along its axes, one with a codebook, an empty one, a scalar.
+# Tensors of one quantized section.
+# One has everything along its axes, one has a codebook, one is empty, and one is a scalar.
 QUANTIZED = RNG.integers(-3, 4, (3, 4)).astype(np.int32)
 EXPONENTS, COLUMN_STEPS = [-2, 0, 1], [0, 3, -1, 0]
 ROW_CONTEXTS, COLUMN_CONTEXTS = [0, 2, 1], [1, 0, 0, 1]

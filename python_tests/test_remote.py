@@ -1,4 +1,7 @@
-"""Archives from HTTP servers of all kinds, on this machine: with ranges, without, without lengths, and broken ones."""
+"""Archives from HTTP servers of all kinds, on this machine.
+
+Servers have ranges, have none, give no lengths, or are broken.
+"""
 
 from __future__ import annotations
 

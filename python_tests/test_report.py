@@ -1,4 +1,4 @@
-"""The demonstration's page and pictures, and tables, in which there is little or nothing to show."""
+"""The demonstration's page, pictures and tables where there is little or nothing to show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Properties of any state dict: without loss all comes back bit for bit, and nothing else changes in silence."""
+"""Properties of any state dict.
+
+Without loss all comes back bit for bit. Nothing else changes in silence.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ NAMES = st.text(
 
 
 def of_bits(dtype: torch.dtype, shape: tuple[int, ...], seed: int, kind: str) -> torch.Tensor:
-    """A tensor of ordinary numbers, of any bits (NaNs with payloads, infinities, -0.0), or of one value."""
+    """Return a tensor of ordinary numbers, of one value, or of any bits.
+
+    Any bits may be NaNs with payloads, infinities and -0.0.
+    """
     generator = np.random.default_rng(seed)
     size = torch.empty(0, dtype=dtype).element_size()
     if kind == "ordinary" and dtype.is_floating_point and size > 1:
@@ -56,7 +62,10 @@ def of_bits(dtype: torch.dtype, shape: tuple[int, ...], seed: int, kind: str) ->
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tensor is made: of which dtype, shape and values, and as which view. Not every tensor can be printed."""
+    """How a tensor is made: its dtype, its shape, its values, and which view it is.
+
+    Not every tensor can be printed.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -104,7 +113,7 @@ def state_of(recipes: Mapping[str, Recipe | int]) -> dict[str, torch.Tensor]:
 
 
 def bits(tensor: torch.Tensor) -> tuple[str, tuple[int, ...], bytes]:
-    """Dtype, shape, and bytes in C order, of what a tensor means and not of how it lies in memory."""
+    """Return dtype, shape, and bytes in C order of a tensor, however it lies in memory."""
     plain = tensor.detach()
     if plain.is_conj() or plain.is_neg():
         plain = plain.resolve_conj().resolve_neg()
@@ -217,7 +226,10 @@ def test_the_command_line_gives_a_file_back(
 
 
 def test_a_day_in_a_users_life(tmp_path: Path) -> None:
-    """A repository in bfloat16 shards to an archive, to safetensors, into the module: the same bytes."""
+    """A repository in bfloat16 shards goes to an archive, to safetensors, and into the module.
+
+    The bytes stay the same.
+    """
     from safetensors.torch import load_file, save_file
 
     torch.manual_seed(0)

@@ -127,7 +127,7 @@ def test_the_error_does_not_hide_behind_large_numbers_that_are_kept(tmp_path: Pa
 
 
 class Masked(torch.nn.Module):
-    """Attention with its causal mask of -inf as a buffer, and a layer that the output never sees."""
+    """Attention with its causal mask of -inf as a buffer, and a layer that no output depends on."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -211,8 +211,9 @@ time.sleep(0.1)
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no POSIX signals here")
 def test_signals_reach_the_threads_of_python(samples: list[Sample]) -> None:
-    # A signal that the main thread has blocked would otherwise end the process through a worker. The threads that
-    # NumPy's libraries start at import do not count: they inherit the signal as blocked.
+    # A signal that the main thread has blocked would otherwise end the process through a worker.
+    # The threads that NumPy's libraries start at import do not count: they inherit the signal as
+    # blocked.
     code = f"""
 import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])

@@ -1,4 +1,4 @@
-"""Write the seeds of the archive corpora: a small file for each codec, and a pack with a member behind it.
+"""Write the seeds of the archive corpora: a small file for each codec, and a pack with a member.
 
 usage: python -m csrc.fuzz.make_corpus (in the root of a checkout with the package installed)
 """
@@ -61,7 +61,7 @@ def quantized() -> tuple[list[Any], list[Any]]:
 
 
 def latents() -> tuple[list[Any], list[Any]]:
-    """Integer latents, of which one section is the base of a quantized section, and float32 latents."""
+    """Make integer latents and float32 latents; one section of integers is another's base."""
     generator = np.random.default_rng(2)
     weight = generator.integers(-9, 10, (5, 2)).astype(np.int8)
     scale = np.full(5, 0.25, np.float32)

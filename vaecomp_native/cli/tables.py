@@ -59,7 +59,10 @@ def print_archive(path: str | Path, info: vc.ArchiveInfo) -> None:
 
 
 def print_compression(report: vc.CompressionReport) -> None:
-    """The codec that was chosen, what it was compared with, and how far decoded weights are from the original ones."""
+    """Print the codec that was chosen and its rivals.
+
+    Then print how far decoded weights are from the original ones.
+    """
     screen = console()
     if report.compared:
         table = new_table("codec", "bytes", "score", "")

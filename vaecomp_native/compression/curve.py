@@ -152,7 +152,10 @@ def rate_distortion(
 
 
 def candidates(codec: str, rate_weights: Sequence[float] = RATE_WEIGHTS) -> list[Candidate]:
-    """Every operating point of a codec in the order of ``rate_weights``; errors as for `rate_distortion`."""
+    """Return every operating point of a codec in the order of ``rate_weights``.
+
+    Errors are as for `rate_distortion`.
+    """
     if codec not in CODECS:
         raise ValueError(f"unknown codec {codec!r}: choose from {', '.join(CODECS)}")
     settings: list[Setting] = [{"rate_weight": weight} for weight in rate_weights]
@@ -164,7 +167,7 @@ def candidates(codec: str, rate_weights: Sequence[float] = RATE_WEIGHTS) -> list
 def code(
     module: torch.nn.Module, candidate: Candidate, directory: Path, encoding: Encoding
 ) -> CodedFile:
-    """Write the candidate's file for ``module`` into ``directory``, and time writing and decoding."""
+    """Write the candidate's file for ``module`` into ``directory``; time writing and decoding."""
     codec, path = candidate.codec, directory / candidate.file_name
     start = time.perf_counter()
     codec.write(module, candidate.setting, path, encoding)

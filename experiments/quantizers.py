@@ -49,8 +49,8 @@ RATE_FACTORS: dict[str, float] = {"uniform": 2**0.5, "vbq": 2**0.5}
 FIRST_RATE_WEIGHT = 8.0
 """First rate weight over the distortion of decoding to zeros; next to nothing is coded there."""
 
-MOST_BITS = 5.0
-MOST_POINTS = 50
+MAX_BITS = 5.0
+MAX_POINTS = 50
 """Where a curve ends: bits a number, and the number of rate weights tried."""
 
 
@@ -130,11 +130,11 @@ def _measure(source: Source, rate_factors: Mapping[str, float], progress: Progre
 
 
 def _points(source: Source, quantizer: str, factor: float) -> Iterator[Point]:
-    """Yield points from next to no bits to `MOST_BITS`."""
+    """Yield points from next to no bits to `MAX_BITS`."""
     nothing = source.posterior.distortion(
         [np.zeros_like(block) for block in source.posterior.means]
     )
-    for number in range(MOST_POINTS):
+    for number in range(MAX_POINTS):
         found = codings(source.posterior, quantizer, FIRST_RATE_WEIGHT * nothing / factor**number)
         same = found[0] is found[1]
         for coding, best_by in zip(found, ("both",) if same else RATES, strict=False):
@@ -148,7 +148,7 @@ def _points(source: Source, quantizer: str, factor: float) -> Iterator[Point]:
                 distortion=_rounded(coding.distortion),
                 effect=_rounded(source.effect(coding.decoded)),
             )
-        if max(coding.symbol_bits for coding in found) > MOST_BITS:
+        if max(coding.symbol_bits for coding in found) > MAX_BITS:
             return
 
 

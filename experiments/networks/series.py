@@ -24,7 +24,7 @@ from vaecomp_native.demo.digits import MnistData
 from vaecomp_native.demo.training import batches_of_epoch
 from vaecomp_native.progress import Progress, silent
 
-MOST_OF_EPOCH = 10
+MAX_OF_EPOCH = 10
 """Number of an epoch's checkpoints; fewer if it has fewer batches."""
 
 _FORMAT = 1
@@ -80,7 +80,7 @@ def make_series(
     """
     folder.mkdir(parents=True, exist_ok=True)
     batches = batches_of_epoch(data)
-    of_epoch = min(MOST_OF_EPOCH, batches)
+    of_epoch = min(MAX_OF_EPOCH, batches)
     epochs = max(epochs or default_epochs(NETWORK, data), -(-checkpoints // of_epoch))
     first = epochs * of_epoch - checkpoints
     train = {"images": data.train.images, "labels": data.train.labels}

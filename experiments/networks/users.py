@@ -13,9 +13,9 @@ from torch import nn
 
 from vaecomp_native.demo.digits import MEAN, STD, Digits, MnistData
 
-MOST_ANGLE = 1.2
+MAX_ANGLE = 1.2
 SCALES = (0.7, 1.2)
-MOST_SHIFT = 0.15
+MAX_SHIFT = 0.15
 BACKGROUND = -MEAN / STD
 """Value of a black pixel after normalization, which lies outside of an image."""
 
@@ -79,10 +79,10 @@ class Users:
         """User ``number``, from 0 up."""
         generator = np.random.default_rng((self.seed, number))
         geometry = Geometry(
-            angle=generator.uniform(-MOST_ANGLE, MOST_ANGLE),
+            angle=generator.uniform(-MAX_ANGLE, MAX_ANGLE),
             scale=generator.uniform(*SCALES),
-            right=generator.uniform(-MOST_SHIFT, MOST_SHIFT),
-            down=generator.uniform(-MOST_SHIFT, MOST_SHIFT),
+            right=generator.uniform(-MAX_SHIFT, MAX_SHIFT),
+            down=generator.uniform(-MAX_SHIFT, MAX_SHIFT),
         )
 
         def rows(part: Digits, count: int) -> torch.Tensor:

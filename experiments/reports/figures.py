@@ -77,8 +77,8 @@ def rate_curves(panels: Panels, allowed: Sequence[float]) -> Markup:
     return picture(text, panels, draw, scales=dict.fromkeys(panels, "y"), most=limit)
 
 
-def error_curves(panels: Panels, errors: Mapping[str, str], most_bits: float) -> Markup:
-    """Draw errors, logarithmic, against bits a number up to ``most_bits``, one panel a data set.
+def error_curves(panels: Panels, errors: Mapping[str, str], max_bits: float) -> Markup:
+    """Draw errors, logarithmic, against bits a number up to ``max_bits``, one panel a data set.
 
     A line joins the points that no other point of the same quantizer with as few bits beats.
     ``errors`` says what the error of each panel is.
@@ -87,13 +87,13 @@ def error_curves(panels: Panels, errors: Mapping[str, str], most_bits: float) ->
     def draw(axes: Axes, title: str, lines: Sequence[Line]) -> None:
         for one in lines:
             draw_line(axes, one, [], frontier(one.points))
-        axes.set_xlim(0, most_bits)
+        axes.set_xlim(0, max_bits)
         axes.grid()
         axes.set_xlabel("bits a number")
         axes.set_ylabel(errors[title])
 
     text = "Errors against bits, one panel a data set"
-    return picture(text, panels, draw, scales=dict.fromkeys(panels, "y"), most=most_bits)
+    return picture(text, panels, draw, scales=dict.fromkeys(panels, "y"), most=max_bits)
 
 
 def accuracy_against_bytes(lines: Sequence[Line], levels: Mapping[str, float]) -> Markup:

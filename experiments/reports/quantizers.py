@@ -9,7 +9,7 @@ from experiments.results.quantizers import DataSet, QuantizerResult, Saving
 from vaecomp_native.demo.report.drawing import Line
 
 SUBJECT = "vbq"
-MOST_BITS = 5.0
+MAX_BITS = 5.0
 """Where the pictures end."""
 MEASURES: dict[tuple[str, str], str] = {
     ("distortion", "bits"): "posterior distortion",
@@ -48,12 +48,12 @@ def render(result: QuantizerResult) -> str:
         distortion_figure=figures.error_curves(
             {name: _series(data, "distortion") for name, data in sets.items()},
             dict.fromkeys(sets, "posterior distortion, nats a number"),
-            MOST_BITS,
+            MAX_BITS,
         ),
         effect_figure=figures.error_curves(
             {name: _series(data, "effect") for name, data in sets.items()},
             {name: data.effect_name for name, data in sets.items()},
-            MOST_BITS,
+            MAX_BITS,
         ),
     )
 

@@ -25,8 +25,8 @@ _QuantizedTensor = tuple[
 ]
 # (values, predicted, level, row levels, column levels)
 _DifferenceTensor = tuple[_Array, _Array, int, _UInt8 | None, _UInt8 | None]
-# (latents, segments (length, first symbol, frequencies), groups (decoder's layers, chunk length, slices (first, count), tensors,
-# positions [chunks, numbers])).
+# (latents, segments (length, first symbol, frequencies), groups (decoder's layers, chunk length,
+# slices (first, count), tensors, positions [chunks, numbers])).
 _Fleet = tuple[
     int,
     list[tuple[int, int, list[int]]],

@@ -132,8 +132,8 @@ def _layout(path: Path, name: str, code: str, shape: list[int]) -> tuple[np.dtyp
     if known == PAIRS:
         if not lengths or lengths[-1] % 2:
             raise WeightsError(
-                f"{path}: tensor '{name}' has {shape} numbers of 4 bits, which are not whole bytes; "
-                "pad its last dimension"
+                f"{path}: tensor '{name}' has {shape} numbers of 4 bits, which are not whole "
+                "bytes; pad its last dimension"
             )
         lengths[-1] //= 2
     dtype = _core.numpy_dtype(known)

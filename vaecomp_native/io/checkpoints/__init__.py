@@ -63,8 +63,8 @@ def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:
     what = next((what for begin, what in _UNREADABLE.items() if start.startswith(begin)), None)
     if not start:
         what = "empty"
-    problem = f"is {what}" if what else f"is not a checkpoint that can be read; give {KINDS}"
-    raise WeightsError(f"{path}: {problem}")
+    known = what or f"not a checkpoint that can be read; give {KINDS}"
+    raise WeightsError(f"{path}: is {known}")
 
 
 def _reader_of_zip(path: Path) -> Callable[[Path], Checkpoint]:

@@ -46,8 +46,8 @@ def read(path: Path) -> Checkpoint:
     except OSError:
         raise
     except Exception as error:  # torch has no error type of its own for a damaged file
-        reason = in_one_line(error)
-        raise WeightsError(f"{path}: not an intact PyTorch checkpoint: {reason}") from error
+        problem = f"not an intact PyTorch checkpoint: {in_one_line(error)}"
+        raise WeightsError(f"{path}: {problem}") from error
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path}: holds a {type(content).__name__}, not a state dict; save "

@@ -1,4 +1,4 @@
-"""Whole archives: threads, other codecs, the reference, memory, the time to start."""
+"""Figures of whole archives: threads, other codecs, the reference, memory, the time to start."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from experiments.baselines import nncodec
 from vaecomp_native import reference
 
 NNCODEC_QP = -30
-"""4.1 bits a weight for the LSTM, 3.9 for the transformer."""
+"""The quantization parameter: 4.1 bits per weight for the LSTM, 3.9 for the transformer."""
 
 
-def threads(models: Models, peaks: Peaks, results: Results, most: int) -> None:
-    """The decoder and the decoding of an archive on 1, 2, ... `most` threads; the smaller speed-up at 2.
+def threads(models: Models, peaks: Peaks, results: Results, max_threads: int) -> None:
+    """Time the decoder and the decoding of an archive on 1, 2, ... `max_threads` threads.
 
-    Both write to memory that is there; decoding to new arrays is noted beside them.
+    The figure is the smaller speed-up on two threads. Both write to existing memory. The time of
+    decoding to new arrays is noted beside them.
     """
     rng = np.random.default_rng(1)
     decoder, latents = integer_decoder(rng), int8_latents(rng, models.scale.chunks)
@@ -41,9 +42,9 @@ def threads(models: Models, peaks: Peaks, results: Results, most: int) -> None:
     for name, function in functions.items():
         by_count: dict[str, Function] = {
             f"{name}_ms_{count}_threads": partial(function, threads=count)
-            for count in range(1, most + 1)
+            for count in range(1, max_threads + 1)
         }
-        seconds = medians(by_count, models.scale.samples, models.scale.least)
+        seconds = medians(by_count, models.scale.samples, models.scale.min_seconds)
         for key, own in seconds.items():
             results.note(key, 1e3 * own)
         one, two, *_ = seconds.values()
@@ -53,7 +54,10 @@ def threads(models: Models, peaks: Peaks, results: Results, most: int) -> None:
 
 
 def other_codec(models: Models, peaks: Peaks, results: Results) -> None:
-    """Files to arrays beside nncodec's at the same size, on one thread; the smaller ratio of a small and a large model."""
+    """Time decoding beside nncodec's, with files of the same size and on one thread.
+
+    The figure is the smaller ratio of a small and a large model.
+    """
     if not nncodec.installed():
         results.ratio("scalar_archive_decode_vs_nncodec", None)
         return
@@ -69,7 +73,7 @@ def other_codec(models: Models, peaks: Peaks, results: Results) -> None:
                 "nncodec": partial(_nncodec_decode, other),
             },
             samples=min(3, models.scale.samples),
-            least=models.scale.least,
+            min_seconds=models.scale.min_seconds,
         )
         megabytes = sum(array.nbytes for array in weights.values()) / 1e6
         for codec, file in (("vaecomp", path), ("nncodec", other)):
@@ -89,7 +93,7 @@ def _nncodec_file(path: Path, weights: Weights) -> Path:
 
 
 def beside_reference(models: Models, peaks: Peaks, results: Results) -> None:
-    """The whole decoding of a compact archive, natively and in plain NumPy."""
+    """Time the whole decoding of a compact archive, natively and in plain NumPy."""
     data = models.compact_archive.read_bytes()
     seconds = medians(
         {
@@ -97,7 +101,7 @@ def beside_reference(models: Models, peaks: Peaks, results: Results) -> None:
             "reference": lambda: reference.decode(data),
         },
         models.scale.samples,
-        models.scale.least,
+        models.scale.min_seconds,
     )
     results.ratio("decode_vs_reference", seconds["reference"] / seconds["native"])
     results.note("compact_archive_ms", 1e3 * seconds["native"])
@@ -105,7 +109,7 @@ def beside_reference(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def memory(models: Models, peaks: Peaks, results: Results) -> None:
-    """Memory that decoding takes at its peak, in a process that has imported the library and done nothing else."""
+    """Measure the peak of memory that decoding adds to a process that only imported the library."""
     script = Path(__file__).with_name("peak_memory.py")
     command = [sys.executable, str(script), str(models.transformer_archive)]
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -117,10 +121,13 @@ def memory(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def imports(models: Models, peaks: Peaks, results: Results) -> None:
-    """Importing the library beside importing NumPy, which it needs; the start of Python itself taken off both."""
+    """Time importing the library beside importing NumPy, which it needs.
+
+    The time of Python's own start is taken off both.
+    """
 
     def start(statement: str) -> Function:
-        # Away from the sources, whose package has no compiled module.
+        # The process runs away from the sources, whose package has no compiled module.
         command = [sys.executable, "-c", statement]
         return lambda: subprocess.run(command, check=True, cwd=models.folder)
 
@@ -130,7 +137,7 @@ def imports(models: Models, peaks: Peaks, results: Results) -> None:
         "vaecomp_native": "import vaecomp_native",
     }
     functions = {name: start(statement) for name, statement in statements.items()}
-    seconds = medians(functions, models.scale.starts, least=0)
+    seconds = medians(functions, models.scale.starts, min_seconds=0)
     own, numpy = (seconds[name] - seconds["python"] for name in ("vaecomp_native", "numpy"))
     results.ratio("import_vs_numpy", own / numpy)
     results.note("import_vaecomp_native_ms", 1e3 * own)
@@ -138,9 +145,9 @@ def imports(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def small_archive(models: Models, peaks: Peaks, results: Results) -> None:
-    """Opening and decoding a small file."""
+    """Time opening and decoding a small file."""
     path = models.cnn_archive
     functions: dict[str, Function] = {"decode": lambda: vc.decode(path, threads=1)}
-    seconds = medians(functions, models.scale.samples, models.scale.least)
+    seconds = medians(functions, models.scale.samples, models.scale.min_seconds)
     results.ratio("small_archive_ms", 1e3 * seconds["decode"])
     results.note("small_archive_bytes", path.stat().st_size)

@@ -1,9 +1,9 @@
-"""Importing this makes `experiments` importable, which no wheel has."""
+"""Importing this module makes `experiments` importable, which is not in the wheel."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# At the end: the checkout's package may have no compiled module, so an installed one goes first.
+# The checkout goes last, because its package may have no compiled module and an installed one has.
 sys.path.append(str(Path(__file__).parents[1]))

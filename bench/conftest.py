@@ -1,4 +1,4 @@
-"""Inputs of the benchmarks, of the sizes that a compressed LSTM classifier has."""
+"""Inputs of the benchmarks, with the sizes of a compressed LSTM classifier."""
 
 from __future__ import annotations
 

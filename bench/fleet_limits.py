@@ -1,4 +1,4 @@
-"""Decoding many members of a fleet beside what their decoder alone takes."""
+"""The time of decoding many members of a fleet beside that of their decoder alone."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from timing import Function, medians
 
 import vaecomp_native as vc
 from vaecomp_native import _core
-from vaecomp_native.progress import silent
 
 LATENTS = (8, 64)
 DIFFERENT = 16
-"""Members that are made; files are used several times over, which changes nothing of the work."""
+"""The number of members that are made. A file is used several times, which is the same work."""
 
 Destination = tuple[_core.ArchiveReader, list[tuple[int, int, npt.NDArray[Any]]]]
 
 
 def members(models: Models, peaks: Peaks, results: Results) -> None:
-    """A linear decoder of the CNN's 122,270 weights: whole members, with and without digests, beside decoders alone.
+    """Time decoding whole members, with and without digests, beside their decoders alone.
 
-    All on one thread, into memory that is there; the smallest ratio counts, digests compared.
+    The decoder is linear and makes the CNN's 122,270 weights. All run on one thread and write to
+    existing memory. The figure is the smallest ratio with digests compared.
     """
     ratios = []
     for latent in LATENTS:
@@ -39,7 +39,7 @@ def members(models: Models, peaks: Peaks, results: Results) -> None:
                 "members_unverified": _members(path, files, count, verify=False),
             },
             models.scale.samples,
-            models.scale.least,
+            models.scale.min_seconds,
         )
         for name, own in seconds.items():
             results.note(f"fleet_{name}_{latent}_latents_ms", 1e3 * own)
@@ -51,7 +51,7 @@ def members(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def _pack(models: Models, latent: int) -> tuple[Path, list[Path]]:
-    """A pack by principal components of members that are random, and some members."""
+    """Make a pack of principal components from random members, and some members' files."""
     rng = np.random.default_rng(latent)
     base = models.cnn
     directions: list[Weights] = [
@@ -67,11 +67,11 @@ def _pack(models: Models, latent: int) -> tuple[Path, list[Path]]:
             }
         )
     path = models.folder / f"fleet-{latent}.vaepack"
-    vc.fleet.train(trained, base=base, out=path, latent=latent, threads=1, progress=silent)
+    vc.fleet.train(trained, path, base=base, latent=latent, threads=1)
     opened = vc.fleet.Pack(path, threads=1)
     files = [models.folder / f"fleet-{latent}-{number}.vaec" for number in range(DIFFERENT)]
     for number, file in enumerate(files):
-        vc.fleet.compress(trained[number % len(trained)], opened, file, threads=1, progress=silent)
+        vc.fleet.compress(trained[number % len(trained)], file, pack=opened, threads=1)
     return path, files
 
 
@@ -80,7 +80,7 @@ def _noise(rng: np.random.Generator, array: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def _decoders(path: Path, count: int) -> Function:
-    """The pack's decoders for latents of as many members."""
+    """Return a run of the pack's decoders for latents of `count` members."""
     rng = np.random.default_rng(0)
     work = []
     for group in vc.fleet.Pack(path, threads=1).groups:
@@ -96,7 +96,7 @@ def _decoders(path: Path, count: int) -> Function:
 
 
 def _members(path: Path, files: list[Path], count: int, *, verify: bool) -> Function:
-    """All tensors of the members, whose files are open."""
+    """Return a run that decodes all tensors of `count` members, whose files are open."""
     pack = vc.open(path, threads=1, verify=verify)
     chosen: list[Destination] = []
     for number in range(count):

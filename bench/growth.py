@@ -1,6 +1,7 @@
-"""How decoding grows with the number of weights and threads: python bench/growth.py [--plot growth.svg].
+"""The growth of decoding time with the numbers of weights and threads.
 
-Archives of matrices of normal weights, plainly quantized to 4.3 bits each, from 10^5 weights up in factors of ten.
+Run: python bench/growth.py [--plot growth.svg]. The archives hold matrices of normal weights,
+plainly quantized to 4.3 bits each. They have 10^5 weights and more, in factors of ten.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ Row = dict[str, float]
 
 
 def rows(weights_max: int, threads_max: int) -> Iterator[Row]:
-    """Seconds of decoding a file, by number of weights and threads."""
+    """Yield the seconds of decoding a file, by number of weights and threads."""
     count = MIN_WEIGHTS
     while count <= weights_max:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "growth.vaec"
             _write(path, count)
-            # Into memory that is there: the system's time for new pages varies by more than threads do.
+            # Decoding writes to existing memory. The system's time for new pages varies by more
+            # than the effect of threads.
             out = vc.decode(path)
             functions: dict[str, Function] = {
                 str(threads): partial(vc.decode, path, out=out, threads=threads)
@@ -63,7 +65,10 @@ def _write(path: Path, count: int) -> None:
 
 
 def draw(table: list[Row]) -> Figure:
-    """Time against weights, one line a number of threads; straight lines of slope 1 where time is proportional."""
+    """Draw time against weights, with one line for each number of threads.
+
+    Proportional times make straight lines of slope 1.
+    """
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     for threads in sorted({row["threads"] for row in table}):
@@ -79,10 +84,10 @@ def draw(table: list[Row]) -> Figure:
 def main(
     weights_max: Annotated[
         int,
-        typer.Option(min=MIN_WEIGHTS, help="Most weights; 1000000000 takes minutes and 20 GB."),
+        typer.Option(min=MIN_WEIGHTS, help="Maximum weights; 1000000000 takes minutes and 20 GB."),
     ] = 100_000_000,
-    threads_max: Annotated[int, typer.Option(min=1, help="Threads to go up to.")] = 2,
-    plot: Annotated[Path | None, typer.Option(help="A picture to write, .svg or .png.")] = None,
+    threads_max: Annotated[int, typer.Option(min=1, help="Maximum threads.")] = 2,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write, .svg or .png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
 ) -> None:
     """Measure and print.
@@ -100,12 +105,11 @@ def main(
     if as_json:
         print(json.dumps(table))
         return
-    print("| weights | threads | ms | ns a weight |\n|---:|---:|---:|---:|")
+    print("| weights | threads | ms | ns per weight |\n|---:|---:|---:|---:|")
     for row in table:
         nanoseconds = 1e9 * row["seconds"] / row["weights"]
-        print(
-            f"| {row['weights']:,} | {row['threads']} | {1e3 * row['seconds']:.3g} | {nanoseconds:.3g} |"
-        )
+        times = f"{1e3 * row['seconds']:.3g} | {nanoseconds:.3g}"
+        print(f"| {row['weights']:,} | {row['threads']} | {times} |")
 
 
 if __name__ == "__main__":

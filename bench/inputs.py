@@ -1,4 +1,4 @@
-"""Inputs that several benchmarks share: decoders of the paper's sizes and archives of random weights."""
+"""Inputs of several benchmarks: decoders of the paper's sizes, archives of random weights."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def float32_layers(
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the inputs are and how often is measured."""
+    """The sizes of the inputs and the numbers of measurements."""
 
     chunks: int = 4096
     symbols: int = 1 << 22
@@ -64,19 +64,19 @@ class Scale:
     words: int = transformer.WORDS
     layers: int = transformer.LAYERS
     samples: int = 11
-    least: float = 0.02
+    min_seconds: float = 0.02
     starts: int = 25
     members: int = 256
 
 
 QUICK = Scale(
-    64, 1 << 16, 1 << 14, words=1000, layers=0, samples=2, least=0.001, starts=2, members=2
+    64, 1 << 16, 1 << 14, words=1000, layers=0, samples=2, min_seconds=0.001, starts=2, members=2
 )
-"""Only to see that everything runs."""
+"""A scale that only shows that everything runs."""
 
 
 class Models:
-    """Weights and archives, made when asked for, in a folder."""
+    """Weights, and archives of them in a folder, which are made when asked for."""
 
     def __init__(self, folder: Path, scale: Scale) -> None:
         self.folder = folder
@@ -108,13 +108,13 @@ class Models:
 
     @cached_property
     def compact_archive(self) -> Path:
-        """The LSTM with a decoder of its own; training longer would not change the work."""
+        """The LSTM with its own decoder. Longer training would not change the work of decoding."""
         path = self.folder / "compact.vaec"
         vc.compress(self.lstm, path, codec="vae", vae=vc.VaeConfig(epochs=1))
         return path
 
     def _compressed(self, name: str, weights: Weights) -> Path:
-        """By the quantized codec, at 4 bits a weight."""
+        """Compress weights by the quantized codec at 4 bits per weight."""
         path = self.folder / f"{name}.vaec"
         vc.compress(weights, path, codec="quantized", bits_per_weight=4, progress=silent)
         return path

@@ -1,4 +1,4 @@
-"""The kernels beside what the machine can do at most, and beside the libraries that do the same."""
+"""Figures of the kernels beside the machine's limits and other libraries for the same work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ def int8_latents(rng: np.random.Generator, chunks: int) -> npt.NDArray[np.int8]:
 
 
 def decoders(models: Models, peaks: Peaks, results: Results) -> None:
-    """Both decoders beside the peaks, writing to memory that is there, and beside PyTorch, both allocating."""
+    """Time both decoders beside the machine's peaks and beside PyTorch.
+
+    They write to existing memory beside the peaks. Beside PyTorch, which allocates its outputs,
+    they write to new memory.
+    """
     rng = np.random.default_rng(1)
     scale = models.scale
     int8 = integer_decoder(rng)
@@ -59,7 +63,7 @@ def decoders(models: Models, peaks: Peaks, results: Results) -> None:
                 "torch": lambda: network(inputs),
             },
             scale.samples,
-            scale.least,
+            scale.min_seconds,
         )
     work = scale.chunks * DECODER_WEIGHTS / 1e9
     for kind in ("int8", "fp32"):
@@ -76,11 +80,14 @@ def decoders(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def copies(models: Models, peaks: Peaks, results: Results) -> None:
-    """chunk and unchunk of a small and a large model beside memcpy of as many bytes; the smaller ratio."""
+    """Time chunk and unchunk beside memcpy of as many bytes.
+
+    The figure is the smaller ratio of a small and a large model.
+    """
     ratios: dict[str, list[float]] = {"unchunk": [], "chunk": []}
     for model, weights in (("lstm", models.lstm), ("transformer", models.transformer)):
         tensors = list(weights.values())
-        seconds = medians(_copies(tensors, peaks), models.scale.samples, models.scale.least)
+        seconds = medians(_copies(tensors, peaks), models.scale.samples, models.scale.min_seconds)
         gigabytes = sum(tensor.nbytes for tensor in tensors) / 1e9
         for name, own in seconds.items():
             results.note(f"{name}_{model}_gb_s", gigabytes / own)
@@ -104,14 +111,14 @@ def _copies(tensors: Sequence[npt.NDArray[Any]], peaks: Peaks) -> dict[str, Func
 
 
 def entropy(models: Models, peaks: Peaks, results: Results) -> None:
-    """Decoding of one long stream of rANS beside constriction's, which is given the same frequencies."""
+    """Time decoding one long rANS stream beside constriction with the same frequencies."""
     symbols, frequencies = peaked_symbols(models.scale)
     stream, out = kernels.encode_symbols(symbols, [symbols.size]), np.zeros_like(symbols)
     functions: dict[str, Function] = {
         "rans_decode": lambda: kernels.decode_symbols(stream, out=out, threads=1)
     }
     functions |= _constriction(symbols, frequencies)
-    seconds = medians(functions, models.scale.samples, models.scale.least)
+    seconds = medians(functions, models.scale.samples, models.scale.min_seconds)
     rates = {name: symbols.size / 1e6 / each for name, each in seconds.items()}
     for name, rate in rates.items():
         results.note(f"{name}_msymbols_s", rate)
@@ -121,7 +128,7 @@ def entropy(models: Models, peaks: Peaks, results: Results) -> None:
 
 
 def peaked_symbols(scale: Scale) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Symbols of 2 bits each from 0 up, in any order, and their frequencies, which add up to 4,096."""
+    """Make shuffled symbols of about 2 bits each, from 0 up, and their frequencies of sum 4,096."""
     frequencies = np.floor(1200 * np.exp(-np.abs(np.arange(-8, 9)) / 1.2)).astype(np.int64) + 1
     frequencies[8] += 4096 - frequencies.sum()
     symbols = np.repeat(np.arange(17, dtype=np.int32), frequencies * (scale.symbols // 4096))
@@ -131,7 +138,10 @@ def peaked_symbols(scale: Scale) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
 def _constriction(
     symbols: npt.NDArray[np.int32], frequencies: npt.NDArray[np.int64]
 ) -> dict[str, Function]:
-    """Its stack coder with the two models that suit a fixed table; nothing if it is not installed."""
+    """Return decoding by constriction's stack coder with the two models that suit a fixed table.
+
+    The result is empty if constriction is not installed.
+    """
     if importlib.util.find_spec("constriction") is None:
         return {}
     import constriction
@@ -154,7 +164,7 @@ def _constriction(
 
 
 def noise(models: Models, peaks: Peaks, results: Results) -> None:
-    """Noise on every position beside NumPy's normal deviates, which are not even added to anything."""
+    """Time noise on every position beside NumPy's normal deviates, which are added to nothing."""
     base = np.zeros(models.scale.deviates, np.float32)
     out, rng = np.zeros((1, base.size), np.float32), np.random.default_rng(3)
     seconds = medians(
@@ -165,7 +175,7 @@ def noise(models: Models, peaks: Peaks, results: Results) -> None:
             "numpy": lambda: rng.standard_normal(dtype=np.float32, out=out),
         },
         models.scale.samples,
-        models.scale.least,
+        models.scale.min_seconds,
     )
     results.ratio("noise_vs_numpy", seconds["numpy"] / seconds["ours"])
     results.note("noise_melements_s", base.size / 1e6 / seconds["ours"])

@@ -1,8 +1,9 @@
-"""What the library reaches of what the machine can do: python bench/limits.py [--json].
+"""The library's speed beside the limits of the machine: python bench/limits.py [--json].
 
-One run measures the machine (multiply-adds in registers, memcpy), the libraries that do the same work and this one, and prints each
-figure as a ratio. docs/performance.md says what each of them means. Needs a C++ compiler called c++, the extra "bench" and, for
-constriction and nncodec, experiments/requirements.txt.
+One run measures the machine (multiply-adds in registers, memcpy), other libraries for the same work
+and this library. It prints each figure as a ratio; docs/performance.md explains the figures. It
+needs a C++ compiler called c++ and the extra "bench". constriction and nncodec need
+experiments/requirements.txt.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from vaecomp_native.progress import console
 
 
 def measure(scale: Scale, threads_max: int) -> Results:
-    """All figures, with progress on standard error."""
+    """Measure all figures, with progress on standard error."""
     steps: dict[str, Callable[[Models, Peaks, Results], None]] = {
         "decoders": kernel_limits.decoders,
         "entropy coding": kernel_limits.entropy,
         "copies": kernel_limits.copies,
         "noise": kernel_limits.noise,
-        "threads": partial(archive_limits.threads, most=threads_max),
+        "threads": partial(archive_limits.threads, max_threads=threads_max),
         "another codec": archive_limits.other_codec,
         "reference": archive_limits.beside_reference,
         "memory": archive_limits.memory,
@@ -57,10 +58,10 @@ def measure(scale: Scale, threads_max: int) -> Results:
 
 def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    threads_max: Annotated[int, typer.Option(min=2, help="Threads to go up to.")] = 2,
-    quick: Annotated[bool, typer.Option(help="Small inputs, to see that it runs.")] = False,
+    threads_max: Annotated[int, typer.Option(min=2, help="Maximum threads.")] = 2,
+    quick: Annotated[bool, typer.Option(help="Use small inputs, to see that it runs.")] = False,
 ) -> None:
-    """Measure the library against the limits of this machine; takes some two minutes.
+    """Measure the library against the limits of this machine, in about two minutes.
 
     Example: python bench/limits.py --json > limits.json
     """

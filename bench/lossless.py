@@ -1,6 +1,7 @@
-"""The lossless codec beside zipnn and zstd: python bench/lossless.py MODEL.safetensors ... [--json].
+"""The lossless codec beside zipnn and zstd: python bench/lossless.py MODEL.safetensors [--json].
 
-Each file as it is, and its float32 tensors rounded to bfloat16 and float16, and to bfloat16 but stored as float32. Needs experiments/requirements.txt.
+Each file's float32 tensors are compressed as they are, rounded to bfloat16, rounded to bfloat16 but
+stored as float32, and rounded to float16. This needs experiments/requirements.txt.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Row = dict[str, str | int]
 
 
 def forms(arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
-    """The float32 tensors in the dtypes that models are stored in."""
+    """Yield the float32 tensors in the dtypes in which models are stored."""
     floats = {name: array for name, array in arrays.items() if array.dtype == np.float32}
     rounded = {name: array.astype(ml_dtypes.bfloat16) for name, array in floats.items()}
     yield "float32", floats
@@ -38,7 +39,7 @@ def forms(arrays: Arrays) -> Iterator[tuple[str, Arrays]]:
 
 
 def ours(arrays: Arrays) -> int:
-    """Bytes of the archive, after checking that it gives every bit back."""
+    """Return the bytes of the archive, after a check that it gives every bit back."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.vaec"
         vc.compress(arrays, path, codec="lossless", progress=silent)
@@ -48,7 +49,7 @@ def ours(arrays: Arrays) -> int:
 
 
 def zipnn(arrays: Arrays) -> int:
-    """Bytes by zipnn, told the dtype."""
+    """Return the bytes by zipnn, which is told the dtype."""
     dtype = next(iter(arrays.values())).dtype.name
     return len(
         ZipNN(input_format="byte", bytearray_dtype=dtype).compress(bytearray(_bytes(arrays)))
@@ -56,7 +57,7 @@ def zipnn(arrays: Arrays) -> int:
 
 
 def zstd(level: int) -> Callable[[Arrays], int]:
-    """Bytes by zstd at a level."""
+    """Return a function that gives the bytes by zstd at a level."""
     return lambda arrays: len(zstandard.compress(_bytes(arrays), level))
 
 
@@ -71,7 +72,7 @@ def main(
     models: Annotated[list[Path], typer.Argument(help="Safetensors files.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
 ) -> None:
-    """Measure and print; sizes in percent of the raw weights."""
+    """Measure, and print sizes in percent of the raw weights."""
     rows: list[Row] = []
     for model in models:
         for form, arrays in forms(dict(read_state_dict(model).arrays)):

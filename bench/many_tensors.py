@@ -1,9 +1,10 @@
-"""What thousands of small tensors cost: each call's CPU seconds, as JSON.
+"""The CPU seconds of calls on thousands of small tensors, as JSON.
 
     python bench/many_tensors.py [COUNT ...]
 
-For each count of float32 tensors [4, 4], on one thread: compress, open, info, decode, verify, all
-tensors one after another, one by its name, and `vaecomp inspect` and `verify` as processes.
+The tensors are float32 [4, 4]. For each count, on one thread, these are timed: compress, open,
+info, decode, verify, all tensors one after another, one by its name, and the processes `vaecomp
+inspect` and `vaecomp verify`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import vaecomp_native as vc
 COUNTS = (1_000, 20_000, 100_000)
 RUNS = 2
 SOME = 100
-"""Tensors that are read by their names."""
+"""The number of tensors that are read by their names."""
 CODECS = ("auto", "quantized", "lossless")
 SHAPE = (4, 4)
 

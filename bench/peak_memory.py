@@ -1,4 +1,4 @@
-"""Bytes by which decoding an archive makes a process grow at its peak: python bench/peak_memory.py FILE.vaec."""
+"""The peak of memory in bytes that decoding adds: python bench/peak_memory.py FILE.vaec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import vaecomp_native as vc
 
 
 def status(field: str) -> int:
-    """A size in bytes that the system knows of this process; unlike getrusage's, not inherited from the parent."""
+    """Read one of the system's sizes of this process, in bytes.
+
+    Unlike the sizes of getrusage, these are not inherited from the parent.
+    """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

@@ -1,5 +1,5 @@
-// What one core can do at most: multiply-adds whose operands never leave the registers, in the widest vectors there
-// are, and std::memcpy. Compiled for the machine at hand by peaks.py.
+// The peaks of one core: multiply-adds in the widest vectors, whose operands never leave the registers, and
+// std::memcpy. peaks.py compiles this file for the machine.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// float32: `width` fused multiply-adds a step.
+// float32: a step is `width` fused multiply-adds.
 #if defined(__AVX512F__)
 struct Fma {
     using Vector = __m512;
@@ -48,7 +48,7 @@ struct Fma {
 };
 #endif
 
-// int8: `width` multiply-accumulates into int32 a step.
+// int8: a step is `width` multiply-accumulates into int32.
 #if defined(__AVX512VNNI__)
 struct Dot {
     using Vector = __m512i;
@@ -72,7 +72,7 @@ struct Dot {
     static constexpr int width = 32;
     static Vector all(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
     static Vector step(Vector sum, Vector a, Vector b) {
-        asm volatile("" : "+v"(a));  // or the product would be computed once, before the loop
+        asm volatile("" : "+v"(a));  // otherwise the product would be computed once, before the loop
         return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
     }
 };
@@ -83,13 +83,13 @@ struct Dot {
     static constexpr int width = 16;
     static Vector all(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
     static Vector step(Vector sum, Vector a, Vector b) {
-        asm volatile("" : "+x"(a));  // or the product would be computed once, before the loop
+        asm volatile("" : "+x"(a));  // otherwise the product would be computed once, before the loop
         return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
     }
 };
 #elif defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
 struct Dot {
-    // The accumulators are int32, the operands int8: one type for both, seen as the other where it is needed.
+    // The accumulators are int32 and the operands int8. Both have one type, which is reinterpreted where needed.
     using Vector = int32x4_t;
     static constexpr const char* name = "NEON sdot";
     static constexpr int width = 16;
@@ -108,19 +108,19 @@ struct Dot {
 };
 #endif
 
-// Independent sums: more than a multiply-add's latency times the units of a core, and no more than there are registers
-// for.
+// The independent sums. They are more than a multiply-add's latency times the units of a core, and fit in the
+// registers.
 #if defined(__aarch64__)
 using Chains = std::make_index_sequence<16>;
 #else
 using Chains = std::make_index_sequence<12>;
 #endif
 
-// What the compiler must not know, or it would not do the work.
+// The compiler must not know these values. Otherwise it would leave the work out.
 const volatile int one = 1, two = 2;
 
-// The sums are parameters and no array, which compilers keep in memory. They end in `out`, so that none of them is left
-// out. Returns how many multiply-adds were done.
+// The sums are parameters, because compilers keep arrays in memory. They end in `out`, so that none of them is left
+// out. Returns the number of multiply-adds.
 template <typename Operation, typename... Sums>
 double chains(std::size_t steps, void* out, Sums... sums) {
     const auto a = Operation::all(one), b = Operation::all(two);

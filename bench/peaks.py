@@ -1,4 +1,4 @@
-"""peaks.cpp, compiled for the machine at hand by the system's C++ compiler."""
+"""The functions of peaks.cpp, compiled for this machine by the system's C++ compiler."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ STEPS = 1 << 21
 
 
 class Peaks:
-    """The limits of one core as functions to be timed."""
+    """Functions whose times give the limits of one core."""
 
     def __init__(self) -> None:
         self._library = _compiled()
         self._sums = ctypes.create_string_buffer(4096)
 
     def name(self, kind: str) -> str:
-        """The instruction set of `fp32` or `int8`."""
+        """Return the name of the instruction set of `fp32` or `int8`."""
         return str(getattr(self._library, f"{kind}_name")().decode())
 
     def run(self, kind: str) -> float:
-        """Work in registers, `fp32` or `int8`; returns how many multiply-accumulates that was."""
+        """Run multiply-accumulates of `fp32` or `int8` in registers; return how many there were."""
         return float(getattr(self._library, kind)(STEPS, self._sums))
 
     def copy(self, to: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
-        """memcpy of one contiguous array into another of its size."""
+        """Copy one contiguous array into another of its size by memcpy."""
         self._library.copy(to.ctypes.data, source.ctypes.data, to.nbytes)
 
 

@@ -1,4 +1,4 @@
-"""What bench/limits.py finds, and what it is held against."""
+"""The figures of bench/limits.py, and their targets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ TARGETS: dict[str, float] = {
     "small_archive_ms": 0.5,
 }
 AT_MOST = {"peak_memory_over_output", "import_vs_numpy", "small_archive_ms"}
-"""Figures that should be small; all others should be large."""
+"""The figures that should be small; all others should be large."""
 
 
 @dataclass
 class Results:
-    """Figures by key: `ratios` those of `TARGETS`, None where the baseline is missing, `raw` what is behind them."""
+    """Figures by key.
+
+    `ratios` are the figures of `TARGETS`, or None where the baseline is missing. `raw` are the
+    measurements behind them.
+    """
 
     ratios: dict[str, float | None] = field(default_factory=dict)
     raw: dict[str, float | str] = field(default_factory=dict)
@@ -38,7 +42,7 @@ class Results:
         self.raw[key] = value
 
     def markdown(self) -> str:
-        """The figures beside their targets."""
+        """Return a table of the figures beside their targets."""
         lines = ["| figure | measured | target | met |", "|---|---:|---:|---|"]
         for key, target in TARGETS.items():
             value = self.ratios[key]

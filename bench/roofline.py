@@ -1,7 +1,8 @@
-"""A roofline plot of what bench/limits.py found: python bench/roofline.py limits.json roofline.svg.
+"""A roofline plot of the figures of bench/limits.py.
 
-Operations are multiply-accumulates, or elements where nothing is multiplied; bytes are those that must be read and written, weights of a
-decoder not counted because they stay in the cache.
+Run: python bench/roofline.py limits.json roofline.svg. Operations are multiply-accumulates, or
+elements where nothing is multiplied. Bytes are those that must be read and written. A decoder's
+weights do not count, because they stay in the cache.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from inputs import CHUNK_LENGTH, DECODER_WEIGHTS, LATENT
 from matplotlib.figure import Figure
 
 ELEMENT = 4
-"""Bytes of a float32."""
+"""The bytes of a float32."""
 
 
 def points(raw: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Operations a byte and 10^9 operations a second, by name."""
+    """Return operations per byte and 10^9 operations per second, by name."""
     archive_bytes = raw["archive_mb"] / raw["output_mb"] * ELEMENT
     weights = raw["output_mb"] / ELEMENT / 1e3
     output = ELEMENT * CHUNK_LENGTH
@@ -37,7 +38,7 @@ def points(raw: dict[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def draw(raw: dict[str, Any]) -> Figure:
-    """Roofs as lines, kernels as points."""
+    """Draw the roofs as lines and the kernels as points."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     intensity = np.geomspace(0.05, 1000, 200)
@@ -49,21 +50,21 @@ def draw(raw: dict[str, Any]) -> Figure:
     axes.plot([], [], " ", label=f"slope: memcpy, {moved:.1f} GB/s read and written")
     for n, (name, (x, y)) in enumerate(points(raw).items()):
         axes.plot(x, y, "o", color="#404040")
-        # Neighbours get their names on different sides.
+        # Neighbours have their names on different sides, so that these do not overlap.
         axes.annotate(name, (x, y), xytext=(6, (4, -12)[n % 2]), textcoords="offset points")
-    axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="10⁹ operations/s")
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="10⁹ operations/s")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     return figure
 
 
 def main(
-    limits: Annotated[Path, typer.Argument(help="What bench/limits.py --json printed.")],
-    picture: Annotated[Path, typer.Argument(help="The file to write, .svg or .png.")],
+    limits: Annotated[Path, typer.Argument(help="Output of bench/limits.py --json.")],
+    picture: Annotated[Path, typer.Argument(help="Picture to write, .svg or .png.")],
 ) -> None:
     """Draw the kernels below the roofs of the machine.
 
-    Example: python bench/limits.py --json > limits.json && python bench/roofline.py limits.json roofline.svg
+    Example: python bench/roofline.py limits.json roofline.svg
     """
     draw(json.loads(limits.read_text(encoding="utf-8"))["raw"]).savefig(picture)
 

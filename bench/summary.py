@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def rows(report: dict[str, Any]) -> list[Row]:
-    """One row a group: its name, median seconds by implementation, and reference / native."""
+    """Make one row per group: its name, median seconds by implementation, reference / native."""
     medians: dict[str, dict[str, float]] = {}
     for run in report["benchmarks"]:
         implementation = run["params"]["implementation"]
@@ -28,7 +28,7 @@ def rows(report: dict[str, Any]) -> list[Row]:
 
 
 def duration(seconds: float) -> str:
-    """A duration with three significant digits in a fitting unit."""
+    """Format a duration with three significant digits in a fitting unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -36,7 +36,10 @@ def duration(seconds: float) -> str:
 
 
 def markdown(table: list[Row]) -> str:
-    """The rows as a markdown table; implementations beside the two have a column of their own."""
+    """Format the rows as a Markdown table.
+
+    Implementations besides native and reference have columns of their own.
+    """
     others = sorted({name for row in table for name in row["seconds"]} - {"native", "reference"})
     header = ["benchmark", "native", "reference", *others, "reference / native"]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
@@ -51,7 +54,7 @@ def markdown(table: list[Row]) -> str:
 
 
 def main(
-    report: Annotated[Path, typer.Argument(help="The file that --benchmark-json wrote.")],
+    report: Annotated[Path, typer.Argument(help="Output of pytest --benchmark-json.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Print median times, native beside reference, from a JSON report of pytest-benchmark."""

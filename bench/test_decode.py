@@ -1,4 +1,4 @@
-"""A whole archive to arrays, natively and through the NumPy reference: pytest bench/test_decode.py."""
+"""Decoding of a whole archive, natively and by the NumPy reference: pytest bench/test_decode.py."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def archive(
     tmp_path_factory: pytest.TempPathFactory,
     tensors: list[npt.NDArray[np.float32]],
 ) -> tuple[str, bytes]:
-    """Kind (the quantized codec at 2 bits, or a decoder) and an archive of random weights.
+    """A kind and an archive of random weights.
 
-    Training longer would not change the work.
+    The kind is the quantized codec, at 2 bits per weight, or a decoder. Longer training would not
+    change the work of decoding.
     """
     path: Path = tmp_path_factory.mktemp("archives") / "lstm.vaec"
     weights = {str(i): tensor for i, tensor in enumerate(tensors)}

@@ -1,8 +1,8 @@
 """Each kernel beside its NumPy reference, on one thread: pytest bench --benchmark-json=FILE.
 
-`bench/summary.py` turns the JSON into a table. A benchmark's group is the kernel, its parameter
-`implementation` what was measured. Set OMP_NUM_THREADS=1, because the reference multiplies matrices
-with NumPy's BLAS.
+`bench/summary.py` turns the JSON into a table. A benchmark's group names the kernel, and its
+parameter `implementation` names the code that is measured. Set OMP_NUM_THREADS=1, because the
+reference multiplies matrices with NumPy's BLAS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NATIVE_OR_REFERENCE = pytest.mark.parametrize("implementation", ["native", "refe
 
 
 def measure(benchmark: BenchmarkFixture, function: Callable[[], Any], implementation: str) -> None:
-    """Time a function: the slow references a few times, all others as often as is usual."""
+    """Time a function. The slow references run a few times, all others as often as usual."""
     if implementation == "reference":
         benchmark.pedantic(function, rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
     else:
@@ -98,7 +98,10 @@ def test_noise_variants(
 def decode_with_blas(
     layers: list[tuple[npt.NDArray[Any], ...]], latents: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.float32]:
-    """The integer decoder by float64 matrix products, which are exact here: NumPy at its fastest."""
+    """Run the integer decoder by float64 matrix products, which are exact here.
+
+    This is the fastest way in NumPy.
+    """
     (weight, bias, multiplier, shift), (last_weight, last_bias, scale) = layers
     sums = latents.astype(np.float64) @ weight.T.astype(np.float64) + bias
     hidden = np.clip(np.floor(sums * np.ldexp(multiplier, -shift.astype(int)) + 0.5), 0, 127)

@@ -1,4 +1,4 @@
-"""bench/limits.py, small: that it compiles, runs and prints everything."""
+"""Check on small inputs that bench/limits.py compiles, runs and prints everything."""
 
 from __future__ import annotations
 

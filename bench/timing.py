@@ -1,4 +1,7 @@
-"""Times of things that are compared: measured in turns, so that a busy moment of the machine hits all of them."""
+"""Times of functions that are compared.
+
+They are measured in turns, so that a busy moment of the machine hits all of them.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ Function = Callable[[], object]
 
 
 def medians(
-    functions: Mapping[str, Function], samples: int = 7, least: float = 0.02
+    functions: Mapping[str, Function], samples: int = 7, min_seconds: float = 0.02
 ) -> dict[str, float]:
-    """Median seconds of a call of each function.
+    """Measure the median seconds of a call of each function.
 
-    A sample is the mean of as many calls as take `least` seconds; the first call of each function is not counted.
+    A sample is the mean of as many calls as take `min_seconds`. The first call of each function
+    does not count.
     """
-    calls = {name: _calls(function, least) for name, function in functions.items()}
+    calls = {name: _calls(function, min_seconds) for name, function in functions.items()}
     found: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(samples):
         for name, function in functions.items():
@@ -25,9 +29,9 @@ def medians(
     return {name: median(seconds) for name, seconds in found.items()}
 
 
-def _calls(function: Function, least: float) -> int:
+def _calls(function: Function, min_seconds: float) -> int:
     function()
-    return max(1, math.ceil(least / _seconds(function, 1)))
+    return max(1, math.ceil(min_seconds / _seconds(function, 1)))
 
 
 def _seconds(function: Function, calls: int) -> float:

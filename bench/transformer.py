@@ -1,7 +1,8 @@
 """Encode a 22-million-parameter transformer without data: python bench/transformer.py [--json].
 
-Six layers of width 384 and an embedding of 30,522 words, normal weights, at 4 bits each. Peak memory is that of the
-process, with Python, NumPy and the weights themselves.
+The model has six layers of width 384, an embedding of 30,522 words and normal weights, which are
+encoded at 4 bits each. Peak memory is that of the process, with Python, NumPy and the weights
+themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def weights(seed: int = 0, *, words: int = WORDS, layers: int = LAYERS) -> Weights:
-    """A state dict of normal weights."""
+    """Make a state dict of normal weights."""
     random = np.random.default_rng(seed)
 
     def normal(*shape: int, scale: float = 0.04) -> npt.NDArray[np.float32]:
@@ -49,13 +50,13 @@ def weights(seed: int = 0, *, words: int = WORDS, layers: int = LAYERS) -> Weigh
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held."""
+    """Return the peak memory of this process in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main(
-    bits: Annotated[float, typer.Option(help="Bits a weight.")] = 4.0,
+    bits: Annotated[float, typer.Option(help="Bits per weight.")] = 4.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure and print."""

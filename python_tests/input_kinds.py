@@ -1,8 +1,9 @@
-"""Inputs of every kind that people have, one a row of docs/inputs.md, and what becomes of each on the command line.
+"""Inputs of every kind that people have, and what becomes of each on the command line.
 
 usage: python python_tests/input_kinds.py docs/inputs.md    (writes the tables of that page again)
 
-Everything here runs `vaecomp` in processes of its own, which import nothing that it does not import itself.
+A kind is a row of docs/inputs.md. `vaecomp` runs in processes of its own, so that it has only the
+modules that it imports itself.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Make = Callable[[Path], Path]
 
 @dataclass(frozen=True)
 class Kind:
-    """A row: what it is, and what makes it in a directory. `arguments` are further ones of compress."""
+    """A row: its name, what makes the input in a directory, and further arguments of compress."""
 
     name: str
     make: Make
@@ -43,7 +44,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the command line made of an input without loss and by default, and whether that fits a safetensors file."""
+    """What the command line made of an input, without loss and by default.
+
+    `safetensors` says whether the decoded tensors fit a safetensors file.
+    """
 
     lossless: str
     default: str
@@ -51,7 +55,7 @@ class Outcome:
 
 
 def weights(dtype: torch.dtype) -> torch.Tensor:
-    """A matrix of a dtype: normal numbers where it has such, any bits elsewhere."""
+    """A matrix of a dtype: normal numbers if it is a float of 16 bits or more, else any bits."""
     generator = torch.Generator().manual_seed(0)
     if dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         return torch.randn(SHAPE, generator=generator).to(dtype)
@@ -63,7 +67,7 @@ def weights(dtype: torch.dtype) -> torch.Tensor:
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Of a tensor's bytes in C order."""
+    """SHA-256 of a tensor's bytes in C order."""
     flat = tensor.detach().contiguous().reshape(-1)
     return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()
 
@@ -305,7 +309,7 @@ print(json.dumps({name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in a
 
 
 def decoded(archive: Path) -> dict[str, str]:
-    """Digests of an archive's tensors, decoded in a process that imports this package alone."""
+    """Digests of an archive's tensors, which a process decodes that imports this package alone."""
     run = subprocess.run(
         [sys.executable, "-c", DESCRIBE, archive],
         capture_output=True,
@@ -317,7 +321,10 @@ def decoded(archive: Path) -> dict[str, str]:
 
 
 def outcome_of(kind: Kind, directory: Path, expected: Mapping[str, str] | None) -> Outcome:
-    """Run a kind through the command line; without loss it must give the digests expected, where they are known."""
+    """Run a kind through the command line.
+
+    Where the digests expected are known, the archive without loss must decode to them.
+    """
     made, written = directory / "in", directory / "out"
     made.mkdir()
     written.mkdir()
@@ -354,7 +361,7 @@ def _generalized(message: str, directory: Path) -> str:
 
 
 def expected_of(kind: Kind, directory: Path) -> dict[str, str] | None:
-    """Digests of what a checkpoint of tensors alone holds."""
+    """Digests of a kind's tensors, if its file is a flat state dict that torch can read."""
     source = kind.make(directory)
     if source.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -373,7 +380,8 @@ def expected_of(kind: Kind, directory: Path) -> dict[str, str] | None:
 def table(group: str) -> str:
     """A group's rows in Markdown."""
     lines = [
-        "| input | `--codec lossless` | default, 5 bits a weight | `vaecomp decode` to .safetensors |",
+        "| input | `--codec lossless` | default, 5 bits a weight "
+        "| `vaecomp decode` to .safetensors |",
         "|---|---|---|---|",
     ]
     for kind in KINDS[group]:

@@ -318,7 +318,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_training(
         (["compress", "a", "b", "--decoder", "tiny"], "--decoder"),
         (["compress", "a", "b", "--codec", "zip"], "--codec"),
         (["compress", "a", "b", "--quantizer", "int4"], "--quantizer"),
-        (["compress", "a", "b", "--target-bytes", "12 parsecs"], "no size"),
+        (["compress", "a", "b", "--target-bytes", "12 parsecs"], "not a size"),
         (["compress", "a", "b", "--target-bytes", "0"], "--target-bytes"),
         (["compress", "a", "b", "--bits-per-weight", "nan"], "--bits-per-weight"),
         (["compress", "a", "b", "--rate-weight", "0"], "--rate-weight"),

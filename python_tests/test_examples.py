@@ -407,8 +407,8 @@ def test_the_c_program_prints_statistics(tensors: Path, path: Path, sample: Samp
         assert int(printed["elements"]) == array.size
         scale = np.abs(values).max()
         for key, expected in (
-            ("least", values.min()),
-            ("greatest", values.max()),
+            ("minimum", values.min()),
+            ("maximum", values.max()),
             ("mean", values.mean()),
             ("deviation", values.std()),
         ):

@@ -19,8 +19,8 @@ from vaecomp_native import directories
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "consumer"
 GOLDEN = Path(__file__).parent / "goldens" / "format-1.vaec"
-INCLUDE = Path(vc.__file__).parent / "include"
-LIBRARY = Path(vc.__file__).parent / "lib"
+INCLUDE = Path(directories.include_directory())
+LIBRARY = INCLUDE.parent / "lib"
 
 needs = {
     tool: pytest.mark.skipif(shutil.which(tool) is None, reason=f"needs {tool}")
@@ -264,6 +264,7 @@ print(sorted({"torch", "typer"} & set(sys.modules)))
     assert output_of(sys.executable, "-c", code).splitlines()[-1] == "[]"
 
 
+@pytest.mark.skipif(len(vc.__path__) > 1, reason="an editable install is found before the copy")
 def test_a_package_without_the_library_says_so(tmp_path: Path) -> None:
     package = Path(vc.__file__).parent
     without = shutil.ignore_patterns("include", "lib", "__pycache__")

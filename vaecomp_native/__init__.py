@@ -4,8 +4,8 @@
 >>> report = vc.compress(module, "model.vaec")
 >>> weights = vc.decode("model.vaec")
 
-Importing this package imports NumPy and what reads archives; the rest comes when it is first used, and torch when `compress`
-trains.
+Importing this package imports NumPy and the code that reads archives. The rest is imported when it
+is first used, and torch when `compress` trains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"the compiled module cannot be loaded from {__path__[0]} ({error}); in a source checkout, "
-        "run `pip install .` and start Python in another directory"
+        "run `pip install --no-build-isolation -e .`, or start Python in another directory"
     ) from error
 from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, open, verify
 from vaecomp_native.errors import (
@@ -78,7 +78,8 @@ __all__ = [
     "verify",
 ]
 
-# Services load archives and never write one: for them importing takes a third of the time.
+# A service reads archives and never writes one. Without these modules its import takes a third of
+# the time.
 _HOMES = {
     "Calibration": "calibration.config",
     "VaeConfig": "codecs.vae.config",

@@ -9,7 +9,7 @@ from vaecomp_native.errors import VaecompError
 
 
 def main() -> None:
-    """Answer what build systems ask without importing the command line, or run that."""
+    """Run the command line; the options for build systems are answered without importing it."""
     if len(sys.argv) == 2 and sys.argv[1] in OPTIONS:
         try:
             print(OPTIONS[sys.argv[1]]())

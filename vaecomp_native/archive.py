@@ -1,4 +1,4 @@
-"""Reading archives: lazily tensor by tensor, all at once, or only what they say of themselves."""
+"""Reading archives: lazily tensor by tensor, all at once, or only their contents and sizes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from vaecomp_native.io.sources import Source, open_reader
 
 Array = npt.NDArray[Any]
 AHEAD_BYTES, AHEAD_TENSORS = 1 << 20, 1 << 12
-"""Of small tensors that are decoded together with one that is asked for in the archive's order."""
+"""Limits of reading ahead: small tensors decoded together with one asked for in order."""
 BATCH_BYTES = 1 << 24
-"""Of decoded tensors that are read ahead when all are read one after another."""
+"""The size in bytes of a batch of decoded tensors when all are read one after another."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
     """One row of an archive's tensor table.
 
-    `codec` is "latent", "quantized", "lossless", "raw" or "alias" (then `alias_of` names the tensor), and in members of a fleet
-    "member" (the pack's tensor and what its decoder adds), "shared" (the pack's tensor) or
-    "differences" (bit for bit, as a difference from either).
+    `codec` is "latent", "quantized", "lossless", "raw" or "alias"; with "alias", `alias_of` names
+    the tensor. A member of a fleet also has "shared" (the pack's tensor), "member" (the pack's
+    tensor with the decoder's output added) and "differences" (bit for bit, as differences from
+    either).
     """
 
     name: str
@@ -44,10 +45,11 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ArchiveInfo:
-    """What an archive holds and where its bytes go.
+    """The contents of an archive and the use of its bytes.
 
-    `bytes` maps container, decoder, latents, weights, tables and passthrough to bytes, and total to their sum, which is
-    the file's size. `latent_numbers` counts the latents of all chunks, the paper's measure of size.
+    `bytes` gives the bytes of "container", "decoder", "latents", "weights", "tables" and
+    "passthrough". Its "total" is their sum and the file's size. `latent_numbers` counts the latents
+    of all chunks, the measure of size of Cheng et al. 2024.
     """
 
     format_version: int
@@ -63,18 +65,21 @@ class ArchiveInfo:
 
     @property
     def ratio_self_contained(self) -> float:
-        """Bytes of the tensors over bytes of the whole file: everything counted."""
+        """Bytes of the tensors over bytes of the whole file, with everything counted."""
         return self_contained_ratio(self.raw_bytes, self.bytes["total"])
 
     @property
     def ratio_latents_only(self) -> float | None:
-        """Parameters over latent numbers, as Cheng et al. 2024 count; the decoder is not in it."""
+        """Parameters over latent numbers, as Cheng et al. 2024 count, without the decoder.
+
+        None if the archive has no latents.
+        """
         if not self.latent_numbers:
             return None
         return latents_only_ratio(self.parameters, self.latent_numbers)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields and both ratios, ready for JSON."""
+        """Return all fields and both ratios, ready for JSON."""
         return asdict(self) | {
             "ratio_self_contained": self.ratio_self_contained,
             "ratio_latents_only": self.ratio_latents_only,
@@ -84,8 +89,9 @@ class ArchiveInfo:
 class Archive(Mapping[str, Array]):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
-    Use `open` to get one. Safe to read from several threads. `items` and `values` decode some tensors at a time, of 16 MiB together or one
-    larger one, so that all of them cost little more than `decode` and take little memory. So do tensors that are asked for by name in the archive's order.
+    Use `open` to get one. Several threads may read from it. `items` and `values` decode batches of
+    at most 16 MiB, or one larger tensor. They take little more time than `decode` and little
+    memory. The same holds for tensors that are asked for by name in the archive's order.
     """
 
     def __init__(
@@ -97,7 +103,7 @@ class Archive(Mapping[str, Array]):
         verify: bool = True,
         mmap: bool = False,
     ) -> None:
-        """Read the index. Raises ArchiveError if the bytes are no archive, OSError if there is no file."""
+        """Read the index. Arguments and errors are those of `open`."""
         threads = check_threads(threads)
         if pack is not None and not isinstance(pack, Archive):
             pack = Archive(pack, threads=threads, verify=verify, mmap=mmap)
@@ -124,8 +130,8 @@ class Archive(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         """Decode one tensor. Raises KeyError for a name that is not there, and ArchiveError.
 
-        Calls in the archive's order read some small tensors ahead: decoding costs time in proportion to the tensors that the archive
-        holds, however few are asked for.
+        Calls in the archive's order read some small tensors ahead. This saves time, because each
+        call to the decoder costs time in proportion to all tensors of the archive.
         """
         _ = self.reader  # closed archives have nothing to give
         with self._lock:
@@ -137,7 +143,7 @@ class Archive(Mapping[str, Array]):
             return array
         following = self._following(index) if index is not None and goes_on else []
         if following:
-            # What is wrong with another tensor is said when that is asked for.
+            # An error in another tensor is raised when that tensor is asked for.
             with suppress(ArchiveError):
                 decoded = self.decode([name, *following])
                 array = decoded.pop(name)
@@ -147,7 +153,7 @@ class Archive(Mapping[str, Array]):
         return self.decode([name])[name]
 
     def _following(self, index: int) -> list[str]:
-        """Small tensors behind one, as many as are read ahead."""
+        """List the small tensors behind one that are read ahead with it."""
         names: list[str] = []
         total = 0
         for name, _, _, _, target, size in self._rows[index + 1 : index + 1 + AHEAD_TENSORS]:
@@ -159,15 +165,15 @@ class Archive(Mapping[str, Array]):
         return names
 
     def items(self) -> ItemsView[str, Array]:
-        """Names and arrays, decoded some at a time as they are reached; tied tensors share one array.
+        """Iterate over names and arrays, decoded in batches as they are reached.
 
-        An iteration that is stopped early has read little ahead. An array belongs to the caller; the archive keeps those of tied tensors until
-        the last of their names is reached.
+        Tied tensors share one array. An iteration that stops early has read little ahead. Arrays
+        belong to the caller. The iteration keeps an array of tied tensors until their last name.
         """
         return _Items(self)
 
     def values(self) -> ValuesView[Array]:
-        """The arrays alone, as `items` gives them."""
+        """Iterate over the arrays that `items` gives."""
         return _Values(self)
 
     def __iter__(self) -> Iterator[str]:
@@ -194,7 +200,10 @@ class Archive(Mapping[str, Array]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the archive's bytes; arrays decoded before stay valid, reading more is a ValueError."""
+        """Let go of the archive's bytes.
+
+        Decoded arrays stay valid. Reading from the closed archive raises ValueError.
+        """
         self._open_reader = None
         with self._lock:
             self._ahead = {}
@@ -204,14 +213,25 @@ class Archive(Mapping[str, Array]):
     ) -> dict[str, Array]:
         """Decode the named tensors, or all.
 
-        Tensors are written to the arrays of `out` where it has their names, and to new arrays elsewhere; tied weights share one
-        array. Arrays of `out` have the tensor's shape and dtype, are C-contiguous and writable; after an error their contents are
-        undefined.
+        A tensor is written to the array of its name in `out`, or to a new array. Tied weights share
+        one array. An array of `out` has the tensor's shape and dtype, and is C-contiguous and
+        writable. After an error its contents are undefined.
 
-        Raises KeyError for a name that is not there, ValueError for an array that does not fit or two for tied weights, and
-        ArchiveError if bytes or decoded values do not match their checksums.
+        Raises KeyError for a name that is not there, ValueError if an array does not fit or tied
+        weights have two arrays, and ArchiveError if bytes or decoded values do not match their
+        checksums.
         """
-        given = out or {}
+        owners, outputs = self._destinations(names, out or {})
+        self.reader.decode([(owner, 0, array) for owner, array in outputs.items()])
+        return {name: outputs[owner] for name, owner in owners.items()}
+
+    def _destinations(
+        self, names: Sequence[str] | None, given: Mapping[str, Array]
+    ) -> tuple[dict[str, int], dict[int, Array]]:
+        """For each of the names the row that has its data, and for each such row an array.
+
+        Raises what `decode` does of names and arrays.
+        """
         listed = check_names(names)
         wanted = list(self._index) if listed is None else listed
         unknown = [name for name in (*wanted, *given) if name not in self._index]
@@ -229,14 +249,13 @@ class Archive(Mapping[str, Array]):
                 _, shape, dtype, *_ = self._rows[owner]
                 outputs[owner] = np.empty(shape, dtype)
         used = set(owners.values())
-        self.reader.decode([(owner, 0, array) for owner, array in outputs.items() if owner in used])
-        return {name: outputs[owner] for name, owner in owners.items()}
+        return owners, {owner: array for owner, array in outputs.items() if owner in used}
 
     def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Array:
         """Decode rows `[start, stop)` of a tensor's first dimension, counted as slices count.
 
-        Reads and decodes only the blocks of the file that hold them. Raises KeyError for a name that is not there, ValueError for a
-        tensor without dimensions, and ArchiveError.
+        Only the blocks of the file that hold these rows are read and decoded. Raises KeyError for a
+        name that is not there, ValueError for a tensor without dimensions, and ArchiveError.
         """
         if name not in self._index:
             raise KeyError(f"the archive has no tensor '{name}'")
@@ -252,12 +271,15 @@ class Archive(Mapping[str, Array]):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file in hexadecimal digits, by which members name their pack; reads the whole file once."""
+        """SHA-256 of the file in hexadecimal digits, by which members name their pack.
+
+        The first use reads the whole file.
+        """
         return self.reader.hash().hex()
 
     @property
     def pack_sha256(self) -> str | None:
-        """Of a member: the SHA-256 of its pack's file; of other archives None."""
+        """The SHA-256 of the pack's file, for a member of a fleet; None for other archives."""
         own = self.reader.pack_hash()
         return None if own is None else own.hex()
 
@@ -267,7 +289,7 @@ class Archive(Mapping[str, Array]):
 
     @property
     def info(self) -> ArchiveInfo:
-        """Contents and accounting of the archive; reads the latents' headers and tables."""
+        """The contents and sizes of the archive; this reads the latents' headers and tables."""
         groups = self.reader.chunks()
         parts = self.reader.accounting()
         own = [row for row in self._rows if row[4] is None]
@@ -285,7 +307,7 @@ class Archive(Mapping[str, Array]):
         )
 
     def _in_batches(self) -> Iterator[tuple[str, Array]]:
-        """All names and arrays in order."""
+        """Yield all names and arrays in order."""
         last_use = {self._owner(i): i for i in range(len(self._rows))}
         held: dict[int, Array] = {}
         names = list(self._index)
@@ -300,7 +322,7 @@ class Archive(Mapping[str, Array]):
             start = batch.stop
 
     def _batch(self, start: int, held: Mapping[int, Array]) -> _Batch:
-        """The tensors from the row `start` on that are decoded together, without those that are there."""
+        """Choose the tensors from row `start` on to decode together, without those in `held`."""
         owners: dict[int, None] = {}
         size = 0
         for i in range(start, len(self._rows)):
@@ -317,7 +339,8 @@ class Archive(Mapping[str, Array]):
         _, shape, dtype, *_ = self._rows[self._owner(self._index[name])]
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(
-                f"out has {array.dtype} {list(array.shape)} for '{name}', which is {dtype} {list(shape)}"
+                f"out has {array.dtype} {list(array.shape)} for '{name}', "
+                f"which is {dtype} {list(shape)}"
             )
         if not (array.flags.c_contiguous and array.flags.writeable):
             raise ValueError(f"out's array for '{name}' must be C-contiguous and writable")
@@ -333,7 +356,7 @@ class Archive(Mapping[str, Array]):
 
 
 class _Batch(NamedTuple):
-    """Rows of tensors to decode, and the row before which they are enough."""
+    """Rows of tensors to decode together; `stop` is the first row that is not covered by them."""
 
     owners: Sequence[int]
     stop: int
@@ -353,23 +376,24 @@ class _Values(ValuesView[Array]):
         return (array for _, array in self._mapping._in_batches())
 
 
-def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:
-    """Decode all tensors of members of one pack, natively in batches.
+def decode_members(
+    members: Sequence[Archive], names: Sequence[str] | None = None
+) -> list[dict[str, Array]]:
+    """Decode the named tensors, or all, of members of one pack, natively in batches.
 
-    `members` are open archives that were opened with the same open pack. Raises ValueError if they were not, and ArchiveError.
+    `members` are open archives, opened with the same open pack. Raises ValueError if the packs
+    differ, KeyError for a name that is not there, and ArchiveError.
     """
-    outputs = []
-    for member in members:
-        owners = {name: member._owner(i) for name, i in member._index.items()}
-        arrays = {i: np.empty(*member._rows[i][1:3]) for i in set(owners.values())}
-        outputs.append((owners, arrays))
+    destinations = [member._destinations(names, {}) for member in members]
     _core.decode_members(
         [
-            (member.reader, [(i, 0, array) for i, array in arrays.items()])
-            for member, (_, arrays) in zip(members, outputs, strict=True)
+            (member.reader, [(owner, 0, array) for owner, array in outputs.items()])
+            for member, (_, outputs) in zip(members, destinations, strict=True)
         ]
     )
-    return [{name: arrays[i] for name, i in owners.items()} for owners, arrays in outputs]
+    return [
+        {name: outputs[owner] for name, owner in owners.items()} for owners, outputs in destinations
+    ]
 
 
 def open(
@@ -382,11 +406,22 @@ def open(
 ) -> Archive:
     """Open an archive to read tensors one at a time.
 
-    `source` is a path, a URL that fsspec knows ("s3://bucket/model.vaec"), bytes, a memoryview or a binary file object. Only
-    what is asked for is read, in ranges, while other threads decode; of a stream that cannot seek, one archive is read to memory. With
-    `verify`, every decoded tensor is compared with its digest. With `mmap`, a path's file is mapped instead of read: nobody may cut it
-    short while it is open. A member of a fleet needs its `pack`, of which nothing is changed: an archive that is open, which many members can
-    share, or where to read it from. Raises ArchiveError, UnsupportedVersionError, MissingPackError or OSError.
+    Args:
+        source: a path, a URL that fsspec knows ("s3://bucket/model.vaec"), bytes, a memoryview or a
+            binary file object. Only the ranges that are asked for are read, while other threads
+            decode. A stream that cannot seek is read to memory up to the end of the archive.
+        pack: the pack of a fleet's member, as a source or as an open archive. Many members can
+            share an open one. It is never changed.
+        threads: the number of threads that may work, 0 for all cores.
+        verify: whether every decoded tensor is compared with its digest.
+        mmap: whether a path's file is mapped instead of read. Nobody may cut it short while it is
+            open.
+
+    Raises:
+        ArchiveError: the bytes are not an intact archive.
+        UnsupportedVersionError: the archive has a newer format version.
+        MissingPackError: the archive is a member, and `pack` is not its pack.
+        OSError: the source cannot be read.
 
     >>> with vaecomp_native.open("model.vaec") as archive:
     ...     weight = archive["fc.weight"]
@@ -406,9 +441,10 @@ def decode(
 ) -> dict[str, Array]:
     """Decode an archive, or the tensors named, to a dict of NumPy arrays in the archive's order.
 
-    `source`, `pack` and `mmap` as for `open`, `out` as for `Archive.decode`. bfloat16 and float8 tensors come in the dtypes of `ml_dtypes`; tied weights share one array. The
-    result is the same on every machine. Raises ArchiveError, KeyError for an unknown name, ValueError for arrays that do not
-    fit, OSError.
+    `out` works as in `Archive.decode`, the other arguments as in `open`. bfloat16 and float8
+    tensors come in the dtypes of `ml_dtypes`. Tied weights share one array. The result is the same
+    on every machine. Raises ArchiveError, KeyError for an unknown name, ValueError for arrays that
+    do not fit, and OSError.
 
     >>> arrays = vaecomp_native.decode("model.vaec")
     >>> vaecomp_native.decode("model-2.vaec", out=arrays)  # into the same memory
@@ -420,7 +456,10 @@ def decode(
 def verify(
     source: Source, *, pack: Archive | Source | None = None, threads: int = 0
 ) -> ArchiveInfo:
-    """Check every byte and every decoded tensor of an archive and return its info. Raises ArchiveError."""
+    """Check every byte and every decoded tensor of an archive, and return its info.
+
+    Arguments and errors are those of `open`.
+    """
     with Archive(source, pack=pack, threads=threads) as archive:
         archive.verify()
         return archive.info

@@ -8,7 +8,10 @@ MAX_THREADS = 65_536
 
 
 def check_threads(threads: int) -> int:
-    """The number of threads, 0 for all cores. Raises TypeError or ValueError."""
+    """Check and return a number of threads; 0 stands for all cores.
+
+    Raises TypeError if it is not a whole number, and ValueError if it is out of range.
+    """
     if isinstance(threads, bool) or not hasattr(threads, "__index__"):
         raise TypeError(f"threads is {threads!r}; give a whole number, 0 for all cores")
     if not 0 <= threads <= MAX_THREADS:
@@ -17,7 +20,10 @@ def check_threads(threads: int) -> int:
 
 
 def check_names(names: Sequence[str] | None) -> list[str] | None:
-    """Names of tensors as a list. Raises TypeError for a single string, which is a sequence too."""
+    """Check names of tensors and return them as a list.
+
+    Raises TypeError for a name that is not a string, and for a single string in place of a list.
+    """
     if names is None:
         return None
     if isinstance(names, (str, bytes)):
@@ -30,6 +36,6 @@ def check_names(names: Sequence[str] | None) -> list[str] | None:
 
 
 def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
-    """Raise ValueError, naming the option, if its value is none of the choices."""
+    """Raise ValueError if the value is none of the choices; the message names the option."""
     if value not in choices:
         raise ValueError(f"{option} is {value!r}; choose one of {', '.join(choices)}")

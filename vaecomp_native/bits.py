@@ -1,4 +1,4 @@
-"""Arrays bit for bit: 0.0 is not -0.0, and a NaN is itself and no other one."""
+"""Comparison of arrays bit for bit: 0.0 differs from -0.0, and a NaN equals only the same NaN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def identical(one: Array, other: Array) -> bool:
 
 
 def all_identical(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> bool:
-    """Whether both hold the same names in the same order, with identical arrays."""
+    """Whether two mappings hold the same names in the same order, with identical arrays."""
     return list(ours) == list(theirs) and all(
         identical(array, theirs[name]) for name, array in ours.items()
     )

@@ -1,6 +1,7 @@
-"""Decoders as data: the layers that an archive stores, and their native evaluation.
+"""Decoders: the layers that an archive stores, and their native evaluation.
 
-Shapes: latents `[K, L]` go in, chunk values float32 `[K, C]` come out. Arithmetic: docs/kernels.md, 3 and 4.
+A decoder turns latents `[K, L]` into chunk values, float32 `[K, C]`. Sections 3 and 4 of
+docs/kernels.md give the arithmetic.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayer:
-    """One int8 layer: hidden layers have `multiplier` and `shift`, the last one `scale`.
+    """One int8 layer. A hidden layer has `multiplier` and `shift`, the last layer has `scale`.
 
-    weight int8 [out, in], bias int32 [out], multiplier int32 [out] in 0 to 2^31 - 1, shift uint8 [out] in 0 to 62, scale float32 [out].
+    Attributes:
+        weight: int8 [out, in].
+        bias: int32 [out].
+        multiplier: int32 [out], 0 to 2^31 - 1.
+        shift: uint8 [out], 0 to 62.
+        scale: float32 [out].
     """
 
     weight: Int8Array
@@ -34,14 +40,17 @@ class IntegerLayer:
     scale: Float32Array | None = None
 
     def arrays(self) -> tuple[npt.NDArray[np.generic], ...]:
-        """The arrays that are there, in the order in which the native side takes them."""
+        """Return the layer's arrays, without those that are None, in the native order."""
         found = (self.weight, self.bias, self.multiplier, self.shift, self.scale)
         return tuple(array for array in found if array is not None)
 
 
 @dataclass(frozen=True, eq=False)
 class Float32Layer:
-    """One float32 layer: weight [out, in], bias [out]; ReLU behind every layer but the last."""
+    """One float32 layer: weight [out, in] and bias [out].
+
+    A ReLU follows every layer but the last.
+    """
 
     weight: Float32Array
     bias: Float32Array
@@ -52,30 +61,31 @@ Layer = TypeVar("Layer", IntegerLayer, Float32Layer)
 
 @dataclass(frozen=True, eq=False)
 class _Decoder(Generic[Layer]):
-    """What decoders of both kinds have in common: layers in the order of evaluation."""
+    """The common part of both kinds of decoders: layers in the order of evaluation."""
 
     layers: tuple[Layer, ...]
 
     @property
     def latent(self) -> int:
-        """Numbers a chunk's latent has."""
+        """The number of values in a chunk's latent, L."""
         return int(self.layers[0].weight.shape[1])
 
     @property
     def chunk_length(self) -> int:
-        """Values a chunk has."""
+        """The number of values in a chunk, C."""
         return int(self.layers[-1].weight.shape[0])
 
     @property
     def parameters(self) -> int:
-        """How many weights and biases the decoder has, as papers count them."""
+        """The number of weights and biases, which is how papers count parameters."""
         return sum(layer.weight.size + layer.bias.size for layer in self.layers)
 
 
 class IntegerDecoder(_Decoder[IntegerLayer]):
-    """int8 latents to float32 chunks with integer arithmetic; the same bytes on every machine.
+    """A decoder from int8 latents to float32 chunks in integer arithmetic.
 
-    Raises ValueError, on first use, if the layers do not fit together.
+    It gives the same bytes on every machine. The first use raises ValueError if the layers do not
+    fit together.
     """
 
     @cached_property
@@ -85,15 +95,19 @@ class IntegerDecoder(_Decoder[IntegerLayer]):
     def forward(
         self, latents: Int8Array, *, out: Float32Array | None = None, threads: int = 0
     ) -> Float32Array:
-        """Decode int8 latents `[K, L]` to float32 `[K, C]`: a new array, or `out`, C-contiguous and apart from the latents.
+        """Decode int8 latents `[K, L]` to float32 `[K, C]`.
 
-        Raises ValueError for another shape of either.
+        The result is a new array, or `out`, which must be C-contiguous and share no memory with the
+        latents. Raises ValueError if the shape of either does not fit.
         """
         return self._native.forward(latents, out, threads)
 
 
 class Float32Decoder(_Decoder[Float32Layer]):
-    """float32 latents to float32 chunks by ordered fused multiply-adds; for comparison with the paper."""
+    """A decoder from float32 latents to float32 chunks by fused multiply-adds in a fixed order.
+
+    It is there for comparison with the paper (Cheng et al. 2024).
+    """
 
     @cached_property
     def _native(self) -> _core.Float32Decoder:
@@ -102,8 +116,9 @@ class Float32Decoder(_Decoder[Float32Layer]):
     def forward(
         self, latents: Float32Array, *, out: Float32Array | None = None, threads: int = 0
     ) -> Float32Array:
-        """Decode float32 latents `[K, L]` to float32 `[K, C]`: a new array, or `out`, C-contiguous and apart from the latents.
+        """Decode float32 latents `[K, L]` to float32 `[K, C]`.
 
-        Raises ValueError for another shape of either.
+        The result is a new array, or `out`, which must be C-contiguous and share no memory with the
+        latents. Raises ValueError if the shape of either does not fit.
         """
         return self._native.forward(latents, out, threads)

@@ -1,4 +1,4 @@
-"""Where an installed package keeps the library for C and C++, for build systems.
+"""Directories of the C and C++ library in an installed package, for build systems.
 
 ::
 
@@ -10,35 +10,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import vaecomp_native
 from vaecomp_native.errors import VaecompError
 
 
 def include_directory() -> str:
-    """Where ``vaecomp.h`` and ``vaecomp.hpp`` are."""
+    """Return the directory of ``vaecomp.h`` and ``vaecomp.hpp``. Raises VaecompError."""
     return _existing("include")
 
 
 def cmake_directory() -> str:
-    """What ``vaecomp_DIR`` has to be for CMake's ``find_package(vaecomp CONFIG)``."""
+    """Return ``vaecomp_DIR`` for CMake's ``find_package(vaecomp CONFIG)``. Raises VaecompError."""
     return _existing("lib/cmake/vaecomp")
 
 
 def pkgconfig_directory() -> str:
-    """What ``PKG_CONFIG_PATH`` has to be for ``pkg-config vaecomp``."""
+    """Return ``PKG_CONFIG_PATH`` for ``pkg-config vaecomp``. Raises VaecompError."""
     return _existing("lib/pkgconfig")
 
 
 def _existing(name: str) -> str:
-    path = Path(__file__).parent / name
-    if not path.is_dir():
+    # An editable install has two directories: one with the sources, one with what was built.
+    places = [Path(directory) / name for directory in vaecomp_native.__path__]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
         raise VaecompError(
-            f"{path} does not exist: the library for C and C++ comes with `pip install`, "
+            f"{places[0]} does not exist: the library for C and C++ comes with `pip install`, "
             "not with a source checkout"
         )
-    return str(path)
+    return str(found)
 
 
-# The command line's options.
+# The options of the command line that print a directory.
 OPTIONS = {
     "--includes": lambda: f"-I{include_directory()}",
     "--cmakedir": cmake_directory,

@@ -1,4 +1,7 @@
-"""Every error the package raises on purpose. Messages are one line: what is wrong and what to do."""
+"""Every error that the package raises on purpose.
+
+A message is one line. It says what is wrong and what to do.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ class VaecompError(Exception):
 
 
 class ArchiveError(VaecompError, ValueError):
-    """The bytes are no archive that can be decoded; the message names the field and its offset."""
+    """The bytes are not an intact archive; the message names the field and its offset."""
 
 
 class UnsupportedVersionError(ArchiveError):
@@ -18,7 +21,10 @@ class UnsupportedVersionError(ArchiveError):
 
 
 class MissingPackError(ArchiveError):
-    """A member of a fleet is opened without its pack, or with another one; the message has the SHA-256 of the right one."""
+    """A member of a fleet is opened without its pack or with another pack.
+
+    The message gives the SHA-256 of the right pack.
+    """
 
 
 class WeightsError(VaecompError, ValueError):
@@ -26,7 +32,7 @@ class WeightsError(VaecompError, ValueError):
 
 
 class OverwriteError(VaecompError, ValueError):
-    """An output is one of the inputs, which would be lost; the message names the file."""
+    """An output is also an input and would overwrite it; the message names the file."""
 
 
 class ModuleMismatchError(VaecompError, ValueError):
@@ -34,7 +40,7 @@ class ModuleMismatchError(VaecompError, ValueError):
 
 
 class TrainingError(VaecompError, RuntimeError):
-    """Training could not go on; the message says what to change."""
+    """Training cannot go on; the message says what to change."""
 
 
 class CalibrationError(VaecompError, ValueError):
@@ -42,16 +48,16 @@ class CalibrationError(VaecompError, ValueError):
 
 
 class UnreachableError(VaecompError, ValueError):
-    """What was asked for cannot be reached; the message says what can."""
+    """A size or an accuracy that was asked for cannot be reached; the message says what can."""
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error's kind and the first line of its message, to be part of another message."""
+    """Return an error's kind and the first line of its message, for use in another message."""
     message = str(error).strip().splitlines()
     return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message: the first few, and how many more there are."""
+    """List names for a message: the first few, and how many more there are."""
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,7 +1,8 @@
-"""The native kernels, typed. Their exact arithmetic is in docs/kernels.md, their NumPy twins in `reference`.
+"""The native kernels with types.
 
-All functions release the GIL and take `threads`: how many threads may work, 0 for the cores this process may use. The
-number of threads never changes a result.
+docs/kernels.md gives their exact arithmetic, and `reference` does the same in NumPy. All functions
+release the GIL. `threads` is the number of threads that may work; 0 takes all cores that this
+process may use. The number of threads never changes a result.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ Buffer = bytes | bytearray | memoryview
 
 
 def available_isas() -> list[str]:
-    """Names of the instruction sets that this processor has kernels for, plainest first."""
+    """Return the names of the instruction sets that this processor can run, the plainest first."""
     return _core.available_isas()
 
 
 def isa() -> str:
-    """Name of the instruction set in use: the fastest, unless `VAECOMP_ISA` or `use_isa` says otherwise."""
+    """Return the name of the instruction set in use.
+
+    It is the fastest one unless the environment variable `VAECOMP_ISA` or `use_isa` names another.
+    """
     return _core.isa()
 
 
@@ -52,11 +56,12 @@ def flatten_chunk(
     out: Float32Array | None = None,
     threads: int = 0,
 ) -> tuple[Float32Array, int]:
-    """Flatten tensors of real float dtypes, one behind another, into zero-padded chunks (kernels.md, 1).
+    """Flatten tensors one behind another into zero-padded chunks (kernels.md, 1).
 
-    Any shape, strides and byte order. Returns the chunks, float32 `[K, chunk_length]`, and how many padding
-    zeros end the last one. With `out`, a C-contiguous float32 array of that shape, the chunks are written there.
-    Raises ValueError for other dtypes, a chunk length below 1 or an `out` of another shape.
+    The tensors have real float dtypes and any shape, strides and byte order. Returns the chunks,
+    float32 `[K, chunk_length]`, and the number of padding zeros at the end of the last one. The
+    chunks are written to `out` if it is given, a C-contiguous float32 array of that shape. Raises
+    ValueError for other dtypes, a chunk length below 1 or an `out` of another shape.
     """
     return _core.flatten_chunk(tensors, chunk_length, out, threads)
 
@@ -68,10 +73,11 @@ def unchunk(
     out: Sequence[Array] | None = None,
     threads: int = 0,
 ) -> list[Array]:
-    """Undo `flatten_chunk`: cut chunks, float32 `[K, C]`, into arrays of the given shapes and dtypes.
+    """Undo `flatten_chunk`: cut chunks, float32 `[K, C]`, into arrays.
 
-    The arrays are new, or those of `out`, C-contiguous and with the shapes and dtypes of `specs`. Raises ValueError if the
-    chunks hold too few elements, a dtype is no real float or `out` does not fit.
+    `specs` gives the arrays' shapes and dtypes. The arrays are new, or those of `out`, which are
+    C-contiguous and have these shapes and dtypes. Raises ValueError if the chunks hold too few
+    elements, a dtype is not a real float or `out` does not fit.
     """
     return _core.unchunk(chunks, [(tuple(s), np.dtype(d)) for s, d in specs], out, threads)
 
@@ -88,13 +94,14 @@ def noise_variants(
     out: Float32Array | None = None,
     threads: int = 0,
 ) -> Float32Array:
-    """Variants of a parameter vector with Gaussian noise at random positions (kernels.md, 2).
+    """Make variants of a parameter vector with Gaussian noise at random positions (kernels.md, 2).
 
-    `base` is float32 `[n]`; the result is float32 `[count, n]`, written to `out` if it is given. Each position is noisy with the given
-    probability, its deviation has standard deviation `sigma` (in units of the weights). Element (v, i) depends
-    on (seed, first_variant + v, first_index + i) alone (Philox4x32-7, Salmon et al. 2011), so that parts can be made
-    apart. Raises ValueError for a probability outside 0 to 1, a sigma that is not finite or above 2^120, variants or
-    indices beyond 2^64, and an `out` that is not C-contiguous float32 of that shape.
+    `base` is float32 `[n]`. The result is float32 `[count, n]`, written to `out` if it is given.
+    Each position gets noise with the given probability. The noise has the standard deviation
+    `sigma`, in units of the weights. Element (v, i) depends only on (seed, first_variant + v,
+    first_index + i), so that parts can be made apart (Philox4x32-7, Salmon et al. 2011). Raises
+    ValueError for a probability outside 0 to 1, a sigma that is not finite or above 2^120, variants
+    or indices beyond 2^64, and an `out` that is not C-contiguous float32 of that shape.
     """
     return _core.noise_variants(
         base, count, probability, sigma, seed, first_variant, first_index, out, threads
@@ -104,8 +111,9 @@ def noise_variants(
 def encode_symbols(symbols: Int32Array, segments: Sequence[int], *, lanes: int = 0) -> bytes:
     """Entropy-code int32 symbols `[n]` as one symbol stream (rANS; kernels.md, 5; format.md).
 
-    `segments` are the lengths of the parts that get a frequency table each; `lanes` is 1, 2, 4, 8, 16, 32 or 64, or 0 for a
-    choice by size. Raises ValueError if a segment spans more than 4,096 values.
+    `segments` are the lengths of consecutive parts; each part has a frequency table of its own.
+    `lanes` is 1, 2, 4, 8, 16, 32 or 64, or 0 for a choice by size. Raises ValueError if a segment's
+    symbols span more than 4,096 values.
     """
     return _core.encode_symbols(symbols, segments, lanes)
 
@@ -113,16 +121,20 @@ def encode_symbols(symbols: Int32Array, segments: Sequence[int], *, lanes: int =
 def decode_symbols(data: Buffer, *, out: Int32Array | None = None, threads: int = 0) -> Int32Array:
     """Decode a symbol stream to int32 `[n]`, into `out` if it is given.
 
-    Raises ArchiveError for bytes that are none, and ValueError for an `out` that is not contiguous int32 of that size.
+    Raises ArchiveError if the bytes are not a symbol stream, and ValueError for an `out` that is
+    not contiguous int32 of that size.
     """
     return _core.decode_symbols(data, threads, out)
 
 
 def crc32c(data: Buffer) -> int:
-    """CRC-32C (Castagnoli) of contiguous bytes."""
+    """Compute the CRC-32C (Castagnoli) of contiguous bytes."""
     return _core.crc32c(data)
 
 
 def digest(array: Array, *, threads: int = 0) -> int:
-    """64-bit digest of a C-contiguous array in native byte order, as archives store it (kernels.md, 6)."""
+    """Compute the 64-bit digest that archives store (kernels.md, 6).
+
+    The array is C-contiguous and in native byte order.
+    """
     return _core.digest(array, threads)

@@ -1,4 +1,4 @@
-"""Progress of long runs: one callback type, and its picture on a terminal."""
+"""Progress of long runs: one type of callback, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called as ``progress(stage, done, total, metrics)``.
+"""A callback, called as ``progress(stage, done, total, metrics)``.
 
-``stage`` names what runs, ``done`` of ``total`` of its steps are over, and ``metrics`` holds the
+``stage`` names the work that runs. ``done`` of its ``total`` steps are over. ``metrics`` holds the
 latest figures, such as ``{"loss": 0.12}``.
 """
 
@@ -25,7 +25,10 @@ def silent(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> N
 
 @contextmanager
 def shown(progress: Progress | bool) -> Iterator[Progress]:
-    """What a library call was given for its progress: True draws a bar, False reports nothing."""
+    """Turn the `progress` argument of a library call into a callback.
+
+    True draws a bar, False reports nothing, and a callback stays as it is.
+    """
     if callable(progress):
         yield progress
     elif progress:
@@ -37,7 +40,7 @@ def shown(progress: Progress | bool) -> Iterator[Progress]:
 
 @contextmanager
 def console() -> Iterator[Progress]:
-    """Draw a bar on standard error while the block runs: loss, time spent and time left.
+    """Draw a bar on standard error while the block runs: steps, metrics, time spent and time left.
 
     The bar is removed at the end. Nothing is drawn when standard error is not a terminal, so that
     logs and pipes stay clean.
@@ -69,7 +72,7 @@ def console() -> Iterator[Progress]:
 
 
 class _Bar:
-    """A `Progress` that shows the stage at work as one bar."""
+    """A `Progress` that shows the running stage as one bar."""
 
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
@@ -78,7 +81,7 @@ class _Bar:
         self._task: TaskID | None = None
 
     def __call__(self, stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        # A stage of the same name that starts again (the next model) gets a clock of its own.
+        # The next model may start a stage of the same name again, which gets a clock of its own.
         if self._task is None or stage != self._stage or done < self._done:
             if self._task is not None:
                 self._bars.remove_task(self._task)

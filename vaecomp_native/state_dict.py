@@ -1,6 +1,6 @@
-"""One view of weights, wherever they come from: arrays, tensors, modules, archives, checkpoints of every kind.
+"""One view of weights from every source: arrays, tensors, modules, archives and checkpoints.
 
-Torch is touched only when its tensors are given; its types are recognized without importing it.
+Torch is used only when its tensors are given; its types are recognized without importing it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,23 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
-"""Dtypes that lossy codecs take on; everything else must come back as it is."""
+"""The dtypes that lossy codecs accept. All other tensors must come back bit for bit."""
 MAX_DIMENSIONS = 32
-"""Of a tensor in an archive."""
+"""The largest number of dimensions of a tensor in an archive."""
 ARCHIVE_MAGIC = b"\x89VAEC\r\n\x1a"
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """Named arrays in their order. A name in `aliases` shares the data of the tensor it maps to.
+    """Named arrays in their order.
 
-    `files` are those that it was read from. `notes` say in a sentence each what reading chose, changed or left out.
+    Attributes:
+        names: all names in their order, aliases included.
+        arrays: the arrays by name.
+        aliases: names of tied tensors, mapped to the names of the arrays whose data they share.
+        metadata: text from the checkpoint.
+        files: the files that were read.
+        notes: sentences that say what reading chose, changed or left out.
     """
 
     names: tuple[str, ...]
@@ -61,10 +67,11 @@ class StateDict:
 def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
     """Read weights of any supported kind.
 
-    A mapping from names to NumPy arrays or torch tensors, a torch module, an open archive, or the path of a checkpoint: a
-    safetensors file, an index of shards, a model repository's directory, a PyTorch checkpoint, an .npz, .gguf or .vaec file.
-    Of a checkpoint that wraps several state dicts, `key` chooses one. Tensors that share all their memory (tied weights)
-    become aliases. Raises WeightsError for anything else, naming it, FileNotFoundError and OSError.
+    `weights` are a mapping from names to NumPy arrays or torch tensors, a torch module, an open
+    archive, or the path of a checkpoint: a safetensors file, an index of shards, a model
+    repository's directory, a PyTorch checkpoint, an .npz, .gguf or .vaec file. `key` chooses one of
+    several state dicts in a checkpoint. Tied weights, tensors that share all their memory, become
+    aliases. Raises WeightsError for anything else and names it, FileNotFoundError and OSError.
     """
     if isinstance(weights, (str, os.PathLike)):
         place = plain(weights)
@@ -99,7 +106,7 @@ def _is_archive(path: Path) -> bool:
 
 def _from_archive(archive: Archive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:
     info = archive.info
-    # Decoded together, tied tensors share one array.
+    # Tied tensors share one array only if they are decoded together.
     return _from_mapping(Checkpoint(archive.decode(), info.metadata, files), key)
 
 
@@ -112,7 +119,11 @@ def _from_checkpoint(path: Path, key: str | None) -> StateDict:
 
 
 def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False) -> StateDict:
-    """With `leave_out`, what is no tensor is left out, and a note says so; otherwise it is an error."""
+    """Make a state dict of a mapping.
+
+    With `leave_out`, values that are not tensors are left out, and a note says so. Otherwise they
+    are an error.
+    """
     tensors, notes = unwrap(read.tensors, key, _has_dimensions)
     left_out: list[str] = []
     arrays: dict[str, Array] = {}
@@ -121,7 +132,7 @@ def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False)
     for name, value in tensors.items():
         _check_name(name)
         if name.endswith(EXTRA_STATE) and not is_array(value):
-            warnings.warn(f"'{name}' is no tensor and is left out", stacklevel=4)
+            warnings.warn(f"'{name}' is not a tensor and is left out", stacklevel=4)
             left_out.append(name)
             continue
         if leave_out and not is_array(value):
@@ -134,7 +145,7 @@ def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False)
         else:
             aliases[name] = owner
     if left_out:
-        notes = [*notes, f"left out what is no tensor: {listed(left_out)}"]
+        notes = [*notes, f"left out what is not a tensor: {listed(left_out)}"]
     return StateDict(
         tuple(name for name in tensors if name in arrays or name in aliases),
         arrays,
@@ -146,7 +157,7 @@ def _from_mapping(read: Checkpoint, key: str | None, *, leave_out: bool = False)
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is a tensor or an array, and no other thing that NumPy would make one of."""
+    """Whether a value is a tensor or an array; a list of numbers, for example, is neither."""
     return is_tensor(value) or isinstance(value, (np.ndarray, np.generic))
 
 
@@ -164,13 +175,14 @@ def _check_name(name: Any) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise WeightsError(f"tensor name {name!a} is no text in Unicode; rename it") from None
+        raise WeightsError(f"tensor name {name!a} is not Unicode text; rename it") from None
 
 
 def _memory_of(value: Any) -> tuple[object, ...] | None:
-    """What two names must have in common to be tied.
+    """Return the key that two names must have in common to be tied; None for a value never tied.
 
-    Device, address, shape, strides and dtype; and of torch's lazy views, whether they are conjugated or negated.
+    The key is made of device, address, shape, strides and dtype. A torch tensor's key also says
+    whether it is a conjugated or negated view.
     """
     if is_tensor(value):
         if not _is_plain(value) or value.numel() == 0:
@@ -201,7 +213,7 @@ def _as_array(name: str, value: Any) -> Array:
 
 
 def _problem(value: Any, error: Exception) -> str:
-    """What makes a value no tensor of an archive."""
+    """Say why an archive cannot hold a value, and what to do."""
     if is_tensor(value):
         return str(error)
     kind = type(value).__name__

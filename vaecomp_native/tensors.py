@@ -1,4 +1,7 @@
-"""Torch tensors as arrays and arrays as tensors, in one memory and of every dtype that both have."""
+"""Conversion between torch tensors and NumPy arrays, without a copy where possible.
+
+Every dtype that both sides have is supported.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,23 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 PREFIX = "torch."
 EXTRA_STATE = "_extra_state"
-"""How names end of what torch modules store beside tensors."""
+"""The last part of the name of anything that a torch module stores beside its tensors."""
 BITS = {1: "uint8", 2: "int16", 4: "int32"}
-"""Integers that carry the bits of a dtype that NumPy does not know, by bytes an element."""
+"""Integer dtypes that carry the bits of dtypes unknown to NumPy, by bytes per element."""
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether a value is a torch tensor; torch is not imported for it."""
+    """Whether a value is a torch tensor; this does not import torch."""
     module = sys.modules.get("torch")
     return module is not None and isinstance(value, module.Tensor)
 
 
 def tensor_to_array(tensor: torch.Tensor) -> Array:
-    """A torch tensor's values as an array, without a copy where they lie in host memory as they are.
+    """Return a torch tensor's values as an array of the same shape and dtype.
 
-    Raises TypeError, saying what to do, for tensors that are no plain values: sparse, quantized, nested, without data, or of a
-    dtype that archives cannot hold.
+    Plain values in host memory are not copied. Raises TypeError for a tensor that is sparse,
+    quantized, nested, without data, or of a dtype that archives cannot hold; the message says what
+    to do.
     """
     problem = why_not_plain(tensor)
     if problem is not None:
@@ -43,7 +47,7 @@ def tensor_to_array(tensor: torch.Tensor) -> Array:
         return plain.resolve_conj().resolve_neg().numpy()
     import torch
 
-    # NumPy has no such dtype of its own: pass the bits and name them.
+    # NumPy has no such dtype of its own, so the bits pass as integers and are named here.
     if plain.is_conj() or plain.is_neg():
         plain = _resolved(plain)
     bits: Array = plain.view(getattr(torch, BITS[dtype.itemsize])).numpy()
@@ -51,9 +55,10 @@ def tensor_to_array(tensor: torch.Tensor) -> Array:
 
 
 def array_to_tensor(array: Array) -> torch.Tensor:
-    """An array of any archive dtype as a torch tensor that shares its memory; of a read-only array, a copy.
+    """Return an array of any archive dtype as a torch tensor of the same shape and dtype.
 
-    Raises TypeError for a dtype that this PyTorch does not have.
+    The tensor shares the array's memory; a read-only array is copied. Raises TypeError for a dtype
+    that this PyTorch does not have.
     """
     import torch
 
@@ -85,7 +90,10 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def _resolved(tensor: torch.Tensor) -> torch.Tensor:
-    """Values of a conjugated or negated view of half-precision complex numbers, which torch computes little with."""
+    """Compute the values of a conjugated or negated view whose dtype NumPy does not know.
+
+    Torch computes little with complex numbers of half precision, so their parts are negated here.
+    """
     import torch
 
     if not tensor.is_complex():
@@ -97,14 +105,14 @@ def _resolved(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def is_uninitialized(tensor: torch.Tensor) -> bool:
-    """Whether a lazy module has yet to give a tensor its shape."""
+    """Whether a tensor has no shape yet because its lazy module has not run."""
     from torch.nn.parameter import is_lazy
 
     return bool(is_lazy(tensor))
 
 
 def why_not_plain(tensor: torch.Tensor) -> str | None:
-    """Why a tensor's values are not simply in its memory, and what to do; None if they are."""
+    """Say why a tensor's memory does not plainly hold its values, and what to do; or None."""
     import torch
 
     if is_uninitialized(tensor):

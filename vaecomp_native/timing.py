@@ -10,7 +10,7 @@ _Result = TypeVar("_Result")
 
 
 def fastest(function: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
-    """The result of ``function`` and the shortest of its running times in seconds."""
+    """Call ``function`` ``repeats`` times; return a result and the shortest time in seconds."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()

@@ -31,10 +31,10 @@ bool is_utf8(Bytes text) {
     return true;
 }
 
-std::size_t fitting(std::string_view text, std::size_t most) {
-    if (text.size() <= most) return text.size();
-    while (most > 0 && (text[most] & 0xc0) == 0x80) --most;
-    return most;
+std::size_t fitting(std::string_view text, std::size_t max) {
+    if (text.size() <= max) return text.size();
+    while (max > 0 && (text[max] & 0xc0) == 0x80) --max;
+    return max;
 }
 
 void ByteReader::fail(std::string_view field, std::string_view problem) const {
@@ -52,7 +52,7 @@ Bytes ByteReader::take(std::uint64_t size, std::string_view field) {
     return result;
 }
 
-std::uint64_t ByteReader::varint(std::string_view field, std::uint64_t least, std::uint64_t most) {
+std::uint64_t ByteReader::varint(std::string_view field, std::uint64_t min, std::uint64_t max) {
     field_offset_ = offset();
     std::uint64_t value = 0;
     for (unsigned shift = 0;; shift += 7) {
@@ -65,8 +65,8 @@ std::uint64_t ByteReader::varint(std::string_view field, std::uint64_t least, st
             break;
         }
     }
-    if (value < least || value > most) {
-        fail(field, std::to_string(value) + " is outside " + std::to_string(least) + " to " + std::to_string(most));
+    if (value < min || value > max) {
+        fail(field, std::to_string(value) + " is outside " + std::to_string(min) + " to " + std::to_string(max));
     }
     return value;
 }
@@ -82,11 +82,11 @@ String ByteReader::string(std::string_view field) {
     return {text.begin(), text.end()};
 }
 
-String ByteReader::front_coded(std::string_view field, std::string_view previous, std::uint64_t most) {
+String ByteReader::front_coded(std::string_view field, std::string_view previous, std::uint64_t max) {
     const auto shared = static_cast<std::size_t>(varint(field, 0, previous.size()));
     const Bytes rest = take(varint(field), field);
-    // The bytes that are shared cost the file nothing.
-    if (rest.size() + shared > most) fail(field, "the names have together more than 2^26 bytes");
+    // Shared bytes cost the file nothing.
+    if (rest.size() + shared > max) fail(field, "the names have together more than 2^26 bytes");
     String text(previous.substr(0, shared));
     text.append(rest.begin(), rest.end());
     if (!is_utf8(bytes_of(text))) fail(field, "is not valid UTF-8");

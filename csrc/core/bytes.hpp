@@ -20,8 +20,8 @@ static_assert(sizeof(std::size_t) == 8, "sizes are checked as 64-bit numbers; bu
 using Bytes = std::span<const std::uint8_t>;
 
 bool is_utf8(Bytes text);
-// How many bytes of a text fit in `most`: whole characters, so that it stays UTF-8.
-std::size_t fitting(std::string_view text, std::size_t most);
+// How many bytes of a text are at most `max` and end between characters, so that it stays UTF-8.
+std::size_t fitting(std::string_view text, std::size_t max);
 inline Bytes bytes_of(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
@@ -38,12 +38,12 @@ class ByteReader {
     T fixed(std::string_view field) {
         return load_le<T>(take(sizeof(T), field).data());
     }
-    std::uint64_t varint(std::string_view field, std::uint64_t least = 0,
-                         std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
+    std::uint64_t varint(std::string_view field, std::uint64_t min = 0,
+                         std::uint64_t max = std::numeric_limits<std::uint64_t>::max());
     std::int64_t zigzag(std::string_view field);
     String string(std::string_view field);
-    // A name of at most `most` bytes, of which only what differs from the end of the `previous` one is stored.
-    String front_coded(std::string_view field, std::string_view previous, std::uint64_t most);
+    // A name of at most `max` bytes. The file has only what follows the beginning that it shares with `previous`.
+    String front_coded(std::string_view field, std::string_view previous, std::uint64_t max);
     Bytes take(std::uint64_t size, std::string_view field);
     void expect_end(std::string_view field) const;
 

@@ -1,4 +1,4 @@
-// Parts of a file with a checksum each, read apart from each other.
+// Parts of a file that each have a checksum and are read apart from each other.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ class CheckedBlocks {
     [[nodiscard]] std::size_t size() const { return blocks_.size(); }
     [[nodiscard]] std::uint64_t bytes() const;
 
-    // Reads and checks blocks, whose numbers ascend, and has each of them used, on several threads. Errors name the
+    // Reads blocks, checks them and calls `use` with each, on several threads. Their numbers ascend. Errors name the
     // block.
     using Use = FunctionRef<void(std::size_t block, Bytes bytes)>;
     void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,

@@ -23,7 +23,7 @@ class Allocator {
     Allocator() noexcept : memory_(Context::current().memory) {}
     template <typename Other>
     Allocator(const Allocator<Other>& other) noexcept : memory_(other.memory()) {}
-    // A copy is made for whoever makes it.
+    // A copy's memory comes from where the Context says when the copy is made.
     [[nodiscard]] Allocator select_on_container_copy_construction() const noexcept { return {}; }
 
     [[nodiscard]] T* allocate(std::size_t count) {

@@ -26,7 +26,7 @@ struct Context {
     const Runner* runner = nullptr;  // null: the threads of this process
     bool alone = false;              // in a runner's task, which shares no work itself
 
-    // Of this thread.
+    // The context of this thread.
     static Context& current() {
         thread_local Context context;
         return context;

@@ -57,7 +57,7 @@ bool has_avx512vnni() {
 bool has_neon() { return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0 && (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0; }
 bool has_neondot() { return has_neon() && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
 #elif defined(__AARCH64EL__) && defined(__APPLE__)
-// Every processor that macOS has run on.
+// Every AArch64 processor that macOS has run on has both.
 bool has_neon() { return true; }
 bool has_neondot() { return true; }
 #else

@@ -6,8 +6,8 @@
 
 namespace vaecomp::core {
 
-// avx2 is F16C, FMA, POPCNT and SSE4.2 too; avx512 is F, BW, DQ and VL; avx512vnni adds VNNI. neon is Advanced SIMD and
-// CRC32; neondot adds the dot products of bytes.
+// avx2 includes F16C, FMA, POPCNT and SSE4.2. avx512 is F, BW, DQ and VL; avx512vnni adds VNNI. neon is Advanced SIMD
+// and CRC32; neondot adds the dot products of bytes.
 enum class Isa { scalar, avx2, avx512, avx512vnni, neon, neondot };
 
 std::string_view name(Isa isa);

@@ -14,8 +14,8 @@ namespace vaecomp::core {
 
 inline constexpr std::size_t digest_leaf_bytes = 65536;
 
-// Whoever writes elements from `since` on, one after another and now those from `first` on, tells of those from here
-// on: the leaves before are hashed.
+// Where the elements begin that a writer still has to report to TensorDigests. It writes one after another from `since`
+// on and has come to `first`: the leaves before that are hashed.
 constexpr std::size_t untold(std::size_t since, std::size_t first, DType dtype) {
     const std::size_t leaf = digest_leaf_bytes / info(dtype).size;
     return std::max(since, first / leaf * leaf);
@@ -38,11 +38,11 @@ class TensorDigests {
   public:
     explicit TensorDigests(std::span<const DigestSource> tensors);
 
-    // Bytes [begin, end) of a tensor have their values. Several threads may say so of different bytes.
+    // To be called when bytes [begin, end) of a tensor have their values. Several threads may report different bytes.
     void written(std::size_t tensor, std::size_t begin, std::size_t end) { written({&tensor, 1}, begin, end); }
-    // The same of each of several tensors of one size: their leaves are hashed side by side.
+    // The same for several tensors of one size, whose leaves are hashed side by side.
     void written(std::span<const std::size_t> tensors, std::size_t begin, std::size_t end);
-    // A digest for each tensor, all of which is there.
+    // The digest of each tensor, when all bytes have their values.
     [[nodiscard]] Vector<std::uint64_t> finish(std::size_t threads);
 
   private:

@@ -94,7 +94,7 @@ inline constexpr std::array<DTypeInfo, 36> dtype_table = {{
 }};
 
 constexpr const DTypeInfo& info(DType dtype) { return dtype_table[static_cast<std::size_t>(dtype)]; }
-// Those that floats are converted to, and so the lossy codecs' own: other floats are only kept as they are.
+// The dtypes that floats are converted to, and that lossy codecs take. Other floats are only kept as they are.
 constexpr bool is_real_float(DType dtype) { return dtype >= DType::f16 && dtype <= DType::f8_e5m2; }
 constexpr bool is_complex(DType dtype) { return info(dtype).size != info(dtype).swap_size; }
 

@@ -19,7 +19,7 @@ namespace {
 FileSource::FileSource(const std::string& path) : path_(path) {
     struct stat status {};
     if (::stat(path_.c_str(), &status) != 0) fail(path_, std::strerror(errno));
-    // To open a pipe would already take something from it.
+    // Opening a pipe would already take something from it.
     if (!S_ISREG(status.st_mode)) fail(path_, "is no regular file; read it to memory first");
     file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
     if (file_ < 0) fail(path_, std::strerror(errno));

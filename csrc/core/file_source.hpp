@@ -9,7 +9,7 @@ namespace vaecomp::core {
 
 class FileSource : public Source {
   public:
-    // Throws io if there is no such file, or if it is none that can be read anywhere (a pipe, say).
+    // Throws io if there is no such file, or if it cannot be read at any offset (a pipe, say).
     explicit FileSource(const std::string& path);
     ~FileSource() override;
 

@@ -1,4 +1,5 @@
-// A function to call while its owner lives: no copy, no memory. Made from a temporary it is for arguments only.
+// A reference to a function that outlives it. It copies nothing and takes no memory. One made from a temporary may only
+// be an argument.
 #pragma once
 
 #include <memory>

@@ -15,7 +15,7 @@ using Sha256 = std::array<std::uint8_t, sha256_bytes>;
 class Sha256Hasher {
   public:
     void add(std::span<const std::uint8_t> bytes);
-    // Once, after all bytes.
+    // To be called once, after all bytes.
     [[nodiscard]] Sha256 finish();
 
   private:

@@ -27,7 +27,7 @@ class Source {
     [[nodiscard]] virtual const std::uint8_t* view(std::uint64_t /*offset*/) const { return nullptr; }
 };
 
-// Bytes somewhere in memory, of which the first stands at `offset` of the file. They must outlive the source.
+// Bytes in memory, which must outlive the source. The first one stands at `offset` of the file.
 class MemorySource : public Source {
   public:
     explicit MemorySource(Bytes bytes, std::uint64_t offset = 0) : bytes_(bytes), offset_(offset) {}

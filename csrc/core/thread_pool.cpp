@@ -17,15 +17,16 @@ namespace {
 
 std::atomic<ThreadPool*> process_pool{nullptr};
 
-// Whether this thread is in a step, or there to take steps.
+// Whether this thread takes part in a job: it is in a step, or a worker.
 thread_local bool sharing = false;
 
-// About what waking a thread takes: neighbouring calls find the workers awake, and idle ones soon sleep.
-constexpr std::chrono::microseconds most_spinning{50};
+// How long a thread without work looks for some before it sleeps. That is about what waking a thread takes: calls that
+// follow each other find the workers awake.
+constexpr std::chrono::microseconds max_spinning{50};
 
 template <typename Ready>
 void spin_until(const Ready& ready) {
-    const auto end = std::chrono::steady_clock::now() + most_spinning;
+    const auto end = std::chrono::steady_clock::now() + max_spinning;
     while (!ready() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 
@@ -44,7 +45,8 @@ const struct ProcessEvents {
     }
 } process_events;
 
-// Threads started meanwhile take no signals but those of their own faults: the process's own threads expect them.
+// While this lives, new threads take no signals but those of their own faults. The process's own threads expect the
+// others.
 class SignalsBlocked {
   public:
     SignalsBlocked() {
@@ -65,7 +67,7 @@ class SignalsBlocked {
 }  // namespace
 
 ThreadPool& ThreadPool::of_process() {
-    // Without a lock, which a fork could leave locked.
+    // There is no lock here, because a fork could leave it locked.
     ThreadPool* pool = process_pool.load(std::memory_order_acquire);
     if (pool != nullptr) return *pool;
     auto fresh = std::make_unique<ThreadPool>();
@@ -106,7 +108,7 @@ void ThreadPool::offer(Job& job, std::size_t helpers) {
     {
         const std::scoped_lock lock(mutex_);
         if (stopping_) return;
-        if (workers_.size() < helpers) start(std::min(helpers, most_workers));
+        if (workers_.size() < helpers) start(std::min(helpers, max_workers));
         job.places = std::min(helpers, workers_.size());
         if (job.places == 0) return;
         jobs_.push_back(&job);
@@ -131,7 +133,7 @@ void ThreadPool::finish(Job& job) {
     job.left.wait(lock, empty);
 }
 
-// Goes on with fewer where the system has no more.
+// Goes on with fewer workers where the system has no more threads.
 void ThreadPool::start(std::size_t workers) {
     const SignalsBlocked blocked;
     try {

@@ -17,7 +17,7 @@ class ThreadPool {
     // Does one piece of the work, or returns false when none is left. Must not throw.
     using Step = FunctionRef<bool()>;
 
-    static constexpr std::size_t most_workers = 255;
+    static constexpr std::size_t max_workers = 255;
 
     // The pool of this process; a child made by fork has one of its own.
     static ThreadPool& of_process();

@@ -15,7 +15,7 @@ std::uint64_t segment_length(const Histogram& histogram) {
     return code_length(table, histogram) + 8 * 256 * writer.size();
 }
 
-// Where to change tables: neighbouring arrays share one if that is not larger, or if there are too many.
+// Where to change tables. Neighbouring arrays share a table if that is not larger, or if there are too many.
 Vector<std::size_t> axes_segments(std::span<const Vector<std::int16_t>* const> arrays) {
     Vector<std::size_t> segments;
     Histogram last;

@@ -16,10 +16,10 @@ struct LatentSegment {
     Histogram histogram;
 };
 
-// Of the groups all fields but `chunks` count.
+// All fields of the groups but `chunks` count.
 Vector<std::uint8_t> encode_fleet(std::span<const LatentSegment> segments, std::span<const FleetGroup> groups);
 
-// The shorter of both forms.
+// The member's section, in the shorter of both forms.
 Vector<std::uint8_t> encode_member(const LatentCoding& coding, std::span<const std::int8_t> latents);
 
 }  // namespace vaecomp::core

@@ -28,7 +28,8 @@ class Histogram {
     Vector<std::uint64_t> counts_;
 };
 
-// The encoder's rule: counts scaled to table_total, every symbol that occurs at least 1. Without symbols: the shortest.
+// The encoder's rule: counts are scaled to table_total, and every symbol that occurs gets at least 1. Without symbols
+// it is the shortest table.
 FrequencyTable make_table(const Histogram& histogram);
 
 // What the histogram's symbols take with a table that has them all, in 1/256 of a bit.

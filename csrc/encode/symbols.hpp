@@ -11,7 +11,7 @@
 namespace vaecomp::core {
 
 // Writes a stream's head and its blocks. `segments` are the lengths of the parts that get a table each; they add up to
-// symbols.size(). lanes 0: by size.
+// symbols.size(). With 0 lanes their number follows from the size.
 void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
                    std::span<const std::size_t> segments, std::size_t lanes);
 // The same in one piece.

@@ -14,7 +14,7 @@ namespace vaecomp::core {
 
 inline constexpr std::size_t block_symbols = 131072;
 constexpr std::size_t block_count(std::size_t symbols) { return (symbols + block_symbols - 1) / block_symbols; }
-// Symbols that are decoded before they are used: they stay in the first- or second-level cache.
+// How many symbols are decoded before they are used: few enough to stay in the first- or second-level cache.
 inline constexpr std::size_t piece_symbols = 4096;
 
 // The parts of runs that lie in [begin, end) of the sequence they make.
@@ -37,7 +37,7 @@ Vector<Run> cut_runs(std::span<const Run> runs, std::size_t begin, std::size_t e
     return parts;
 }
 
-// Blocks of rANS symbols, whose directory has been read.
+// Blocks of rANS symbols. Their directory has been read.
 class Blocks {
   public:
     Blocks() = default;
@@ -46,20 +46,20 @@ class Blocks {
 
     // The blocks stand one behind another from `offset` on. Returns where they end.
     std::uint64_t place(std::uint64_t offset) { return blocks_.place(offset); }
-    // The blocks stand where the reader is, which moves behind them.
+    // The blocks stand where the reader is. It moves behind them.
     void place_in(ByteReader& reader);
 
     [[nodiscard]] std::size_t size() const { return blocks_.size(); }
     [[nodiscard]] std::size_t begin(std::size_t block) const { return block * block_symbols; }
     [[nodiscard]] std::size_t end(std::size_t block) const { return std::min(count_, begin(block + 1)); }
-    // Of all blocks, without their directory.
+    // Bytes of all blocks, without their directory.
     [[nodiscard]] std::uint64_t payload_bytes() const { return blocks_.bytes(); }
 
-    // Has each of the ascending numbers of blocks read to its end, on several threads.
+    // Calls `use` with a reader of each block, on several threads. It reads to the block's end. The numbers ascend.
     using Use = FunctionRef<void(std::size_t block, BlockReader& reader)>;
     void for_each(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
                   const Use& use) const;
-    // The same of blocks that hold more than symbols.
+    // The same for blocks that hold more than symbols.
     void for_each_bytes(const Source& source, std::span<const std::size_t> numbers, std::size_t threads,
                         const CheckedBlocks::Use& use) const;
     [[nodiscard]] std::size_t lanes() const { return lanes_; }

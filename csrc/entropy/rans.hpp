@@ -18,7 +18,7 @@ class DecodingTables {
   public:
     explicit DecodingTables(std::span<const FrequencyTable> tables);
 
-    // From table `first` on.
+    // The tables from `first` on.
     [[nodiscard]] RansTables view(std::size_t first = 0) const {
         const std::size_t slot = first * table_total;
         const RansAlphabet& alphabet = alphabets_[first];
@@ -33,12 +33,12 @@ class DecodingTables {
     Vector<RansAlphabet> alphabets_;
 };
 
-// Decodes a block piece by piece. Everything throws malformed, without a field: the caller knows it.
+// Decodes a block piece by piece. All functions throw malformed without a field, which the caller knows.
 class BlockReader {
   public:
     BlockReader(Bytes bytes, std::size_t lanes);
 
-    // The next symbols; their tables are those of `contexts`, or all the first one if that is null.
+    // Decodes the next symbols. `contexts` says the table of each; null: the first one for all.
     void read(const RansTables& tables, const std::uint8_t* contexts, std::span<std::int32_t> out);
     // After the last symbol nothing may be left.
     void expect_end() const;

@@ -12,9 +12,9 @@ struct DecodingRun {
 
 }  // namespace
 
-SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t most_count) {
+SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t max_count) {
     const std::size_t before = reader.remaining();
-    count_ = static_cast<std::size_t>(reader.varint("stream's count", 0, most_count));
+    count_ = static_cast<std::size_t>(reader.varint("stream's count", 0, max_count));
     const std::size_t lanes = read_lanes(reader);
     const std::uint64_t segments =
         reader.varint("stream's segment count", count_ > 0 ? 1 : 0, count_ > 0 ? most_segments : 0);
@@ -30,8 +30,8 @@ SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t 
     table_bytes_ = before - reader.remaining();
 }
 
-// Calls take(reader, tables, begin, count), which has to read `count` symbols, for piece after piece of every block
-// with symbols in [begin, end).
+// Calls take(reader, tables, begin, count) for piece after piece of every block with symbols in [begin, end). It has to
+// read `count` symbols.
 template <typename Take>
 void SymbolStream::for_each_piece(const Source& source, std::size_t begin, std::size_t end, std::size_t threads,
                                   const Take& take) const {

@@ -1,4 +1,4 @@
-// A sequence of symbols in segments with a frequency table each (docs/format.md, Symbol stream).
+// A sequence of symbols in segments, each with a frequency table of its own (docs/format.md, Symbol stream).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ inline constexpr std::size_t most_segments = 4096;
 // A stream whose head has been read and checked; its blocks stay where they are.
 class SymbolStream {
   public:
-    // Reads the head. `most_count` bounds the count before anything is allocated.
-    SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t most_count);
+    // Reads the head. `max_count` bounds the count before anything is allocated.
+    SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t max_count);
 
     [[nodiscard]] std::size_t count() const { return count_; }
     // Bytes of the head: what entropy tables cost.
@@ -25,12 +25,12 @@ class SymbolStream {
     std::uint64_t place(std::uint64_t offset) { return blocks_.place(offset); }
     void place_in(ByteReader& reader) { blocks_.place_in(reader); }
 
-    // What takes the symbols from `begin` on; called for piece after piece, from several threads at once.
+    // Takes the symbols from `begin` on. It is called for piece after piece, from several threads at once.
     using Sink = FunctionRef<void(std::size_t begin, std::span<const std::int32_t> symbols)>;
     // Decodes all blocks with symbols in [begin, end).
     void decode(const Source& source, std::size_t begin, std::size_t end, std::size_t threads, const Sink& sink) const;
 
-    // All symbols, at once in their place.
+    // Decodes all symbols straight to their places.
     void decode(const Source& source, std::span<std::int32_t> out, std::size_t threads) const;
 
     // All symbols of a stream within `reader`'s bytes, in a type that holds them.

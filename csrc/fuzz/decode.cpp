@@ -7,7 +7,7 @@ using namespace vaecomp::core::fuzz;
 
 namespace {
 
-// Whatever else is asked for, a tensor has one value and one failure.
+// A tensor has one value or one failure, whatever else is asked for.
 bool require_same_at_once(const Handle& archive, const std::vector<Decoded>& alone) {
     std::vector<Data> data(alone.size());
     std::vector<vaecomp_output> outputs;
@@ -22,7 +22,7 @@ bool require_same_at_once(const Handle& archive, const std::vector<Decoded>& alo
     vaecomp_error error = VAECOMP_ERROR_INIT;
     const int code = vaecomp_decode_many(archive.get(), outputs.data(), outputs.size(), &error);
     if (code != VAECOMP_OK) require_described(code, error);
-    // Together they need more memory.
+    // All tensors together need more memory.
     if (code == VAECOMP_MEMORY_LIMIT) return all;
     VAECOMP_REQUIRE((code == VAECOMP_OK) == all);
     for (const vaecomp_output& output : outputs)

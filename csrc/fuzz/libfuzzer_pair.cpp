@@ -4,14 +4,14 @@
 #include "fuzz/libfuzzer.hpp"
 #include "fuzz/pair.hpp"
 
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max, unsigned seed) {
     using namespace vaecomp::core;
     fuzz::Random random(seed);
     const fuzz::Repair repair = fuzz::choose_repair(random);
     fuzz::Pair pair = fuzz::split({data, size});
-    fuzz::mutate_pair(pair, most, repair, random, fuzz::mutate_bytes_by_libfuzzer);
+    fuzz::mutate_pair(pair, max, repair, random, fuzz::mutate_bytes_by_libfuzzer);
     const Vector<std::uint8_t> files = fuzz::join(pair);
-    if (files.size() > most) return size;
+    if (files.size() > max) return size;
     std::copy(files.begin(), files.end(), data);
     return files.size();
 }

@@ -1,4 +1,4 @@
-// A member read with its pack, both of which may be anything: alone, and together with others.
+// A member that is read with its pack, alone and together with others. Both files may be anything.
 #include "fuzz/pair.hpp"
 #include "fuzz/target.hpp"
 
@@ -26,7 +26,7 @@ void require_same_together(const Handle& member, const std::vector<Decoded>& alo
     vaecomp_error error = VAECOMP_ERROR_INIT;
     const int code = vaecomp_decode_members(members, 2, &error);
     if (code != VAECOMP_OK) require_described(code, error);
-    // Together they need more memory.
+    // All members together need more memory.
     if (code == VAECOMP_MEMORY_LIMIT) return;
     VAECOMP_REQUIRE((code == VAECOMP_OK) == all);
     for (const auto& copy : outputs) {

@@ -11,12 +11,12 @@ namespace {
 std::size_t below(std::size_t end, Random& random) { return end == 0 ? 0 : random() % end; }
 
 void change(Vector<std::uint8_t>& bytes, std::size_t growth, MutateBytes mutate) {
-    const std::size_t size = bytes.size(), most = std::max<std::size_t>(1, size + growth);
-    bytes.resize(most);
-    bytes.resize(mutate(bytes.data(), size, most));
+    const std::size_t size = bytes.size(), max = std::max<std::size_t>(1, size + growth);
+    bytes.resize(max);
+    bytes.resize(mutate(bytes.data(), size, max));
 }
 
-// One of the pieces of which the index or a section is made.
+// Changes one of the pieces that make up the index or a section.
 void change_part(Parts& parts, std::size_t growth, Random& random, MutateBytes mutate) {
     const std::size_t piece = below(2 * parts.sections.size() + 3, random);
     if (piece == 0) return change(parts.metadata, growth, mutate);
@@ -31,7 +31,7 @@ void change_part(Parts& parts, std::size_t growth, Random& random, MutateBytes m
 
 }  // namespace
 
-std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most, Random& random) {
+std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t max, Random& random) {
     const std::size_t at = below(size, random), length = 1 + below(std::min<std::size_t>(size - at, 8), random);
     const auto byte = static_cast<std::uint8_t>(random() >> 8);
     switch (size == 0 ? 5 : below(8, random)) {
@@ -41,7 +41,7 @@ std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most,
         case 3: data[at] = static_cast<std::uint8_t>(data[at] + byte % 5 - 2); return size;
         case 4: std::memset(data + at, byte % 3 == 0 ? 0 : 255, length); return size;
         case 5:
-            if (size == most) return size;
+            if (size == max) return size;
             std::memmove(data + at + 1, data + at, size - at);
             data[at] = byte;
             return size + 1;
@@ -50,15 +50,15 @@ std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most,
     }
 }
 
-void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate,
+void mutate(Vector<std::uint8_t>& file, std::size_t max, Repair repair, Random& random, MutateBytes mutate,
             const Archive* pack) {
-    const std::size_t growth = most > file.size() ? std::min<std::size_t>(most - file.size(), 64) : 0;
+    const std::size_t growth = max > file.size() ? std::min<std::size_t>(max - file.size(), 64) : 0;
     std::optional<Parts> parts;
     if (repair != Repair::nothing && below(4, random) != 0) parts = take_apart(file);
     if (parts) {
         change_part(*parts, growth, random, mutate);
         Vector<std::uint8_t> changed = put_together(*parts, pack);
-        if (changed.size() <= most) file = std::move(changed);
+        if (changed.size() <= max) file = std::move(changed);
     } else {
         change(file, growth, mutate);
         if (repair != Repair::nothing) seal_index(file);

@@ -1,4 +1,4 @@
-// Changed archives most of which get past the checksums.
+// Changed archives. Most of them get past the checksums.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +13,17 @@ namespace vaecomp::core::fuzz {
 
 using Random = std::minstd_rand;
 
-// Changes `size` bytes at `data`, where `most` have room, and returns how many there are then: LLVMFuzzerMutate, or
+// Changes `size` bytes at `data`, where `max` have room, and returns how many there are then. It is LLVMFuzzerMutate or
 // mutate_bytes.
-using MutateBytes = FunctionRef<std::size_t(std::uint8_t* data, std::size_t size, std::size_t most)>;
+using MutateBytes = FunctionRef<std::size_t(std::uint8_t* data, std::size_t size, std::size_t max)>;
 
 // Flips, overwrites, inserts, removes and repeats bytes at random.
-std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t most, Random& random);
+std::size_t mutate_bytes(std::uint8_t* data, std::size_t size, std::size_t max, Random& random);
 
 enum class Repair { nothing, checksums, checksums_and_digests };
 
-// Changes `file`, a member if there is a pack, in one place, or several with `mutate`. It may become as long as `most`.
-void mutate(Vector<std::uint8_t>& file, std::size_t most, Repair repair, Random& random, MutateBytes mutate,
+// Changes `file`, a member if there is a pack, in one place, or several with `mutate`. It grows to at most `max` bytes.
+void mutate(Vector<std::uint8_t>& file, std::size_t max, Repair repair, Random& random, MutateBytes mutate,
             const Archive* pack = nullptr);
 
 }  // namespace vaecomp::core::fuzz

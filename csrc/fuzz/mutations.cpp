@@ -1,6 +1,6 @@
 // mutations COUNT SEED ARCHIVE...: changes good archives at random, with checksums that fit and without, and decodes
-// what comes out. Every change must be an error or without effect on the values. Of a member, whose
-// pack is among the archives, either file is changed.
+// what comes out. Every change must be an error or without effect on the values. For a member, whose pack is among the
+// archives, either file is changed.
 #include <algorithm>
 #include <fstream>
 #include <iostream>
@@ -38,7 +38,7 @@ Handle open_with(const Data& file, const Data& pack) {
     return open_pack && is_quick(open_pack) ? open(file.data(), file.size(), true, open_pack.get()) : nullptr;
 }
 
-Data differences(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
+Data exact(const Vector<std::uint8_t>& file) { return {file.begin(), file.end()}; }
 
 Data read(const char* path) {
     std::ifstream file(path, std::ios::binary);
@@ -46,7 +46,7 @@ Data read(const char* path) {
 }
 
 Golden load(const Data& file, const Vector<std::uint8_t>& pack) {
-    const Data pack_bytes = differences(pack);
+    const Data pack_bytes = exact(pack);
     const Handle archive = open_with(file, pack_bytes);
     VAECOMP_REQUIRE(archive != nullptr);
     Golden golden{{file.begin(), file.end()}, pack, {}};
@@ -75,7 +75,7 @@ std::vector<Golden> load_all(std::span<char* const> paths) {
     for (const Data& member : members) {
         const auto end = goldens.begin() + static_cast<std::ptrdiff_t>(alone);
         const auto pack = std::find_if(goldens.begin(), end, [&](const Golden& golden) {
-            return open_with(member, differences(golden.file)) != nullptr;
+            return open_with(member, exact(golden.file)) != nullptr;
         });
         VAECOMP_REQUIRE(pack != end);
         goldens.push_back(load(member, pack->file));
@@ -87,7 +87,7 @@ struct Counts {
     std::size_t files = 0, refused = 0, tensors = 0, decoded = 0, compared = 0;
 };
 
-// An alias has no digest of its own, and with checksums that fit it may be that of another tensor.
+// An alias has no digest of its own. Where checksums fit it may have become another tensor's alias.
 bool must_be_same(const vaecomp_tensor_info& own, const Golden& golden, Repair repair) {
     if (repair == Repair::checksums_and_digests) return false;
     if (own.codec == VAECOMP_ALIAS && repair != Repair::nothing) return false;
@@ -98,7 +98,7 @@ bool must_be_same(const vaecomp_tensor_info& own, const Golden& golden, Repair r
 
 void check(const Pair& changed, const Golden& golden, Repair repair, Counts& counts) {
     ++counts.files;
-    const Data file = differences(changed.member), pack = differences(changed.pack);
+    const Data file = exact(changed.member), pack = exact(changed.pack);
     const Handle archive = open_with(file, pack);
     if (!archive || !is_quick(archive)) {
         ++counts.refused;
@@ -134,15 +134,15 @@ int main(int count, char** arguments) {
         const auto repair = static_cast<Repair>(random() % 3);
         Pair files{golden.pack, golden.file};
         const auto changes = 1 + random() % 3;
-        const auto bytes = [&](std::uint8_t* data, std::size_t size, std::size_t most) {
-            return mutate_bytes(data, size, most, random);
+        const auto bytes = [&](std::uint8_t* data, std::size_t size, std::size_t max) {
+            return mutate_bytes(data, size, max, random);
         };
         for (auto left = changes; left > 0; --left) {
-            const std::size_t most = 2 * (golden.pack.size() + golden.file.size());
+            const std::size_t max = 2 * (golden.pack.size() + golden.file.size());
             if (golden.pack.empty()) {
-                mutate(files.member, most, repair, random, bytes);
+                mutate(files.member, max, repair, random, bytes);
             } else {
-                mutate_pair(files, most, repair, random, bytes);
+                mutate_pair(files, max, repair, random, bytes);
             }
         }
         check(files, golden, repair, counts);

@@ -19,7 +19,7 @@ int read_input(void* context, std::uint64_t offset, void* data, std::size_t size
     return 0;
 }
 
-// A reader must be asked for nothing but what is there, and give the same archive.
+// A reader must only be asked for what is there, and give the same archive.
 void require_same_through_a_reader(Input input, const Handle& archive) {
     const vaecomp_reader reader{&input, input.size, 1, read_input};
     const vaecomp_options chosen = options(true);

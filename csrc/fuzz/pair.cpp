@@ -28,12 +28,12 @@ Vector<std::uint8_t> join(const Pair& pair) {
     return files;
 }
 
-void mutate_pair(Pair& pair, std::size_t most, Repair repair, Random& random, MutateBytes mutate_bytes) {
+void mutate_pair(Pair& pair, std::size_t max, Repair repair, Random& random, MutateBytes mutate_bytes) {
     const bool of_pack = random() % 2 == 0;
-    const auto room = [&](const Vector<std::uint8_t>& other) { return most > other.size() ? most - other.size() : 0; };
+    const auto room = [&](const Vector<std::uint8_t>& other) { return max > other.size() ? max - other.size() : 0; };
     if (of_pack) mutate(pair.pack, room(pair.member), repair, random, mutate_bytes);
     const MemorySource source(pair.pack);
-    ArchiveMemory memory({}, most_memory);
+    ArchiveMemory memory({}, max_memory);
     std::optional<Archive> pack;
     try {
         const ContextScope scope({&memory, nullptr, false});

@@ -11,11 +11,11 @@ struct Pair {
     Vector<std::uint8_t> pack, member;
 };
 
-// Where the first file's header says that it ends; all is the pack if it says nothing of use.
+// The pack ends where its header says. If the header says nothing of use, all bytes are the pack.
 Pair split(Bytes files);
 Vector<std::uint8_t> join(const Pair& pair);
 
-// As `mutate`: changes the pack or the member. Where checksums are repaired, the member names the pack as it is then.
-void mutate_pair(Pair& pair, std::size_t most, Repair repair, Random& random, MutateBytes mutate);
+// Changes the pack or the member as `mutate` does. Where checksums are repaired, the member names the changed pack.
+void mutate_pair(Pair& pair, std::size_t max, Repair repair, Random& random, MutateBytes mutate);
 
 }  // namespace vaecomp::core::fuzz

@@ -16,7 +16,7 @@ std::uint32_t crc_of(Bytes bytes) { return kernels().crc32c(bytes.data(), bytes.
 
 Vector<std::uint8_t> copy(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
 
-// The index of a file; empty if there is not so much.
+// The index of a file, or nothing if the file is shorter.
 Bytes index_of(Bytes file) {
     if (file.size() < header_bytes) return {};
     const auto size = load_le<std::uint32_t>(file.data() + 12);
@@ -52,7 +52,7 @@ Vector<std::uint8_t> join(const SectionPart& part) {
     return std::move(section.bytes());
 }
 
-// Checksums but those of blocks.
+// The file with all checksums but those of blocks.
 Vector<std::uint8_t> assemble(const Parts& parts) {
     ByteWriter index, content;
     index.append(parts.pack);
@@ -112,7 +112,7 @@ Vector<std::uint8_t> put_together(const Parts& parts, const Archive* pack) {
         const MemorySource source(file);
         const Archive archive(source, pack);
         const Index& index = archive.index();
-        // Changed metadata may be read as having what was meant to follow them.
+        // Changed metadata may take in what was meant to follow them.
         if (index.sections.size() != parts.sections.size()) return file;
         Parts sealed = parts;
         for (std::size_t s = 0; s < sealed.sections.size(); ++s) seal_blocks(index, s, sealed.sections[s]);
@@ -136,7 +136,7 @@ void name_pack(Vector<std::uint8_t>& member, const Sha256& hash) {
 
 void seal_digests(Vector<std::uint8_t>& file, const Archive* pack) {
     try {
-        ArchiveMemory memory({}, most_memory);
+        ArchiveMemory memory({}, max_memory);
         const ContextScope scope({&memory, nullptr, false});
         const MemorySource source(file);
         const Archive archive(source, pack);

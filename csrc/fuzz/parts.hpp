@@ -20,19 +20,19 @@ struct SectionPart {
 };
 
 struct Parts {
-    Vector<std::uint8_t> pack;               // of a member: its pack's hash; else empty
+    Vector<std::uint8_t> pack;               // the hash of a member's pack; else empty
     Vector<std::uint8_t> metadata, tensors;  // what the index has before its sections, and behind them
     Vector<SectionPart> sections;
 };
 
-// Believes no checksum. Nothing if the index or the sections' sizes make no sense.
+// Believes no checksum. Returns nothing if the index or the sections' sizes make no sense.
 std::optional<Parts> take_apart(Bytes file);
 
-// A file whose sizes and checksums, those of blocks as far as the heads can be read, fit what it holds. Heads of a
-// member can be read with its pack.
+// A file whose sizes and checksums fit what it holds, those of blocks as far as the heads can be read. A member's heads
+// are read with its pack.
 Vector<std::uint8_t> put_together(const Parts& parts, const Archive* pack = nullptr);
 
-// Makes a file, if it is a member, one of the pack with this hash.
+// If the file is a member, makes it one of the pack with this hash.
 void name_pack(Vector<std::uint8_t>& member, const Sha256& hash);
 
 // Puts right the checksums of header and index.

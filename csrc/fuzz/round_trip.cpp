@@ -1,4 +1,5 @@
-// Tensors made from the input, written by the encoder and decoded again: the same. And so a member of them.
+// Makes tensors from the input, writes them with the encoder and decodes them again: they must be the same. So must a
+// member's.
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -21,7 +22,7 @@ using namespace vaecomp::core::fuzz;
 
 namespace {
 
-// What the input says, byte by byte; then zeros.
+// The input's bytes one after another, and then zeros.
 class Draw {
   public:
     Draw(const std::uint8_t* data, std::size_t size) : at_(data), end_(data + size) {}
@@ -30,9 +31,9 @@ class Draw {
     std::size_t below(std::size_t end) { return (byte() | std::size_t{byte()} << 8) % end; }
     bool chance() { return byte() % 2 != 0; }
     template <typename Value>
-    Vector<Value> values(std::size_t count, int least, int most) {
+    Vector<Value> values(std::size_t count, int min, int max) {
         Vector<Value> values(count);
-        for (Value& value : values) value = static_cast<Value>(least + byte() % (most - least + 1));
+        for (Value& value : values) value = static_cast<Value>(min + byte() % (max - min + 1));
         return values;
     }
 
@@ -123,7 +124,7 @@ float value_of(const QuantizedMatrix& matrix, std::size_t at, int symbol) {
     return value * scale;
 }
 
-QuantizedMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int least, int most) {
+QuantizedMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int min, int max) {
     QuantizedMatrix matrix;
     matrix.shape = matrix_shape(shape);
     matrix.step = std::ldexp(1.0f + static_cast<float>(draw.byte() % 128) / 128.0f, draw.byte() % 8 - 4);
@@ -131,11 +132,11 @@ QuantizedMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int le
     for (std::size_t axis = 0; axis < axis_count; ++axis) {
         const bool exponents = axis == row_exponents || axis == column_exponents;
         if (!draw.chance()) continue;
-        matrix.axes[axis] = draw.values<std::int16_t>(matrix.shape.length(axis), exponents ? -9 : 0, exponents ? 9 : 5);
+        matrix.axes[axis] = draw.values<std::int16_t>(matrix.length(axis), exponents ? -9 : 0, exponents ? 9 : 5);
     }
     if (draw.chance()) {
-        matrix.codebook = Codebook{least, {}};
-        for (int symbol = least; symbol <= most; ++symbol) {
+        matrix.codebook = Codebook{min, {}};
+        for (int symbol = min; symbol <= max; ++symbol) {
             matrix.codebook->values.push_back(static_cast<float>(draw.byte() % 64 - 32) / 8.0f);
         }
     }
@@ -149,9 +150,9 @@ Written draw_quantized(Draw& draw) {
     Vector<Vector<std::int16_t>> symbols;
     for (std::size_t left = draw.below(4); left > 0; --left) {
         const Vector<std::size_t> shape = draw_shape(draw);
-        const int least = draw.byte() - 128, most = least + draw.byte() % 16;
-        matrices.push_back(draw_matrix(draw, shape, least, most));
-        symbols.push_back(draw.values<std::int16_t>(count_of(shape), least, most));
+        const int min = draw.byte() - 128, max = min + draw.byte() % 16;
+        matrices.push_back(draw_matrix(draw, shape, min, max));
+        symbols.push_back(draw.values<std::int16_t>(count_of(shape), min, max));
         Vector<float> values;
         for (std::size_t i = 0; i < symbols.back().size(); ++i) {
             values.push_back(value_of(matrices.back(), i, symbols.back()[i]));
@@ -245,7 +246,7 @@ StateDict write(Draw& draw) {
     return result;
 }
 
-// Any bits, but where the levels say that nothing changes.
+// Any bits, except where the levels say that nothing changes.
 Vector<std::uint8_t> draw_changed(Draw& draw, const DifferenceMatrix& matrix, const Vector<std::uint8_t>& predicted) {
     const std::size_t item = info(matrix.shape.dtype).size, columns = matrix.shape.matrix.columns;
     Vector<std::uint8_t> data = predicted;
@@ -258,7 +259,7 @@ Vector<std::uint8_t> draw_changed(Draw& draw, const DifferenceMatrix& matrix, co
     return data;
 }
 
-// A member whose floats are differences from the pack's, the other tensors being the pack's.
+// A member whose floats are differences from the pack's. The other tensors are the pack's.
 StateDict write_member_of(Draw& draw, const StateDict& pack) {
     StateDict member{{}, pack.tensors, pack.data};
     Vector<DifferenceSource> sources;

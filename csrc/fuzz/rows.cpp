@@ -15,7 +15,7 @@ void require_same_rows(const Handle& archive, std::size_t tensor, std::size_t fi
     vaecomp_error error = VAECOMP_ERROR_INIT;
     const int code = vaecomp_decode_rows(archive.get(), tensor, first, count, part.data(), part.size(), &error);
     if (code != VAECOMP_OK) require_described(code, error);
-    // What else is in the tensor may be wrong without harm to these rows.
+    // Other parts of the tensor may be wrong without harm to these rows.
     if (whole.code != VAECOMP_OK) return;
     VAECOMP_REQUIRE(code == VAECOMP_OK || code == VAECOMP_MEMORY_LIMIT);
     if (code != VAECOMP_OK || part.empty()) return;

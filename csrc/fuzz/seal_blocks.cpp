@@ -9,7 +9,7 @@
 namespace vaecomp::core::fuzz {
 namespace {
 
-// A walk through a head that asks for nothing but what finds its checksums.
+// Walks through a head, and reads only what it needs to find the checksums.
 class Walk {
   public:
     Walk(const Index& index, const Section& section, SectionPart& part)
@@ -189,7 +189,7 @@ void seal_blocks(const Index& index, std::size_t section, SectionPart& part) {
     try {
         Walk(index, index.sections[section], part).run();
     } catch (const Error&) {
-        // What is behind the first nonsense keeps its checksums: the decoder stops there, too.
+        // What follows the first nonsense keeps its checksums, because the decoder stops there, too.
     }
 }
 

@@ -6,7 +6,7 @@
 
 namespace vaecomp::core::fuzz {
 
-// Puts them right in one section, as far as its head can be read.
+// Puts the checksums right in one section, as far as its head can be read.
 void seal_blocks(const Index& index, std::size_t section, SectionPart& part);
 
 }  // namespace vaecomp::core::fuzz

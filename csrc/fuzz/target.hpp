@@ -34,7 +34,7 @@ inline vaecomp_options options(bool verify) {
     vaecomp_options options = VAECOMP_OPTIONS_INIT;
     options.threads = 1;
     options.verify = verify;
-    options.memory_limit = most_memory;
+    options.memory_limit = max_memory;
     return options;
 }
 

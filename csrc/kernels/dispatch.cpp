@@ -37,11 +37,11 @@ constexpr Kernels avx2_kernels = {
     .rans_decode = avx2::rans_decode,
     .dequantize = avx2::dequantize,
     .add_base = avx2::add_base,
-    // Products of 64 bits are several instructions here; the general registers have them at once.
+    // Here a product of 64 bits takes several instructions. In general registers it takes one.
     .xxh64 = scalar::xxh64,
 };
 
-// Wider where it is faster.
+// The kernels for AVX2, with wider ones where these are faster.
 constexpr Kernels with_avx512() {
     Kernels kernels = avx2_kernels;
     kernels.linear_i8_layout = avx512::linear_i8_layout;

@@ -1,6 +1,6 @@
 // The one table of kernels. Each operation has a folder: scalar.cpp is the definition, the files beside it are equal to
-// it in every byte. Everything else calls kernels() and never an instruction set's function by name. Noise, which
-// decoding does without, is apart (kernels/noise/dispatch.cpp).
+// it in every byte. Everything else calls kernels() and never an instruction set's function by name. Noise is
+// apart (kernels/noise/dispatch.cpp), because decoding does without it.
 #pragma once
 
 #include <array>
@@ -34,7 +34,7 @@ struct Kernels {
     Xxh64* xxh64;
 };
 
-// Those of active_isa().
+// The kernels of active_isa().
 const Kernels& kernels();
 
 }  // namespace vaecomp::core

@@ -9,7 +9,7 @@
 namespace vaecomp::core {
 namespace {
 
-// Rows that go through the columns together, so that each row of `feedback` is read once for all of them.
+// How many rows go through the columns together. Each row of `feedback` is read once for all of them.
 constexpr std::size_t rows_a_tile = 8;
 
 class Tile {
@@ -47,12 +47,12 @@ class Tile {
         const float* bits = rates.bits.data() + table * rates.symbols;
         const float weight = problem_.row_weights[i] * problem_.curvature[j] * scale * scale;
         std::int32_t best = nearest;
-        float least = INFINITY;
+        float min_cost = INFINITY;
         for (const std::int32_t symbol : {nearest, nearest > 0 ? nearest - 1 : nearest + 1, 0}) {
             const float error = level - static_cast<float>(symbol);
             const float cost = weight * error * error + problem_.rate_weight * bits[symbol - rates.first];
-            if (cost < least) {
-                least = cost;
+            if (cost < min_cost) {
+                min_cost = cost;
                 best = symbol;
             }
         }

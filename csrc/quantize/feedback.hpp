@@ -7,8 +7,8 @@
 
 namespace vaecomp::core {
 
-// What a symbol costs: bits[t * symbols + q - first] for symbol q under table t. Tables of an element as in the
-// archive: min(tables - 1, row_levels[i] + column_levels[j]).
+// What a symbol costs: bits[t * symbols + q - first] for symbol q under table t. An element's table is the archive's:
+// min(tables - 1, row_levels[i] + column_levels[j]).
 struct RateModel {
     std::span<const float> bits;
     std::size_t tables, symbols;
@@ -29,8 +29,7 @@ struct FeedbackProblem {
     RateModel rates;
 };
 
-// Symbols [rows, columns]. Of the nearest symbol, the next one towards zero, and zero, the one with the least cost is
-// taken.
+// Symbols [rows, columns]. Each is the cheapest of three: the nearest symbol, the next one towards zero, and zero.
 void feedback_quantize(const FeedbackProblem& problem, std::span<std::int32_t> symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

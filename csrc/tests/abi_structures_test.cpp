@@ -1,4 +1,4 @@
-// Structures that begin with their size, as programs have them that were compiled with another header.
+// Structures that begin with their size, as a program has them that was compiled with another header.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace vaecomp::core {
 
-// What a header of the tests' own declares, in its first version and in a later one.
+// A structure of these tests, in a header's first version and in a later one.
 struct First {
     std::size_t size;
     std::uint64_t value;
@@ -29,8 +29,8 @@ using testing::Handle;
 using testing::open;
 using testing::sample;
 
-// What a program compiled with another header has: exactly `bytes` bytes, which begin with that number. Those that this
-// header has no members for are `tail`.
+// A structure of a program that was compiled with another header: exactly `bytes` bytes, which begin with that number.
+// Bytes that this header has no members for are `tail`.
 template <typename Structure>
 class Foreign {
   public:

@@ -373,7 +373,7 @@ TEST(Abi, SurvivesAReaderThatFailsAtAnyTime) {
     EXPECT_GT(reader.fails_at, 5u);
 }
 
-// Counts what is taken, and checks that it comes back as it went.
+// Counts the memory that is taken, and checks that it comes back in the same pieces.
 class CountingAllocator {
   public:
     [[nodiscard]] vaecomp_allocator interface() {
@@ -386,7 +386,7 @@ class CountingAllocator {
                 }};
     }
     [[nodiscard]] std::size_t used() const { return used_; }
-    [[nodiscard]] std::size_t most() const { return most_; }
+    [[nodiscard]] std::size_t max() const { return max_; }
     [[nodiscard]] std::size_t calls() const { return calls_; }
 
   private:
@@ -397,7 +397,7 @@ class CountingAllocator {
         const std::scoped_lock lock(mutex_);
         taken_[data] = {size, alignment};
         used_ += size;
-        most_ = std::max(most_, used_);
+        max_ = std::max(max_, used_);
         ++calls_;
         return data;
     }
@@ -411,7 +411,7 @@ class CountingAllocator {
 
     std::mutex mutex_;
     std::map<void*, std::pair<std::size_t, std::size_t>> taken_;
-    std::size_t used_ = 0, most_ = 0, calls_ = 0;
+    std::size_t used_ = 0, max_ = 0, calls_ = 0;
 };
 
 TEST(Abi, TakesItsMemoryFromTheCallersAllocatorAndGivesItBack) {
@@ -428,8 +428,8 @@ TEST(Abi, TakesItsMemoryFromTheCallersAllocatorAndGivesItBack) {
         EXPECT_EQ(allocator.used(), held);
         EXPECT_EQ(vaecomp_verify(archive.get(), nullptr), VAECOMP_OK);
         EXPECT_EQ(allocator.used(), held);
-        // The verified tensors were in it.
-        EXPECT_GT(allocator.most(), 800000u);
+        // The tensors that verifying decoded were in this memory.
+        EXPECT_GT(allocator.max(), 800000u);
         vaecomp_accounting accounting = VAECOMP_ACCOUNTING_INIT;
         EXPECT_EQ(vaecomp_account(archive.get(), &accounting, nullptr), VAECOMP_OK);
     }
@@ -454,7 +454,7 @@ TEST(Abi, GivesMemoryBackAlsoAfterFailures) {
     }
 }
 
-// Below what is needed there is an error, also with a memory of one byte; what fits goes on working.
+// Less memory than needed is an error, down to one byte. What fits goes on working.
 TEST(Abi, StaysWithinTheMemoryLimit) {
     bool opened = false, verified = false, fitted = false;
     for (std::uint64_t limit = 1; !verified; limit *= 2) {
@@ -474,7 +474,7 @@ TEST(Abi, StaysWithinTheMemoryLimit) {
         if (!verified) expect_code(VAECOMP_MEMORY_LIMIT, "raise memory_limit", code, error);
         std::int16_t raw[6];
         if (opened && !verified && vaecomp_decode(archive, 0, raw, sizeof(raw), nullptr) == VAECOMP_OK) fitted = true;
-        EXPECT_LE(allocator.most(), limit);
+        EXPECT_LE(allocator.max(), limit);
     }
     EXPECT_TRUE(fitted);
 }
@@ -490,7 +490,7 @@ TEST(Abi, ReportsAnAllocatorThatHasNothing) {
     EXPECT_EQ(archive, nullptr);
 }
 
-// A thread for each task, but for tasks from `skipped_from` on.
+// Runs each task on a thread of its own, and none from `skipped_from` on.
 struct ThreadRunner {
     std::size_t skipped_from = SIZE_MAX;
     std::atomic<std::size_t> runs{0};
@@ -681,7 +681,7 @@ TEST(AbiFleet, DecodesManyMembersAtOnce) {
 
 constexpr std::uint64_t terabyte = std::uint64_t{1} << 40;
 
-// A section whose contents claim what is not there, in a file that is right otherwise.
+// A file with a section whose contents claim what is not there. All else is right.
 Vector<std::uint8_t> claim(SectionKind kind, std::optional<Codec> codec, std::initializer_list<std::uint64_t> numbers) {
     ByteWriter section;
     for (const std::uint64_t number : numbers) section.varint(number);
@@ -707,7 +707,7 @@ void expect_cheap_failure(const Vector<std::uint8_t>& file) {
     if (code == VAECOMP_OK) code = vaecomp_verify(archive, &error);
     vaecomp_close(archive);
     EXPECT_EQ(code, VAECOMP_MALFORMED) << error.message;
-    EXPECT_LT(allocator.most(), 65536u) << error.message;
+    EXPECT_LT(allocator.max(), 65536u) << error.message;
 }
 
 TEST(Abi, TakesNoMemoryForClaims) {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t never = SIZE_MAX;
 
-// Allocations until one fails, and what operator new has given out and not got back.
+// How many allocations succeed before one fails, and how many of operator new are not given back yet.
 std::atomic<std::size_t> left{never};
 std::atomic<std::ptrdiff_t> alive{0};
 std::atomic<std::size_t> largest{0};
@@ -69,7 +69,7 @@ namespace {
 using testing::make_small_archive;
 using testing::SmallArchive;
 
-// Small enough to be decoded once for every allocation; two blocks all the same.
+// Small enough to be decoded once for every allocation, and still of two blocks.
 const SmallArchive& sample() {
     static const SmallArchive archive = make_small_archive(1400);
     return archive;
@@ -81,7 +81,7 @@ vaecomp_allocator own_allocator() {
             [](void*, void* data, std::size_t, std::size_t) { give(data); }};
 }
 
-// Buffers of the caller, which are there before.
+// The caller's buffers, which are there before.
 struct Buffers {
     std::array<std::uint8_t, 1400 * 400> data{};
     std::array<vaecomp_chunks, 1> groups{VAECOMP_CHUNKS_INIT};
@@ -103,7 +103,7 @@ Files sample_differences_member() {
     return {member.file, &testing::small_pack().file};
 }
 
-// The first failure of everything that an archive can be asked for.
+// Asks an archive for everything, and returns the first failure.
 int use(vaecomp_archive* archive, Buffers& buffers) {
     vaecomp_error error = VAECOMP_ERROR_INIT;
     for (std::size_t t = 0; t < vaecomp_tensor_count(archive); ++t) {
@@ -145,7 +145,7 @@ int open_and_use(const vaecomp_options& options, const Files& files, Buffers& bu
     return code;
 }
 
-// Has allocation after allocation fail until nothing fails any more; returns how many there are.
+// Lets one allocation after another fail until nothing fails any more. Returns how many there are.
 std::size_t fail_each(const vaecomp_options& options, const Files& files, bool count_leaks) {
     const auto buffers = std::make_unique<Buffers>();
     for (std::size_t n = 0;; ++n) {
@@ -163,7 +163,7 @@ std::size_t fail_each(const vaecomp_options& options, const Files& files, bool c
 }
 
 void fail_each_twice(const vaecomp_options& options, const Files& files) {
-    // What stays for the process's life is made in the first round: its failures must leave no ruin.
+    // The first round makes what stays for the process's life. Failures in it must leave nothing half made.
     fail_each(options, files, false);
     EXPECT_GT(fail_each(options, files, true), 100u);
 }

@@ -39,8 +39,8 @@ Vector<IntegerLayer> layers() {
     return {hidden, last};
 }
 
-// A file with two latent tensors (float32 and float16), a raw one, an empty one, three quantized ones of which one has
-// a base, a lossless one and an alias.
+// A file with two latent tensors (float32 and float16), a raw one, an empty one, three quantized ones (one has a base),
+// a lossless one and an alias.
 struct Sample {
     Vector<std::uint8_t> file;
     Vector<float> values;
@@ -276,7 +276,7 @@ TEST(Archive, OnlyRawSectionsAreAligned) {
     }
 }
 
-// Rows of a few bytes each that repeat a long name: thousands of times as much as the file.
+// Rows of a few bytes each that repeat a long name. The names take thousands of times as much as the file.
 TEST(Archive, RefusesNamesThatExceedTheirLimitTogether) {
     const Vector<std::uint8_t> byte = {1};
     const Vector<NewSection> sections = {{SectionKind::raw, byte}};

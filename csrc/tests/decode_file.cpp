@@ -1,8 +1,8 @@
 // decode_file ARCHIVE DIRECTORY [PACK]: decodes an archive, so that machines and compilers can be compared.
 //
-// Every tensor is decoded from the file, from memory and through a reader, whole and by rows, those of members of a
-// pack also with other members, which must all give the same bytes. They go, little-endian on every machine, to
-// DIRECTORY/0, DIRECTORY/1 and so on, and a line for each to standard output: number, dtype, shape and name, with tabs
+// Every tensor is decoded from the file, from memory and through a reader, whole and by rows. Members of a pack are
+// also decoded together with other members. All must give the same bytes. These go, little-endian on every machine, to
+// DIRECTORY/0, DIRECTORY/1 and so on. A line for each goes to standard output: number, dtype, shape and name, with tabs
 // between.
 #include <algorithm>
 #include <bit>

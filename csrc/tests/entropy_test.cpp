@@ -57,9 +57,9 @@ TEST(CodeLength, IsCloseToTheEntropyForEveryFrequency) {
         const FrequencyTable table{
             0, {static_cast<std::uint16_t>(frequency), static_cast<std::uint16_t>(table_total - frequency)}};
         const std::int32_t symbol[] = {0};
-        const double differences = 256 * (12 - std::log2(frequency));
+        const double exact = 256 * (12 - std::log2(frequency));
         const auto length = static_cast<double>(code_length(table, Histogram(symbol)));
-        ASSERT_EQ(length, std::ceil(differences)) << frequency;
+        ASSERT_EQ(length, std::ceil(exact)) << frequency;
     }
 }
 

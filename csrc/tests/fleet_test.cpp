@@ -14,7 +14,7 @@ namespace {
 
 using namespace testing;
 
-// FIPS 180-4's examples, and one of every length of the last block, in two pieces.
+// The examples of FIPS 180-4, and data with every length of the last block, in two pieces.
 TEST(Sha256, IsTheStandards) {
     EXPECT_EQ(hex(sha256({})), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     EXPECT_EQ(hex(sha256(bytes_of("abc"))), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -86,7 +86,7 @@ TEST(Fleet, AMemberNeedsItsPack) {
     expect_error(ErrorCode::missing_pack, hex(sha256(empty)), [&] { Archive(source, &other); });
 }
 
-// It has no member section; its pack's are its tensors, but for one.
+// A member without a member section. All its tensors but one are the pack's.
 Vector<std::uint8_t> member_without_latents(const Vector<float>& weight) {
     const PlanesSource source{{elements, DType::f32}, reinterpret_cast<const std::uint8_t*>(weight.data())};
     const Vector<std::uint8_t> planes = encode_lossless({&source, 1});

@@ -34,8 +34,8 @@ void expect_equal_on_every_isa(Make make) {
     });
 }
 
-// Vectors and what is left over, beginning anywhere.
-constexpr std::size_t most_counts = 70;
+// Enough for whole vectors and a rest, from any beginning.
+constexpr std::size_t max_count = 70;
 
 struct LayerShape {
     std::size_t rows, out, in;
@@ -158,20 +158,20 @@ TEST(Convert, Float64WidensAndRoundsAlike) {
 }
 
 TEST(Convert, EveryCountAndAlignmentIsAlike) {
-    const auto bytes = testing::random_integers<std::uint8_t>(most_counts * 8 + 1, 0, 255, 5);
-    const Vector<float> values = floats_with_specials(most_counts, 6);
+    const auto bytes = testing::random_integers<std::uint8_t>(max_count * 8 + 1, 0, 255, 5);
+    const Vector<float> values = floats_with_specials(max_count, 6);
     for (const DType dtype : convertible) {
         const std::size_t index = convertible_index(dtype), size = info(dtype).size;
-        for (std::size_t count = 0; count <= most_counts; ++count) {
+        for (std::size_t count = 0; count <= max_count; ++count) {
             for (const std::size_t offset : {0u, 1u}) {
                 // What lies behind the end stays as it is.
                 expect_equal_on_every_isa([&] {
-                    Vector<float> wide(most_counts + 1, 7.0f);
+                    Vector<float> wide(max_count + 1, 7.0f);
                     kernels().to_float32[index](bytes.data() + offset, wide.data(), count);
                     return wide;
                 });
                 expect_equal_on_every_isa([&] {
-                    Vector<std::uint8_t> narrow(most_counts * size + 2, 7);
+                    Vector<std::uint8_t> narrow(max_count * size + 2, 7);
                     kernels().from_float32[index](values.data(), narrow.data() + offset, count);
                     return narrow;
                 });
@@ -209,14 +209,14 @@ TEST(Noise, IsAlikeOnEveryIsaAndInEverySlice) {
 TEST(Noise, EveryThresholdAndPlaceIsAlike) {
     const Vector<float> base = testing::random_floats(300, 8);
     constexpr std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
-    // From none to all; of the middle ones many steps of many positions are partly noisy, of the small ones few are.
+    // From none to all. At the middle ones many vectors of positions are partly noisy, at the small ones few are.
     constexpr std::array<std::uint32_t, 14> thresholds = {0,           1,           2,           1000,       0x10001,
                                                           0xffffff,    0x1000001,   0x6666666,   0x12345678, 0x40000000,
                                                           0x40000001u, 0x7ffffffeu, 0x7fffffffu, 0x80000000u};
     for (const std::uint32_t threshold : thresholds) {
         const NoiseParameters parameters = noise_parameters(0x123456789abcdef0, threshold, 0.7f);
         for (const std::size_t count : {0u, 1u, 3u, 4u, 15u, 16u, 17u, 63u, 64u, 65u, 67u, 127u, 128u, 130u, 299u}) {
-            // The last but one: the lower half of the block's number ends within.
+            // In the last but one the lower half of the block's number wraps.
             for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3},
                                               0x3fffffff5u - count, 0x400000000u - count / 2, last - count + 1}) {
                 expect_equal_on_every_isa([&] {
@@ -247,7 +247,8 @@ TEST(Noise, ManySeedsVariantsAndThresholdsAreAlike) {
 }
 
 TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
-    // So many positions that a small threshold selects some: at a large one the noise next to it rounds to nothing.
+    // These are enough positions for a small threshold to select some. At a large one the noise next to the threshold
+    // rounds to nothing.
     const Vector<float> base(200000);
     const auto noise_below = [&](std::uint32_t threshold) {
         Vector<float> out(base.size());
@@ -269,8 +270,8 @@ TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
 }
 
 TEST(Crc32c, EveryLengthAndAlignmentIsAlike) {
-    const auto bytes = testing::random_integers<std::uint8_t>(most_counts + 8, 0, 255, 9);
-    for (std::size_t count = 0; count <= most_counts; ++count) {
+    const auto bytes = testing::random_integers<std::uint8_t>(max_count + 8, 0, 255, 9);
+    for (std::size_t count = 0; count <= max_count; ++count) {
         for (std::size_t offset = 0; offset < 8; ++offset) {
             expect_equal_on_every_isa(
                 [&] { return Vector<std::uint32_t>{kernels().crc32c(bytes.data() + offset, count)}; });
@@ -298,17 +299,17 @@ Vector<std::uint32_t> random_slots(std::size_t tables, unsigned seed) {
 }
 
 TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
-    constexpr std::size_t table_count = 3, most_symbols = 400;
+    constexpr std::size_t table_count = 3, max_symbols = 400;
     const Vector<std::uint32_t> slots = random_slots(table_count, 30);
     const auto symbols = testing::random_integers<std::int32_t>(slots.size(), -2147483647 - 1, 2147483647, 31);
-    const auto contexts = testing::random_integers<std::uint8_t>(most_symbols, 0, table_count - 1, 32);
-    const auto words = testing::random_integers<std::uint8_t>(2 * most_symbols, 0, 255, 33);
+    const auto contexts = testing::random_integers<std::uint8_t>(max_symbols, 0, table_count - 1, 32);
+    const auto words = testing::random_integers<std::uint8_t>(2 * max_symbols, 0, 255, 33);
     std::mt19937 generator(34);
     for (const std::size_t lanes : {1u, 2u, 4u, 8u, 16u, 32u}) {
         for (const std::size_t first : {0u, 1u, 7u, 8u, 17u, 31u}) {
             for (const std::size_t count : {0u, 1u, 8u, 15u, 33u, 64u, 100u, 399u}) {
                 for (const unsigned kind : {0u, 1u, 2u, 3u}) {
-                    const std::size_t word_count = generator() % 4 != 0 ? most_symbols : generator() % (count + 1);
+                    const std::size_t word_count = generator() % 4 != 0 ? max_symbols : generator() % (count + 1);
                     RansState start{};
                     for (std::uint32_t& lane : start.lanes) {
                         lane = std::max(static_cast<std::uint32_t>(generator()), rans::lowest_state);
@@ -336,7 +337,7 @@ TEST(Rans, IsAlikeForEveryPlaceAndKindOfTable) {
 }
 
 TEST(Dequantize, IsAlikeOnEveryIsa) {
-    auto symbols = testing::random_integers<std::int32_t>(most_counts, -32768, 32767, 10);
+    auto symbols = testing::random_integers<std::int32_t>(max_count, -32768, 32767, 10);
     for (std::size_t i = 0; i < symbols.size(); i += 5) {
         constexpr std::array<std::int32_t, 4> extremes = {std::numeric_limits<std::int32_t>::min(),
                                                           std::numeric_limits<std::int32_t>::max(), 16777217, 0};
@@ -348,13 +349,13 @@ TEST(Dequantize, IsAlikeOnEveryIsa) {
         if (scale_count > 1) of[1] = std::bit_cast<float>(0x00b504f3u);
         for (std::size_t e = 2; e < scale_count; ++e) of[e] = 2.0f * of[e - 2];
         const Scales scales{of.data(), scale_count};
-        const int most = static_cast<int>(scale_count) - 1;
-        const auto columns = testing::random_integers<std::int16_t>(most_counts, 0, most, 11);
-        for (std::size_t count = 0; count <= most_counts; ++count) {
+        const int max = static_cast<int>(scale_count) - 1;
+        const auto columns = testing::random_integers<std::int16_t>(max_count, 0, max, 11);
+        for (std::size_t count = 0; count <= max_count; ++count) {
             for (const bool has_columns : {false, true}) {
                 expect_equal_on_every_isa([&] {
-                    Vector<float> out(most_counts + 1, 7.0f);
-                    kernels().dequantize(symbols.data(), scales, has_columns ? 0 : most,
+                    Vector<float> out(max_count + 1, 7.0f);
+                    kernels().dequantize(symbols.data(), scales, has_columns ? 0 : max,
                                          has_columns ? columns.data() : nullptr, count, out.data());
                     return out;
                 });
@@ -364,10 +365,10 @@ TEST(Dequantize, IsAlikeOnEveryIsa) {
 }
 
 TEST(AddBase, SumsAlikeAtAnyAlignmentAndInPlace) {
-    const Vector<float> base = floats_with_specials(most_counts, 3), values = floats_with_specials(most_counts, 5);
-    for (std::size_t count = 0; count <= most_counts; ++count) {
+    const Vector<float> base = floats_with_specials(max_count, 3), values = floats_with_specials(max_count, 5);
+    for (std::size_t count = 0; count <= max_count; ++count) {
         expect_equal_on_every_isa([&] {
-            Vector<std::uint8_t> sums(most_counts * sizeof(float) + 2, 7);
+            Vector<std::uint8_t> sums(max_count * sizeof(float) + 2, 7);
             kernels().add_base(base.data(), values.data(), count, sums.data() + 1);
             return sums;
         });
@@ -391,7 +392,7 @@ TEST(AddBase, MakesEveryNanCanonical) {
     });
 }
 
-// acc of one layer by the active kernels: weights packed, biases moved for the offset of the inputs.
+// One layer's acc by the active kernels. Weights are packed, and biases moved for the inputs' offset.
 Vector<std::int32_t> products(const LayerShape& shape, const Vector<std::int8_t>& weights,
                               const Vector<std::int32_t>& bias, const Vector<std::int8_t>& x) {
     const LinearI8Layout& layout = kernels().linear_i8_layout;
@@ -482,7 +483,7 @@ TEST(ScaleOutput, IsAlikeForManyShapes) {
     }
 }
 
-// One layer by the active kernels.
+// One layer's outputs by the active kernels.
 Vector<float> values_of(const LayerShape& shape, const Vector<float>& weights, const Vector<float>& bias,
                         const Vector<float>& x, Activation activation) {
     Vector<float> y(shape.rows * shape.out + 16, 7.0f);

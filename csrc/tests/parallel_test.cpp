@@ -25,7 +25,7 @@ namespace {
 
 using std::chrono_literals::operator""ms;
 
-constexpr auto patience = 20000ms;  // for what happens at once, on a machine with other things to do
+constexpr auto patience = 20000ms;  // enough for what happens at once, also on a busy machine
 
 template <typename Condition>
 bool comes_true(const Condition& condition) {
@@ -59,15 +59,15 @@ TEST(ParallelFor, RunsEveryTaskOnce) {
 }
 
 TEST(ParallelFor, CountsTheCallerAmongItsThreads) {
-    std::atomic<std::size_t> inside{0}, most{0};
+    std::atomic<std::size_t> inside{0}, max{0};
     parallel_for(200, 3, [&](std::size_t) {
         const std::size_t now = ++inside;
-        std::size_t before = most;
-        while (before < now && !most.compare_exchange_weak(before, now)) continue;
+        std::size_t before = max;
+        while (before < now && !max.compare_exchange_weak(before, now)) continue;
         std::this_thread::sleep_for(std::chrono::microseconds(100));
         --inside;
     });
-    EXPECT_LE(most, 3u);
+    EXPECT_LE(max, 3u);
     meet(3);
 }
 
@@ -214,7 +214,7 @@ TEST(ThreadPool, IsIdleWithoutWork) {
 TEST(ThreadPool, HasALimit) {
     ThreadPool pool;
     pool.run(5000, [] { return false; });
-    EXPECT_EQ(pool.workers(), ThreadPool::most_workers);
+    EXPECT_EQ(pool.workers(), ThreadPool::max_workers);
 }
 
 TEST(ThreadPool, EndsItsThreadsAndThenCallersWorkAlone) {

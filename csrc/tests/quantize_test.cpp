@@ -70,7 +70,7 @@ TEST(Feedback, DearBitsMoveSymbolsTowardsZero) {
     Problem problem({2.6f, -2.6f}, 1, 2);
     EXPECT_EQ(problem.quantize(0.19f), (Symbols{3, -3}));
     EXPECT_EQ(problem.quantize(0.21f), (Symbols{2, -2}));
-    // From 2 to 0 it is 6.76 - 0.36 for two bits.
+    // From 2 to 0 the squares differ by 6.76 - 0.36, for two bits.
     EXPECT_EQ(problem.quantize(3.3f), (Symbols{0, 0}));
     problem.curvature = {1, 2};
     EXPECT_EQ(problem.quantize(3.3f), (Symbols{0, -2}));

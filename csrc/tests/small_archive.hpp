@@ -44,7 +44,7 @@ struct SmallArchive {
     }
 };
 
-// The numbers of its tensors.
+// The tensors' numbers in that archive.
 enum : std::size_t {
     raw_tensor,
     empty_tensor,
@@ -83,7 +83,7 @@ inline SmallArchive make_small_archive(std::size_t rows) {
     archive.add("quantized", Codec::quantized, DType::f32, {rows, 100}, 2, values.data());
     const Symbols view(symbols);
 
-    // Both inputs of each chunk, multiplied by 1, and their sum.
+    // The outputs of a chunk are its two inputs and their sum.
     const IntegerLayer layer{2, 3, {1, 0, 0, 1, 1, 1}, {0, 0, 0}, {}, {}, {1, 1, 1}};
     const Vector<std::int8_t> z = {1, 2, 3, 4};
     const float latent[] = {1, 2, 3, 3, 4};

@@ -85,7 +85,7 @@ inline const SmallPack& small_pack() {
     return own;
 }
 
-// Of that pack: its matrix with other values, and its vector.
+// A member of that pack: its matrix with other values, and its vector.
 struct SmallMember {
     Vector<float> values;
     Vector<std::uint8_t> file;
@@ -105,7 +105,8 @@ struct SmallMember {
     }
 };
 
-// Of that pack, bit for bit: the matrix as a difference from what latents make, the vector from the pack's.
+// A member of that pack, bit for bit. The matrix is a difference from what latents make, the vector one from the
+// pack's.
 struct DifferenceMember {
     Vector<float> values, bias = random_floats(9, 12);
     Vector<std::uint8_t> file;

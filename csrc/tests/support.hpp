@@ -35,9 +35,9 @@ inline void expect_error(ErrorCode code, const std::string& part, const std::fun
 }
 
 template <typename T>
-Vector<T> random_integers(std::size_t count, int least, int most, unsigned seed) {
+Vector<T> random_integers(std::size_t count, int min, int max, unsigned seed) {
     std::mt19937 generator(seed);
-    std::uniform_int_distribution<int> draw(least, most);
+    std::uniform_int_distribution<int> draw(min, max);
     Vector<T> values(count);
     for (T& value : values) value = static_cast<T>(draw(generator));
     return values;

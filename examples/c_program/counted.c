@@ -29,8 +29,8 @@ static void* allocate(void* context, size_t size, size_t alignment) {
     void* data = NULL;
     if (posix_memalign(&data, alignment < sizeof(void*) ? sizeof(void*) : alignment, size) != 0) return NULL;
     size_t held = atomic_fetch_add(&counted->held, size) + size;
-    size_t most = atomic_load(&counted->most_held);
-    while (held > most && !atomic_compare_exchange_weak(&counted->most_held, &most, held)) continue;
+    size_t peak = atomic_load(&counted->peak_held);
+    while (held > peak && !atomic_compare_exchange_weak(&counted->peak_held, &peak, held)) continue;
     return data;
 }
 

@@ -1,4 +1,4 @@
-/* Looks into an archive: lists its tensors, or decodes one of them or some of its rows. See README.md. */
+/* Lists the tensors of an archive, or decodes one of them or some of its rows. See README.md. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +8,11 @@
 #include "counted.h"
 #include "statistics.h"
 
-/* What the command line asks for. */
+/* The request of the command line. */
 typedef struct {
-    const char *path, *name, *output; /* null: all tensors; print statistics */
+    const char *path, *name, *output; /* without a name: all tensors; without an output: print statistics */
     size_t first, count;
-    int rows; /* whether there are `first` and `count` */
+    int rows; /* whether `first` and `count` are given */
 } Request;
 
 static int fail(vaecomp_error* error, int code, const char* message) {
@@ -42,8 +42,8 @@ static int print_statistics(const void* data, size_t count, int32_t dtype, vaeco
     if (describe(data, count, dtype, &values) != 0) {
         return fail(error, VAECOMP_INVALID_ARGUMENT, "no statistics of this dtype; write its bytes with -o");
     }
-    printf("elements %zu\nleast %.9g\ngreatest %.9g\nmean %.9g\ndeviation %.9g\n", count, values.least, values.greatest,
-           values.mean, values.deviation);
+    printf("elements %zu\nminimum %.9g\nmaximum %.9g\nmean %.9g\ndeviation %.9g\n", count, values.minimum,
+           values.maximum, values.mean, values.deviation);
     return VAECOMP_OK;
 }
 
@@ -56,7 +56,7 @@ static int write_bytes(const char* path, const void* data, size_t bytes, vaecomp
     return VAECOMP_OK;
 }
 
-/* The library checks names and rows; here it is known how much memory they take. */
+/* The library checks names and rows. The caller allocates the memory for them. */
 static int decode(vaecomp_archive* archive, const Request* request, vaecomp_error* error) {
     size_t tensor;
     vaecomp_tensor_info info = VAECOMP_TENSOR_INFO_INIT;
@@ -120,12 +120,12 @@ int main(int argc, char** argv) {
     if (code == VAECOMP_OK) {
         code = request.name != NULL ? decode(archive, &request, &error) : list(archive, &error);
     }
-    vaecomp_close(archive); /* null after a failure, which is fine */
+    vaecomp_close(archive); /* null after a failure, which is allowed */
     if (counted.descriptor >= 0) close(counted.descriptor);
     if (code != VAECOMP_OK) {
         fprintf(stderr, "tensors: %s: %s (%s)\n", request.path, error.message, vaecomp_code_name(code));
         return 1;
     }
-    fprintf(stderr, "read %llu bytes, held %zu at most\n", (unsigned long long)counted.read, counted.most_held);
+    fprintf(stderr, "read %llu bytes, held %zu at most\n", (unsigned long long)counted.read, counted.peak_held);
     return 0;
 }

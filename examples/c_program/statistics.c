@@ -19,7 +19,7 @@ static double from_bfloat16(uint16_t bits) {
     return value;
 }
 
-/* One element, which may lie at any address. Returns 0, or -1 for a dtype that it does not know. */
+/* Reads one element, which may lie at any address. Returns 0, or -1 for an unknown dtype. */
 static int value_at(const unsigned char* at, int32_t dtype, double* value) {
 #define READ(type, convert)                    \
     do {                                       \
@@ -50,17 +50,17 @@ static int value_at(const unsigned char* at, int32_t dtype, double* value) {
 int describe(const void* data, size_t count, int32_t dtype, Statistics* statistics) {
     const unsigned char* bytes = data;
     size_t size = vaecomp_dtype_bytes(dtype);
-    double least = INFINITY, greatest = -INFINITY, mean = 0, squares = 0;
+    double minimum = INFINITY, maximum = -INFINITY, mean = 0, squares = 0;
     for (size_t i = 0; i < count; ++i) {
         double value;
         if (value_at(bytes + i * size, dtype, &value) != 0) return -1;
-        least = fmin(least, value);
-        greatest = fmax(greatest, value);
-        /* Welford's way, which loses no digits to large sums. */
+        minimum = fmin(minimum, value);
+        maximum = fmax(maximum, value);
+        /* Welford's method (1962) loses no digits to large sums. */
         double before = value - mean;
         mean += before / (double)(i + 1);
         squares += before * (value - mean);
     }
-    *statistics = (Statistics){least, greatest, mean, sqrt(squares / (double)count)};
+    *statistics = (Statistics){minimum, maximum, mean, sqrt(squares / (double)count)};
     return 0;
 }

@@ -1,4 +1,4 @@
-/* What can be said of a tensor's numbers. */
+/* Statistics of a tensor's numbers. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 typedef struct {
-    double least, greatest, mean, deviation;
+    double minimum, maximum, mean, deviation;
 } Statistics;
 
-/* Of `count` elements of a vaecomp_dtype, at least one. Returns 0, or -1 for a dtype that it cannot read. */
+/* Describes `count` elements of a vaecomp_dtype; `count` is at least 1. Returns 0, or -1 for a dtype that it cannot
+ * read. */
 int describe(const void* data, size_t count, int32_t dtype, Statistics* statistics);
 
 #endif

@@ -1,4 +1,5 @@
-/* Decodes an archive's tensors, in C: names and sizes to standard output, bytes one tensor behind another to a file. */
+/* Decodes an archive's tensors in C. Prints their names and sizes, and writes their bytes to a file, one tensor behind
+ * another. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <vaecomp.h>

@@ -1,5 +1,5 @@
-// Decodes an archive's tensors, in C++17: names and sizes to standard output, bytes one tensor behind another to a
-// file.
+// Decodes an archive's tensors in C++17. Prints their names and sizes, and writes their bytes to a file, one tensor
+// behind another.
 #include <cstdint>
 #include <fstream>
 #include <iostream>

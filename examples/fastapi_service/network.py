@@ -10,19 +10,20 @@ import numpy.typing as npt
 import vaecomp_native as vc
 
 PIXELS, DIGITS = 28 * 28, 10
-# Of the pixels of MNIST's training images, from 0 to 1.
+# Mean and standard deviation of the pixels, from 0 to 1, of MNIST's training images.
 MEAN, DEVIATION = np.float32(0.1307), np.float32(0.3081)
 
 Array = npt.NDArray[np.float32]
 
 
 class Network:
-    """784 pixels in, probabilities of 10 digits out."""
+    """A network that takes 784 pixels and gives the probabilities of 10 digits."""
 
     def __init__(self, path: Path) -> None:
         """Decode "layers.0.weight", "layers.0.bias", "layers.1.weight" and so on.
 
-        Raises vaecomp_native.ArchiveError for a damaged archive, ValueError for one that holds another network, OSError.
+        Raises vaecomp_native.ArchiveError for a damaged archive, ValueError for an archive of
+        another network, and OSError.
         """
         tensors = vc.decode(path)
         count = len(tensors) // 2
@@ -41,7 +42,7 @@ class Network:
             raise ValueError(f"not the README's network: it ends with {width} numbers, not 10")
 
     def predict(self, pixels: Array) -> Array:
-        """Probabilities [10] of pixels [784] from 0 to 255."""
+        """Compute the probabilities of the digits, [10], from pixels [784], 0 to 255."""
         values = (pixels / np.float32(255) - MEAN) / DEVIATION
         for i, (weight, bias) in enumerate(self.layers):
             values = weight @ (np.maximum(values, 0) if i > 0 else values) + bias

@@ -1,4 +1,7 @@
-"""An HTTP service that decodes an archive at its start and says which digit an image shows: see README.md."""
+"""An HTTP service that recognizes digits with a network from an archive: see README.md.
+
+The archive is decoded when the service starts.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ LARGEST_BODY = 1 << 16
 
 
 def last_line(record: logging.LogRecord) -> bool:
-    """Leave of a failed start's traceback the line that says what is wrong."""
+    """Shorten the traceback of a failed start to its last line, which says what is wrong."""
     record.msg, record.args = record.getMessage().rstrip().splitlines()[-1], None
     return True
 
@@ -41,7 +44,7 @@ app = FastAPI(title="Digits", lifespan=lifespan)
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, as long as it is small."""
+    """Read a request's body; a large one is refused."""
     body = b""
     async for part in request.stream():
         body += part
@@ -51,16 +54,16 @@ async def read_body(request: Request) -> bytes:
 
 
 def read_pixels(request: Request, body: Annotated[bytes, Depends(read_body)]) -> Array:
-    """The 784 pixels of a body, bytes or JSON by its content type."""
+    """Read the 784 pixels of a body, which is bytes or JSON by its content type."""
     if request.headers.get("content-type", "").startswith("application/json"):
         return from_json(body)
     if len(body) != PIXELS:
-        raise HTTPException(400, "send 784 bytes, one a pixel, or JSON with its content type")
+        raise HTTPException(400, "send 784 bytes, one per pixel, or JSON with its content type")
     return np.frombuffer(body, np.uint8).astype(np.float32)
 
 
 def from_json(body: bytes) -> Array:
-    """The pixels of ``{"pixels": [...]}``."""
+    """Read the pixels of ``{"pixels": [...]}``."""
     try:
         document: Any = json.loads(body)
         pixels = document["pixels"]
@@ -75,13 +78,13 @@ def from_json(body: bytes) -> Array:
 
 @app.get("/health")
 async def health(request: Request) -> dict[str, str | int]:
-    """Whether the service is there, and with what."""
+    """Say that the service runs, with its number of layers and the library's version."""
     layers = len(request.app.state.network.layers)
     return {"status": "ok", "layers": layers, "library": vc.__version__}
 
 
 @app.post("/predict")
 def predict(request: Request, pixels: Annotated[Array, Depends(read_pixels)]) -> dict[str, Any]:
-    """The digit of an image, and the probabilities of all digits."""
+    """Return the digit of an image, and the probabilities of all digits."""
     scores = request.app.state.network.predict(pixels)
     return {"digit": int(scores.argmax()), "scores": scores.tolist()}

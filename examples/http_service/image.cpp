@@ -7,13 +7,13 @@
 
 namespace {
 
-// Of the pixels of MNIST's training images, from 0 to 1.
+// Mean and standard deviation of the pixels, from 0 to 1, of MNIST's training images.
 constexpr float kMean = 0.1307F, kDeviation = 0.3081F;
 
 float normalized(float pixel) { return (pixel / 255.0F - kMean) / kDeviation; }
 
 std::vector<float> from_bytes(const std::string& body) {
-    if (body.size() != kPixels) throw BadRequest{"send 784 bytes, one a pixel, or JSON with its content type"};
+    if (body.size() != kPixels) throw BadRequest{"send 784 bytes, one per pixel, or JSON with its content type"};
     std::vector<float> image(kPixels);
     std::transform(body.begin(), body.end(), image.begin(),
                    [](char pixel) { return normalized(static_cast<unsigned char>(pixel)); });

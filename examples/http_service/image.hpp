@@ -4,10 +4,11 @@
 #include <string>
 #include <vector>
 
-// A request that is not as the README says; the message tells the client what to send.
+// A malformed request; the message tells the client what to send.
 struct BadRequest {
     std::string message;
 };
 
-// The pixels of a body, 784 bytes or JSON by its content type, normalized as in training. Throws BadRequest.
+// Reads the pixels of a body, which is 784 bytes or JSON by its content type, and normalizes them as in training.
+// Throws BadRequest.
 std::vector<float> read_image(const std::string& body, const std::string& content_type);

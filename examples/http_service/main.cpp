@@ -1,4 +1,5 @@
-// An HTTP service that decodes an archive at its start and says which digit an image shows: see README.md.
+// An HTTP service that recognizes digits with a network from an archive: see README.md. The archive is decoded when the
+// service starts.
 #include <httplib.h>
 #include <signal.h>
 
@@ -20,7 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kHost[] = "127.0.0.1";  // a proxy in front of it faces the network
+constexpr char kHost[] = "127.0.0.1";  // a proxy in front of the service faces the network
 constexpr std::size_t kLargestBody = 1 << 16;
 
 void answer(httplib::Response& response, const json& body) { response.set_content(body.dump(), "application/json"); }
@@ -39,13 +40,13 @@ void add_routes(httplib::Server& server, const Network& network) {
             answer(response, {{"error", error.message}});
         }
     });
-    // What never came to a handler.
+    // Requests that reached no handler have no body yet.
     server.set_error_handler([](const httplib::Request&, httplib::Response& response) {
         if (response.body.empty()) answer(response, {{"error", "send GET /health or POST /predict, at most 64 KiB"}});
     });
 }
 
-// Takes the port, or any free one for 0; returns it.
+// Takes the port, or any free one if it is 0, and returns it.
 int bind(httplib::Server& server, int port) {
     // The default would let two services share a port.
     server.set_socket_options([](socket_t socket) {
@@ -65,20 +66,20 @@ sigset_t stop_signals() {
     return signals;
 }
 
-// Answers until SIGINT or SIGTERM, which all threads must have blocked. Requests in hand are finished.
+// Answers until SIGINT or SIGTERM, which all threads must have blocked. Running requests are finished.
 void serve(httplib::Server& server) {
     std::atomic<bool> ended{false};
     std::thread stopper([&] {
         const sigset_t signals = stop_signals();
         int received = 0;
         sigwait(&signals, &received);
-        // A stop that comes before it runs would be lost.
+        // The server would miss a stop that comes before it runs.
         while (!server.is_running() && !ended) std::this_thread::yield();
         server.stop();
     });
     server.listen_after_bind();
     ended = true;
-    pthread_kill(stopper.native_handle(), SIGTERM);  // in case that it ended by itself
+    pthread_kill(stopper.native_handle(), SIGTERM);  // wakes the stopper if the server ended by itself
     stopper.join();
 }
 
@@ -107,14 +108,14 @@ int main(int argc, char** argv) {
         std::cerr << "usage: http_service ARCHIVE PORT (0: any that is free)\n";
         return 2;
     }
-    // Before there are other threads, which inherit it.
+    // This comes before other threads start, because they inherit it.
     const sigset_t signals = stop_signals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     try {
         const Network network = load(argv[1]);
         httplib::Server server;
         server.set_payload_max_length(kLargestBody);
-        server.set_keep_alive_timeout(1);  // so long may a stop wait for a connection that is idle
+        server.set_keep_alive_timeout(1);  // seconds that a stop may wait for an idle connection
         add_routes(server, network);
         const int port = bind(server, parse_port(argv[2]));
         std::cout << "listening on http://" << kHost << ':' << port << std::endl;

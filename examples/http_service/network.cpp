@@ -11,7 +11,7 @@ void require(bool condition, const std::string& problem) {
     if (!condition) throw std::runtime_error(problem + "; compress the fully connected network of the README");
 }
 
-// Room for a tensor's values, and an entry of `outputs` that asks for them.
+// Makes room for a tensor's values, and an entry of `outputs` that asks for them.
 std::vector<float> room_for(const vaecomp::Archive& archive, std::size_t tensor, std::vector<vaecomp_output>& outputs) {
     const vaecomp::TensorInfo info = archive.info(tensor);
     require(info.dtype == VAECOMP_FLOAT32, "tensor '" + std::string(info.name) + "' is not float32");

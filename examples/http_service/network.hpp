@@ -14,18 +14,18 @@ using Scores = std::array<float, kDigits>;
 class Network {
   public:
     // Decodes "layers.0.weight", "layers.0.bias", "layers.1.weight" and so on, all at once. Throws vaecomp::Error for
-    // an archive that is damaged, std::runtime_error for one that holds another network.
+    // a damaged archive, and std::runtime_error for an archive of another network.
     explicit Network(const vaecomp::Archive& archive);
 
     std::size_t layers() const { return layers_.size(); }
 
-    // Probabilities of the digits, of pixels that are normalized as in training.
+    // Computes the probabilities of the digits from pixels that are normalized as in training.
     Scores predict(std::vector<float> values) const;
 
   private:
     struct Layer {
         std::size_t inputs, outputs;
-        std::vector<float> weight, bias;  // the weights of output 0 first
+        std::vector<float> weight, bias;  // the weights of output 0 come first
 
         std::vector<float> forward(const std::vector<float>& values) const;
     };

@@ -30,8 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _name, _module, _summary in (
-    ("compress", compress, "Weights (.safetensors) into an archive."),
-    ("decode", decode, "An archive into weights (.safetensors)."),
+    ("compress", compress, "Compress weights into an archive."),
+    ("decode", decode, "Decode an archive to .safetensors."),
     ("inspect", inspect, "Show an archive's tensors and bytes."),
     ("verify", verify, "Check every byte of an archive."),
     ("demo", demo, "Train, compress, decode and compare a CNN."),
@@ -42,7 +42,7 @@ app.add_typer(fleet.app, name="fleet", short_help="Many fine-tunes of one model.
 
 
 def _answer(option: str, text: Callable[[], str], summary: str) -> Any:
-    """An option that prints something and exits."""
+    """Make an option that prints a text and exits."""
 
     def answer(wanted: bool) -> None:
         if wanted:
@@ -72,18 +72,18 @@ def _root(
         bool, _directory("--pkgconfigdir", "Print PKG_CONFIG_PATH and exit.")
     ] = False,
 ) -> None:
-    """Turn neural network weights into a small latent archive (.vaec), and back."""
+    """Compress neural network weights into a small archive (.vaec), and decode them."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a warning as one line, without the place in the code."""
+    """Print a warning as one line, without its place in the code."""
     print(f"vaecomp: {message}", file=sys.stderr)
 
 
 def _prepare_streams() -> None:
-    """Let output go on where a terminal cannot show a name, and where there is no standard output at all."""
+    """Make output work on terminals that cannot show every name, and without standard streams."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -93,11 +93,14 @@ def _prepare_streams() -> None:
 
 
 def _flushed() -> Problem | None:
-    """What keeps the output from where it goes: a full disk, or a pipe that nobody reads any more."""
+    """Flush standard output, and return the problem if that fails, such as a full disk.
+
+    The process exits if standard output is a pipe that nobody reads any more.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would try again at its end, and complain.
+        # Without this, Python flushes the pipe once more at its exit and prints an error.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         sys.exit(BROKEN_PIPE)
     except OSError as error:
@@ -109,9 +112,10 @@ def _flushed() -> Problem | None:
 def main(
     arguments: Sequence[str] | None = None, command: typer.Typer = app, name: str = "vaecomp"
 ) -> NoReturn:
-    """Run a command line, called ``name``, and exit: 0 if all went well, otherwise one line on standard error.
+    """Run a command line, called ``name``, and exit.
 
-    Exit codes: 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
+    The exit code is 0 for success, 1 for an error, 2 for wrong usage and 130 after Ctrl-C. A
+    failure prints one line on standard error.
     """
     warnings.showwarning = _print_warning
     _prepare_streams()

@@ -34,8 +34,8 @@ def command(
         Path,
         typer.Argument(
             metavar="IN",
-            help="A checkpoint: .safetensors, an index of shards, a model's directory, .pt, .pth, .bin, "
-            ".ckpt, .npz, .gguf or .vaec.",
+            help="Checkpoint: .safetensors, an index of shards, a model's directory, .pt, .pth, "
+            ".bin, .ckpt, .npz, .gguf or .vaec.",
         ),
     ],
     out: Annotated[
@@ -48,25 +48,26 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a checkpoint with several state dicts, the one to take: model, ema, ...",
+            help="State dict to take if the checkpoint holds several: model, ema, ...",
         ),
     ] = None,
     codec: Annotated[
         Literal["auto", Codec],
         typer.Option(
-            help="quantized: rounded and entropy-coded; lossless: bit for bit; auto: the smaller of "
-            "these; raw: as they are; vae: latents and a decoder; vae+residual: a small decoder, and "
-            "what it leaves quantized."
+            help="quantized: rounded and entropy-coded; lossless: bit for bit; auto: the smaller "
+            "of these; raw: not compressed; vae: latents and a decoder; vae+residual: a small "
+            "decoder, and its errors quantized."
         ),
     ] = "auto",
     quantizer: Annotated[
-        Quantizer, typer.Option(help="Of the quantized codec; the others are for comparison.")
+        Quantizer,
+        typer.Option(help="Quantizer of the quantized codec; the others are for comparison."),
     ] = "feedback",
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
             callback=check_positive,
-            help="Size of the file. By default, 5 bits for each weight that is quantized.",
+            help="Size of the file in bits per weight. By default, 5 for each quantized weight.",
         ),
     ] = None,
     target_bytes: Annotated[
@@ -74,14 +75,14 @@ def command(
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Maximum bytes of the file, or 250kB, 1.5MB, ...",
+            help="Maximum size of the file in bytes, or 250kB, 1.5MB, ...",
         ),
     ] = None,
     rate_weight: Annotated[
         float | None,
         typer.Option(
             callback=check_positive,
-            help="What a bit must save: 0.005 makes about 4 bits a weight, 0.35 about 1.",
+            help="Price of a bit: 0.005 gives about 4 bits per weight, 0.35 about 1.",
         ),
     ] = None,
     plan: Annotated[
@@ -90,22 +91,22 @@ def command(
     decoder: Annotated[
         DecoderKind,
         typer.Option(
-            help="Of codec vae. compact: smallest file; paper: the paper's size, int8; float32: "
-            "the same, float."
+            help="Decoder of codec vae. compact: smallest file; paper: the paper's size, int8; "
+            "float32: the paper's size, float."
         ),
     ] = VAE.decoder,
-    latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = VAE.latent,
+    latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents per chunk.")] = VAE.latent,
     chunk_length: Annotated[
-        int, typer.Option(min=1, max=2**20, help="Weights a chunk.")
+        int, typer.Option(min=1, max=2**20, help="Weights per chunk.")
     ] = VAE.chunk_length,
     distortion: Annotated[
         float,
         typer.Option(
-            min=1e-6, max=1.0, help="Error that a compact decoder's coarse weights may add."
+            min=1e-6, max=1.0, help="Error that the rounding of a compact decoder may add."
         ),
     ] = VAE.distortion,
     epochs: Annotated[
-        int, typer.Option(min=1, help="Epochs of training at most; it stops early.")
+        int, typer.Option(min=1, help="Maximum epochs of training; it stops early.")
     ] = VAE.epochs,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed; a run on the CPU repeats exactly.")
@@ -116,8 +117,9 @@ def command(
 ) -> None:
     """Compress the weights in IN into the archive OUT.
 
-    Set its size by one of --bits-per-weight, --target-bytes and --rate-weight. Calibration and accuracy limits run the model, so
-    they need its code: use vaecomp_native.compress(module, ..., calibration=..., max_loss=...) in Python.
+    Set its size by one of --bits-per-weight, --target-bytes and --rate-weight. Calibration and
+    accuracy limits run the model, so they need its code: use vaecomp_native.compress(module, ...,
+    calibration=..., max_loss=...) in Python.
     """
     _check_one_target(bits_per_weight, target_bytes, rate_weight)
     options: Options = {

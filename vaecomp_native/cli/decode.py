@@ -38,7 +38,10 @@ def command(
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Decode the archive IN to the safetensors file OUT, checking every tensor's digest."""
+    """Decode the archive IN to the safetensors file OUT.
+
+    The digest of every tensor is checked.
+    """
     sinks.check_output(out, [place for place in (source, pack) if place not in (None, "-")])
     with interruptible(f"{out} was not written"):
         with opened(source, pack, threads=threads) as archive:
@@ -58,7 +61,10 @@ def command(
 def _known_names(
     source: str, known: Sequence[str], wanted: Sequence[str] | None
 ) -> list[str] | None:
-    """``wanted`` without repetitions; None for all. Raises `VaecompError` for an unknown name."""
+    """Return ``wanted`` without repetitions; None stands for all tensors.
+
+    Raises `VaecompError` for an unknown name.
+    """
     for name in wanted or ():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""What goes wrong, in one line that says what to do."""
+"""Errors of the command line, each in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAIN_EXTRA = ("jinja2", "markupsafe", "matplotlib", "mlxtend", "torch", "torchv
 
 @dataclass(frozen=True)
 class Problem:
-    """One line for standard error and the exit code."""
+    """The line that a failure prints on standard error, and its exit code."""
 
     message: str
     exit_code: int = 1
@@ -24,16 +24,19 @@ class Problem:
 
 INTERRUPTED = Problem("interrupted", 130)
 BROKEN_PIPE = 141
-"""Exit code of a program whose output nobody reads any more, as after SIGPIPE."""
+"""The exit code when nobody reads the output any more, the same as after SIGPIPE."""
 
 
 class UserInterruptError(Exception):
-    """Ctrl-C, with what it leaves behind."""
+    """Ctrl-C. The message says what the command has written."""
 
 
 @contextmanager
 def interruptible(outcome: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into `UserInterruptError`; ``outcome`` says what was (not) written."""
+    """Turn Ctrl-C inside the block into `UserInterruptError`.
+
+    ``outcome`` says what was written, or what was not.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -42,7 +45,7 @@ def interruptible(outcome: str) -> Iterator[None]:
 
 @contextmanager
 def reading(archive: str | Path) -> Iterator[None]:
-    """Put the file's name in front of what is wrong with an archive."""
+    """Turn an ArchiveError inside the block into VaecompError with the file's name in front."""
     try:
         yield
     except ArchiveError as error:
@@ -50,7 +53,7 @@ def reading(archive: str | Path) -> Iterator[None]:
 
 
 def explain(error: Exception) -> Problem | None:
-    """The problem behind ``error``; None for an error that nobody foresaw."""
+    """Explain an error to the user; None for an error that is a bug of this package."""
     if isinstance(error, UserInterruptError):
         return Problem(_one_line(error), INTERRUPTED.exit_code)
     if isinstance(error, VaecompError):
@@ -93,7 +96,7 @@ def _explain_os_error(error: OSError) -> str:
 
 
 def _usage_problem(error: Exception) -> Problem | None:
-    """A wrong option or argument, as typer (or the click below it) raises it."""
+    """Explain a wrong option or argument, for which typer or click raises the error."""
     format_message = getattr(error, "format_message", None)
     if format_message is None:
         return None

@@ -21,7 +21,7 @@ HASHES = {
 
 
 def command(source: ArchiveArgument, pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """Show what the archive IN holds: its tensors, and every byte by part."""
+    """Show the tensors of the archive IN, and the bytes of each of its parts."""
     with opened(source, pack) as archive:
         info = archive.info
         named = hashes(archive)

@@ -1,4 +1,4 @@
-"""What the tables on standard output have in common."""
+"""The common parts of the tables on standard output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LATENTS_ONLY = "latents\nonly\n(decoder\nnot\ncounted)"
 
 
 def new_table(first: str, *columns: str) -> Table:
-    """A table with a column of names and columns of numbers, narrow enough for 80 characters."""
+    """Make a table with a column of names and columns of numbers, for 80 characters a line."""
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for column in columns:
@@ -23,23 +23,23 @@ def new_table(first: str, *columns: str) -> Table:
 
 
 def print_with_report(table: Table, report: Path) -> None:
-    """A table, and where its report is."""
+    """Print a table, and the path of its report."""
     screen = console()
     screen.print(table if table.row_count else "there is nothing to show in a table")
     screen.print(f"report with pictures: {report}")
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal."""
-    # Tensor names and paths are not markup, and a pipe has no width to fold them for.
+    """Make a console for standard output, as wide as the terminal."""
+    # Names of tensors and paths may look like markup. A pipe has no width to fold lines for.
     return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def ratio(value: float | None) -> str:
-    """A compression ratio; a dash if there is none."""
+    """Format a compression ratio; a dash if there is none."""
     return "-" if value is None else f"{value:.3g}x"
 
 
 def milliseconds(seconds: float) -> str:
-    """A time as a number of milliseconds."""
+    """Format a time in seconds as a number of milliseconds."""
     return f"{1000 * seconds:.3g}"

@@ -21,7 +21,7 @@ ArchiveArgument = Annotated[
 
 
 def archive_source(text: str) -> Source:
-    """What an archive named on the command line is read from."""
+    """Return the source of an archive named on the command line."""
     return sys.stdin.buffer if text == "-" else text
 
 
@@ -33,15 +33,17 @@ UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2
 
 
 def parse_size(text: str) -> int:
-    """Bytes from a number with or without a unit: 250000, 250kB, 1.5MB, 64KiB."""
+    """Parse a size in bytes, with or without a unit: 250000, 250kB, 1.5MB, 64KiB."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg]i?|)b?", text.strip().lower())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; give bytes, or a number with kB, MB or MiB")
+        raise typer.BadParameter(
+            f"{text!r} is not a size; give bytes, or a number with kB, MB or MiB"
+        )
     return int(float(match[1]) * UNITS[match[2]])
 
 
 def check_positive(value: float | None) -> float | None:
-    """Refuse what is not a finite number above 0."""
+    """Check that an option's value is a finite number above 0, or None."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value} is not a finite number above 0")
     return value

@@ -1,4 +1,4 @@
-"""Members of a fleet on the command line: their pack, and the hashes that name it."""
+"""Packs of fleets on the command line: the option that names one, and the hash of its file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from vaecomp_native.errors import MissingPackError, VaecompError
 PackOption = Annotated[
     Optional[str],  # noqa: UP045 - typer evaluates it, also on Python 3.10
     typer.Option(
-        "--pack", metavar="PACK", help="Of a fleet's member: the pack it belongs to, a path or URL."
+        "--pack", metavar="PACK", help="Pack that a fleet's member belongs to, a path or URL."
     ),
 ]
 
 
 @contextmanager
 def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[vc.Archive]:
-    """The archive IN, with its pack if it has one. Raises `VaecompError` that names the file at fault."""
+    """Open the archive IN, with its pack if one is given.
+
+    Raises `VaecompError`, which names the file at fault.
+    """
     with ExitStack() as stack:
         opened_pack = None
         if pack is not None:
@@ -38,14 +41,14 @@ def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[vc.Ar
 
 
 def hashes(archive: vc.Archive) -> dict[str, str]:
-    """Of a pack its SHA-256, of a member its pack's, of other archives nothing."""
+    """Return the SHA-256 of a pack, or that of a member's pack; empty for other archives."""
     if archive.pack_sha256 is not None:
         return {"pack_sha256": archive.pack_sha256}
     return {"sha256": archive.sha256} if is_pack(archive) else {}
 
 
 def is_pack(archive: vc.Archive) -> bool:
-    """Whether members can be made of the archive."""
+    """Whether an archive is a pack."""
     try:
         archive.reader.fleet()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Checks of the paths on the command line, made before hours of work go into them."""
+"""Checks of paths on the command line, made before hours of work."""
 
 from __future__ import annotations
 

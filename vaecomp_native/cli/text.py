@@ -10,8 +10,8 @@ import typer
 
 
 def examples(*commands: str) -> str:
-    """The end of a help page: one example a line."""
-    # A line with only a backspace keeps the paragraph below it from being wrapped.
+    """Make the end of a help page, with one example per line."""
+    # A line with only a backspace tells click not to wrap the paragraph below it.
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
@@ -21,14 +21,17 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 
 def print_notice(line: str) -> None:
-    """Print a line about what happens on standard error, above a progress bar if one is drawn."""
+    """Print a line on standard error, above a progress bar if one is drawn."""
     from rich.console import Console
 
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(line)
 
 
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns of text under a header; a table of rich's takes seconds for thousands of rows."""
+    """Print columns of text under a header.
+
+    A table of the package rich would take seconds for thousands of rows.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, ["-" * width for width in widths], *rows):
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

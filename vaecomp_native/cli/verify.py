@@ -16,7 +16,10 @@ EXAMPLES = (
 
 
 def command(source: ArchiveArgument, pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """Check every byte of the archive IN: all checksums, and the digest of every decoded tensor."""
+    """Check every byte of the archive IN.
+
+    This compares all checksums, and the digest of every decoded tensor.
+    """
     with opened(source, pack) as archive:
         archive.verify()
         info = archive.info

@@ -1,1 +1,1 @@
-"""Bytes in and out: checkpoints of every kind, sources of archives, sinks, scratch space."""
+"""Reading and writing bytes: checkpoints, sources of archives, sinks of files, scratch space."""

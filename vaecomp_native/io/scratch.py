@@ -1,4 +1,4 @@
-"""Room for arrays beside a model that fills most of the memory."""
+"""Scratch space for arrays when the model itself fills most of the memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 ROOM = 1 << 30
-"""Bytes of arrays that stay in memory; what comes after them goes to temporary files."""
+"""The number of bytes of arrays that stay in memory; further arrays go to temporary files."""
 
 
 class Scratch:
-    """Gives arrays in memory until `ROOM` is used up, then such that are mapped from temporary files.
+    """A source of arrays: in memory until `ROOM` is used up, then mapped from temporary files.
 
-    The files have no names: they go away with their arrays, whatever happens, as memory becomes room again. They lie where Python's
-    `tempfile` puts them (TMPDIR).
+    The files have no names, so that they vanish with their arrays, whatever happens. The room of an
+    array in memory is given back in the same way. Python's `tempfile` chooses the files' directory
+    (TMPDIR).
     """
 
     def __init__(self) -> None:
         self._room = ROOM
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An array with nothing in it yet. Raises OSError if the disk is full."""
+        """Make an array with undefined contents. Raises OSError if the disk is full."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if size <= self._room:
             array: Array = np.empty(shape, dtype)
@@ -36,7 +37,8 @@ class Scratch:
             return array
         with tempfile.TemporaryFile(prefix="vaecomp-") as file:
             if hasattr(os, "posix_fallocate"):
-                # Without its blocks reserved, a full disk would kill the process at the first write.
+                # The blocks are reserved now. Otherwise a write to a full disk would kill the
+                # process.
                 os.posix_fallocate(file.fileno(), 0, size)
             mapped: Array = np.asarray(np.memmap(file, np.uint8, "w+", shape=(size,)))
         return mapped.view(dtype).reshape(shape)
@@ -45,7 +47,7 @@ class Scratch:
         self._room -= size
 
     def copy(self, array: Array) -> Array:
-        """A copy that shares no memory with `array`."""
+        """Copy an array to memory of its own. Raises OSError if the disk is full."""
         result = self.empty(array.shape, array.dtype)
         result[...] = array
         return result

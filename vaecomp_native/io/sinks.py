@@ -1,4 +1,4 @@
-"""Where files go: paths, URLs and file objects, so that a reader sees the old file or the new one."""
+"""Writing files to paths, URLs and file objects. A reader sees the old file or the new one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from vaecomp_native.errors import OverwriteError
 from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain, reaching
 
 Sink = Location | BinaryIO
-"""What a file can be written to: a path, a URL that fsspec knows, or a binary file object."""
+"""The destination of a file: a path, a URL that fsspec knows, or a binary file object."""
 
 NEW_FILE_MODE = 0o666
-"""Permissions of a new file; the kernel takes the process's umask off."""
+"""The permissions of a new file, from which the kernel removes the process's umask."""
 
 
 def write(out: Sink, data: bytes | memoryview) -> None:
     """Write `data` to a path, a URL or a binary file object.
 
-    A regular file is replaced atomically. An object store shows all of an object or nothing. A device, a FIFO, a socket's
-    file object or any other stream gets the bytes as they are. Raises OSError.
+    A regular file is replaced atomically. An object store shows all of an object or nothing. A
+    device, a FIFO, a socket's file object or any other stream gets the bytes as they are. Raises
+    OSError.
     """
     if isinstance(out, (str, os.PathLike)):
         if is_url(plain(out)):
@@ -49,9 +50,10 @@ def write(out: Sink, data: bytes | memoryview) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes `path`'s place.
 
-    A symbolic link stays and the file that it points to is replaced. The new file has the permissions of the old one, or those
-    of any new file. It is flushed to the device before the rename and the directory after it. If the block raises, also by
-    KeyboardInterrupt, the temporary file is removed and `path` stays as it was. Raises OSError.
+    A symbolic link stays, and the file that it points to is replaced. The new file has the
+    permissions of the old one, or those of any new file. The file is flushed to the device before
+    the rename, and the directory after it. If the block raises anything, KeyboardInterrupt
+    included, the temporary file is removed and `path` stays as it was. Raises OSError.
     """
     target = Path(os.path.realpath(path))
     old = _status(target)
@@ -71,16 +73,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path leads to something that takes bytes but cannot be replaced: a device or a FIFO."""
+    """Whether a path leads to a device or a FIFO, which takes bytes but cannot be replaced."""
     status = _status(path)
     return status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
 
 
 def check_output(out: Sink, inputs: Iterable[Location] = ()) -> None:
-    """Find out before hours of work whether `out` can be written, and that it is none of the `inputs`.
+    """Check that `out` can be written and is none of the `inputs`, before hours of work.
 
-    Raises OverwriteError if `out` and an input are one file, by whatever names, TypeError if `out` is nothing to write to,
-    and OSError if no file can be written there.
+    Raises OverwriteError if `out` and an input are one file, by whatever names, TypeError if `out`
+    is not a path, a URL or a binary file object, and OSError if no file can be written there.
     """
     if not isinstance(out, (str, os.PathLike)) and not hasattr(out, "write"):
         raise TypeError(
@@ -131,13 +133,13 @@ def _check_path(path: Path, status: os.stat_result | None) -> None:
 
 
 def _status_of_sink(out: Sink) -> os.stat_result | None:
-    """What the file system says of the file that is there now, if there is one."""
+    """Return the status of the file that `out` leads to now; None if there is no such file."""
     if isinstance(out, (str, os.PathLike)):
         return None if is_url(plain(out)) else _status(Path(plain(out)))
     try:
         return os.fstat(out.fileno())
     except (AttributeError, OSError, ValueError):
-        return None  # memory, say
+        return None  # a file object in memory, for example
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -148,7 +150,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _new_file_beside(target: Path, mode: int) -> Path:
-    """A new empty file in the target's directory; its name is short, however long the target's is."""
+    """Make an empty file in the target's directory.
+
+    Its name is short, because a long name of the target may leave no room for a suffix.
+    """
     while True:
         path = target.parent / f".vaecomp-{secrets.token_hex(8)}.tmp"
         with suppress(FileExistsError):
@@ -157,14 +162,14 @@ def _new_file_beside(target: Path, mode: int) -> Path:
 
 
 def _copy_permissions(old: os.stat_result, path: Path) -> None:
-    # Only a privileged process may give files away; others keep their own.
+    # Only a privileged process may give its files to another user.
     with suppress(PermissionError):
         os.chown(path, old.st_uid, old.st_gid)
     path.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _sync_directory(directory: Path) -> None:
-    # Not every file system can sync a directory; the rename itself is atomic all the same.
+    # Some file systems cannot sync a directory. The rename is atomic there, too.
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -174,7 +179,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _write_fully(file: BinaryIO, data: bytes | memoryview) -> None:
-    """All of `data`: an unbuffered file may take less than it is given."""
+    """Write all of `data`, since one call of an unbuffered file may write only a part."""
     rest = memoryview(data)
     while rest:
         written = file.write(rest)

@@ -1,4 +1,4 @@
-"""Where archives are read from: memory, files, streams, and whatever fsspec reaches, by byte ranges."""
+"""Reading archives by byte ranges: from memory, files, streams and URLs that fsspec knows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vaecomp_native.io.urls import filesystem_of, is_url, plain, reaching
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 _HEADER_BYTES = 32
-# Requests that cross a network cost a round trip each.
+# Bytes per request. A request over a network costs a round trip, so it asks for more.
 _REMOTE_REQUEST, _FILE_REQUEST = 1 << 22, 1 << 18
 
 
@@ -29,7 +29,10 @@ def open_reader(
     mapped: bool = False,
     pack: _core.ArchiveReader | None = None,
 ) -> _core.ArchiveReader:
-    """The native reader of a source; it reads the index now, and sections when they are asked for."""
+    """Open a native reader of a source. It reads the index now and sections when asked for.
+
+    Raises ArchiveError, TypeError if `source` cannot be read from, and OSError.
+    """
     options = (verify, threads, pack)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _core.ArchiveReader(source, *options)
@@ -42,11 +45,13 @@ def open_reader(
         try:
             return _core.ArchiveReader.from_file(os.fsencode(path), *options)
         except OSError:
-            # Python's own error is more exact; and a pipe, say, can only be read through.
+            # Either the file is a pipe, which cannot be read by ranges, or Python raises an error
+            # that is more exact.
             return _core.ArchiveReader(_read_pipe(path), *options)
     if not hasattr(source, "read"):
         raise TypeError(
-            f"source is a {type(source).__name__}; give a path, a URL, bytes or a binary file object"
+            f"source is a {type(source).__name__}; "
+            "give a path, a URL, bytes or a binary file object"
         )
     if isinstance(source, io.TextIOBase):
         raise TypeError("source is a text file; open it with mode 'rb'")
@@ -65,15 +70,15 @@ def _read_pipe(path: Path) -> bytes:
 def _map(path: Path) -> bytes | mmap.mmap:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            return b""  # which cannot be mapped
+            return b""  # an empty file cannot be mapped
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 Ranges = tuple[int, int, Callable[[int, int], bytes]]
-"""A file's size, how much to ask for at a time, and what reads (offset, size)."""
+"""A file's size in bytes, the bytes per request, and a function that reads (offset, size)."""
 
 WHOLE_LIMIT = 1 << 32
-"""Bytes of an archive that is read to memory because its server gives no ranges."""
+"""The largest archive in bytes that is read to memory when its server gives no ranges."""
 
 
 def _open_url(url: str, options: tuple[Any, ...]) -> _core.ArchiveReader:
@@ -93,19 +98,19 @@ def _open_url(url: str, options: tuple[Any, ...]) -> _core.ArchiveReader:
 
 
 def _gives_ranges(filesystem: Any, path: str, size: int) -> bool:
-    """Whether parts of a file can be asked for. Some HTTP servers send all of it, whatever is asked."""
+    """Whether a server gives parts of a file. Some HTTP servers always send all of it."""
     if size == 0 or "http" not in filesystem.protocol:
         return True
     try:
         with filesystem.open(path, "rb", cache_type="none") as file:
             file.seek(size - 1)
             return len(file.read(1)) == 1
-    except ValueError:  # fsspec's word for it
+    except ValueError:  # fsspec raises it if a server gives no ranges
         return False
 
 
 def _file_ranges(file: BinaryIO) -> Ranges:
-    """The archive reaches from the file's position to its end; the file must stay open."""
+    """Read ranges of the archive between a file's position and its end; the file must stay open."""
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
     lock = threading.Lock()
@@ -119,7 +124,7 @@ def _file_ranges(file: BinaryIO) -> Ranges:
 
 
 def _read_stream(stream: BinaryIO, limit: int | None = None, name: str = "") -> bytes:
-    """One archive from a stream that cannot seek; what follows it is left there.
+    """Read one archive from a stream that cannot seek; later bytes stay in the stream.
 
     Raises OSError, with the stream's name, if the archive has more bytes than the limit.
     """
@@ -136,7 +141,10 @@ def _read_stream(stream: BinaryIO, limit: int | None = None, name: str = "") -> 
 
 
 def _read_fully(read: Callable[[int], bytes | None], size: int) -> bytes:
-    """As many bytes, or fewer if they end before. Takes memory as the bytes come, whatever `size` is."""
+    """Read `size` bytes, or fewer at the end.
+
+    Memory grows with the bytes that arrive, because a damaged header may claim any `size`.
+    """
     parts = []
     while size > 0:
         part = read(min(size, _REMOTE_REQUEST))

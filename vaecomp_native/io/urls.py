@@ -1,4 +1,4 @@
-"""Places that are paths or URLs, and what fsspec makes of URLs."""
+"""Paths and URLs, and the file systems that fsspec finds for URLs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ Location = str | os.PathLike[str]
 
 
 def is_url(place: Location) -> bool:
-    """Whether a place is a URL; ``file://`` counts as one until `plain` has seen it."""
+    """Whether a place is a URL. A ``file://`` URL counts, unless `plain` has made it a path."""
     return isinstance(place, str) and "://" in place
 
 
 def plain(place: Location) -> str:
-    """The place as text; a ``file://`` URL becomes its path."""
+    """Return the place as text; a ``file://`` URL becomes its path."""
     text = os.fspath(place)
     return unquote(urlsplit(text).path) if text.startswith("file://") else text
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path there.
+    """Return the fsspec file system of a URL, and the path in it.
 
-    Raises ModuleNotFoundError without fsspec or what the protocol needs, and OSError for an unknown protocol.
+    Raises ModuleNotFoundError if fsspec or a package for the protocol is not installed, and OSError
+    for an unknown protocol.
     """
     try:
         from fsspec.core import url_to_fs
@@ -44,7 +45,10 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Turn what file systems raise of their own (failed logins, broken connections) into OSError with the URL."""
+    """Turn a file system's own errors into OSError with the URL.
+
+    Failed logins and broken connections are examples of such errors.
+    """
     try:
         yield
     except FileNotFoundError as error:

@@ -1,9 +1,9 @@
 """The executable specification: every kernel and the whole decode in plain NumPy.
 
-This package says the same as ``docs/kernels.md`` and ``docs/format.md``, step by step, and shares
-no code with the native module. It is slow on purpose: it is what the native kernels are tested
-against, byte for byte, and the baseline of the benchmarks. It needs NumPy, and ``ml_dtypes`` only
-where a bfloat16 or float8 array has to be made.
+This package follows ``docs/kernels.md`` and ``docs/format.md`` step by step and shares no code with
+the native module. The native kernels are tested against it byte for byte, and the benchmarks
+compare with it. It puts clarity before speed. It needs NumPy, and ``ml_dtypes`` only to make
+bfloat16 or float8 arrays.
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ VERSION = 1
 ALIGNMENT = 64
 MAX_EXPANSION = 1 << 17
 MAX_WORK = 1 << 24
-# So that every shape is one NumPy can make, empty ones too: at most 2^63 - 1 bytes.
+# NumPy makes no array of more than 2^63 - 1 bytes, not even an empty one of such a shape.
 MAX_ELEMENTS = ((1 << 63) - 1) // 16
 
 MAX_INDEX = 1 << 30
-# So that front coding cannot blow the index up.
+# Front coding lets few bytes of the index stand for many bytes of names.
 MAX_NAME_BYTES = 1 << 26
 
 RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, QUANTIZED, FLEET, LOSSLESS, MEMBER, DIFFERENCES = (
@@ -49,7 +49,7 @@ RAW, LATENTS, INTEGER_DECODER, FLOAT32_DECODER, QUANTIZED, FLEET, LOSSLESS, MEMB
 )
 RAW_CODEC, LATENT_CODEC, ALIAS_CODEC, RESIDUAL_CODEC, LOSSLESS_CODEC = 0, 1, 2, 3, 4
 MEMBER_CODEC, SHARED_CODEC, DIFFERENCES_CODEC = 5, 6, 7
-# The kind of section in which a codec's tensors lie.
+# The kind of the section that holds a codec's tensors.
 HOMES = {
     RAW_CODEC: RAW,
     LATENT_CODEC: LATENTS,
@@ -74,7 +74,7 @@ class SectionEntry:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor with data of its own; ``offset`` is that of its digest."""
+    """A tensor with data of its own; ``offset`` is its digest's place in the file."""
 
     name: str
     dtype: np.dtype[Any]
@@ -96,7 +96,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Index:
-    """The sections, the tensors with data of their own, and for each name the tensor whose data it has."""
+    """The sections, the tensors with data of their own, and the owner of each name's data."""
 
     sections: list[SectionEntry]
     tensors: list[Tensor]
@@ -109,7 +109,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A section's decoder: its layers as ``decoder_i8`` or ``decoder_f32`` takes them, by kind."""
+    """A section's decoder. Its kind tells whether ``decoder_i8`` or ``decoder_f32`` runs it."""
 
     kind: int
     layers: list[Any]
@@ -126,18 +126,18 @@ class Decoder:
 
     @property
     def multiplications(self) -> int:
-        """Products that one chunk takes: the number of weights."""
+        """The number of products per chunk, which is the number of weights."""
         return sum(layer[0].size for layer in self.layers)
 
     def forward(self, latents: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Latents [K, L] to chunks float32 [K, C]."""
+        """Decode latents [K, L] to chunks float32 [K, C]."""
         if self.kind == INTEGER_DECODER:
             return decoder_i8(self.layers, latents)
         return decoder_f32(self.layers, latents)
 
 
 def read_header(data: bytes) -> tuple[Cursor, bool]:
-    """Check the header: a cursor over the index, and whether the file is a member of a pack."""
+    """Check the header. Return a cursor over the index, and whether the file is a member."""
     cursor = Cursor(data)
     if data[:8] != MAGIC:
         cursor.fail("magic", "this is no latent archive")
@@ -167,7 +167,10 @@ def read_header(data: bytes) -> tuple[Cursor, bool]:
 
 
 def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
-    """The sections of the index. A pack has at most one fleet, a member at most one section of its latents."""
+    """Read the entries of the sections.
+
+    A pack has at most one section of a fleet, and a member at most one of its latents.
+    """
     entries: list[SectionEntry] = []
     for _ in range(cursor.varint("section count", high=65_536)):
         kind = cursor.unpack("B", "section kind")
@@ -184,7 +187,7 @@ def read_sections(cursor: Cursor, is_member: bool) -> list[SectionEntry]:
 
 
 def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
-    """A tensor's dtype; latent and quantized tensors have one of the floating-point dtypes."""
+    """Read a tensor's dtype. Latent and quantized tensors have a floating-point dtype."""
     number = cursor.unpack("B", "dtype")
     if number >= len(DTYPES):
         cursor.fail("dtype", f"dtype {number} is not known in version {VERSION}")
@@ -195,12 +198,12 @@ def read_dtype(cursor: Cursor, codec: int) -> np.dtype[Any]:
 
 
 def is_real_float(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype is one of those that are made from floats."""
+    """Whether tensors of a dtype can be made from float32 values."""
     return dtype_name(dtype) in REAL_FLOATS
 
 
 class TensorTable:
-    """The tensors as they are read; all of them together may have ``room`` bytes."""
+    """The table of tensors while it is read; all tensors together may have ``room`` bytes."""
 
     def __init__(self, cursor: Cursor, sections: list[SectionEntry], room: int) -> None:
         self.cursor = cursor
@@ -210,13 +213,13 @@ class TensorTable:
         self.names: dict[str, str] = {}
 
     def index(self) -> Index:
-        """What has been read."""
+        """Return the table that has been read."""
         return Index(self.sections, self.tensors, self.names)
 
     def read_home(
         self, name: str, codec: int, dtype: np.dtype[Any], shape: tuple[int, ...]
     ) -> None:
-        """Section and digest of a tensor with data of its own."""
+        """Read the section and the digest of a tensor with data of its own."""
         cursor = self.cursor
         section = cursor.varint("tensor's section")
         if section >= len(self.sections) or self.sections[section].kind != HOMES[codec]:
@@ -226,7 +229,7 @@ class TensorTable:
         self.names[name] = name
 
     def take_room(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        """Have one more tensor decoded."""
+        """Take a tensor's bytes off the room that is left."""
         self.room -= math.prod(shape) * dtype.itemsize
         if self.room < 0:
             self.cursor.fail(
@@ -234,7 +237,7 @@ class TensorTable:
             )
 
     def read_own(self, name: str, codec: int) -> None:
-        """A tensor with data of its own, behind its codec."""
+        """Read the fields behind the codec of a tensor with data of its own."""
         cursor = self.cursor
         dtype = read_dtype(cursor, codec)
         rank = cursor.unpack("B", "rank")
@@ -247,7 +250,7 @@ class TensorTable:
         self.read_home(name, codec, dtype, shape)
 
     def read_alias(self, name: str) -> None:
-        """Another name of an earlier tensor's data."""
+        """Read an alias, which is another name of an earlier tensor."""
         target = self.cursor.varint("alias")
         earlier = list(self.names.items())
         if target >= len(earlier) or earlier[target][0] != earlier[target][1]:
@@ -255,7 +258,7 @@ class TensorTable:
         self.names[name] = earlier[target][1]
 
     def read(self) -> Index:
-        """The table of a file that is no member."""
+        """Read the table of a file that is not a member."""
         cursor = self.cursor
         name_room, raw_name = MAX_NAME_BYTES, b""
         for _ in range(cursor.varint("tensor count", high=1 << 24)):
@@ -274,7 +277,7 @@ class TensorTable:
         return self.index()
 
     def read_of_member(self, pack: Index) -> Index:
-        """The table of a member: the pack's tensors, with other values."""
+        """Read the table of a member, which has the tensors of its pack with other values."""
         own = {tensor.name: tensor for tensor in pack.tensors}
         for name, owner in pack.names.items():
             if name != owner:
@@ -300,7 +303,7 @@ class TensorTable:
 
 
 def skip_metadata(cursor: Cursor) -> None:
-    """Check the metadata and leave them out."""
+    """Check the metadata and skip them."""
     keys: set[str] = set()
     for _ in range(cursor.varint("metadata count", high=65_536)):
         key = cursor.string("metadata key")
@@ -311,7 +314,7 @@ def skip_metadata(cursor: Cursor) -> None:
 
 
 def read_index(cursor: Cursor, pack: Contents | None) -> Index:
-    """The whole index; that of a member needs its pack."""
+    """Read the whole index; a member needs its pack for it."""
     if pack is not None:
         check_pack(cursor, pack)
     skip_metadata(cursor)
@@ -323,7 +326,7 @@ def read_index(cursor: Cursor, pack: Contents | None) -> Index:
 
 
 def checked_bytes(kind: int, section: Cursor) -> bytes:
-    """What a section's CRC covers: all of it, or its head with the head's size."""
+    """Return the bytes that a section's CRC covers: all, or the head with the head's size."""
     end = section.end
     if kind in (QUANTIZED, LOSSLESS, DIFFERENCES):
         end = Cursor(section.data, section.position, section.end, section.where).head().end
@@ -331,7 +334,7 @@ def checked_bytes(kind: int, section: Cursor) -> bytes:
 
 
 def locate_sections(data: bytes, start: int, entries: list[SectionEntry]) -> list[Cursor]:
-    """A cursor over each section's bytes; ``start`` is the end of the index."""
+    """Make a cursor over each section's bytes; ``start`` is the end of the index."""
     file = Cursor(data, start)
     cursors = []
     for number, entry in enumerate(entries):
@@ -348,7 +351,7 @@ def locate_sections(data: bytes, start: int, entries: list[SectionEntry]) -> lis
 
 
 def read_parameter(cursor: Cursor, field: str, dtype: str, count: int) -> npt.NDArray[Any] | None:
-    """A layer's parameter, one value for each of ``count`` outputs; None if it is absent."""
+    """Read a layer's parameter, one value for each of ``count`` outputs; None if it is absent."""
     form = cursor.unpack("B", f"{field} form")
     if form == ABSENT:
         return None
@@ -359,7 +362,7 @@ def read_parameter(cursor: Cursor, field: str, dtype: str, count: int) -> npt.ND
 
 
 def required(cursor: Cursor, field: str, dtype: str, count: int) -> npt.NDArray[Any]:
-    """A parameter that may not be absent."""
+    """Read a parameter that may not be absent."""
     values = read_parameter(cursor, field, dtype, count)
     if values is None:
         cursor.fail(f"{field} form", "only a bias may be absent")
@@ -369,7 +372,7 @@ def required(cursor: Cursor, field: str, dtype: str, count: int) -> npt.NDArray[
 def read_layer_sizes(
     cursor: Cursor, previous: int | None, max_out: int = MAX_WIDTH
 ) -> tuple[int, int]:
-    """A decoder layer's (in, out)."""
+    """Read a decoder layer's numbers of inputs and outputs."""
     inputs = cursor.varint("layer's in", 1, MAX_WIDTH)
     if previous not in (None, inputs):
         cursor.fail("layer's in", f"{inputs} is not the previous layer's out, {previous}")
@@ -377,7 +380,7 @@ def read_layer_sizes(
 
 
 def read_integer_decoder(cursor: Cursor, room: int) -> Decoder:
-    """A section of kind 3, whose layers may claim ``room`` bytes."""
+    """Read a section of kind 3, whose layers may claim ``room`` bytes."""
     layers: list[Any] = []
     layer_count = cursor.varint("layer count", 1, 8)
     out: int | None = None
@@ -410,7 +413,7 @@ def read_integer_decoder(cursor: Cursor, room: int) -> Decoder:
 
 
 def read_float32_decoder(cursor: Cursor) -> Decoder:
-    """A section of kind 4."""
+    """Read a section of kind 4."""
     layers = []
     out: int | None = None
     for _ in range(cursor.varint("layer count", 1, 8)):
@@ -425,7 +428,10 @@ def read_float32_decoder(cursor: Cursor) -> Decoder:
 def read_latents(
     cursor: Cursor, elements: int, decoders: Mapping[int, Decoder], file_bytes: int
 ) -> npt.NDArray[np.float32]:
-    """A section of kind 2: the chunks that its tensors' elements are cut into."""
+    """Read a section of kind 2 and decode its chunks, float32 [K, C].
+
+    ``elements`` is the number of elements of the section's tensors.
+    """
     number = cursor.varint("decoder")
     if number not in decoders:
         cursor.fail("decoder", f"{number} is no section of kind 3 or 4")
@@ -457,9 +463,10 @@ def read_latents(
 def owners_of_latents(
     index: Index, cursors: Sequence[Cursor], bases: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """By latents section: the section whose tensors it makes, itself or the one it is the base of.
+    """Find the section whose tensors each section of latents makes.
 
-    ``bases`` are those of the quantized sections.
+    It is the section itself, or the quantized section that has it as its base. ``bases`` maps the
+    quantized sections to their bases.
     """
     owners = {
         number: number for number, entry in enumerate(index.sections) if entry.kind == LATENTS
@@ -474,12 +481,12 @@ def owners_of_latents(
 
 
 def elements_of(index: Index, section: int) -> int:
-    """How many elements the tensors of a section have."""
+    """Return the number of elements of a section's tensors."""
     return sum(tensor.elements for tensor in index.tensors_of(section))
 
 
 def read_raw_tensors(cursor: Cursor, tensors: list[Tensor]) -> list[npt.NDArray[Any]]:
-    """A section of kind 1: the arrays of the tensors that name it."""
+    """Read a section of kind 1: the arrays of the tensors that name it."""
     arrays = []
     for tensor in tensors:
         field = f"tensor {tensor.name!r}"
@@ -494,7 +501,7 @@ def read_raw_tensors(cursor: Cursor, tensors: list[Tensor]) -> list[npt.NDArray[
 
 @dataclass(frozen=True)
 class Contents:
-    """An archive whose sections have been located; those of decoders and a fleet are read."""
+    """An archive whose sections are located, and whose decoders and fleet are read."""
 
     data: bytes
     index: Index
@@ -504,7 +511,7 @@ class Contents:
 
 
 def places_of(index: Index) -> dict[int, Tensor]:
-    """The tensors with data of their own by their place in the table."""
+    """Return the tensors with data of their own by their place in the table."""
     own = {tensor.name: tensor for tensor in index.tensors}
     return {
         place: own[name]
@@ -516,7 +523,7 @@ def places_of(index: Index) -> dict[int, Tensor]:
 def read_fleet_of(
     data: bytes, index: Index, cursors: list[Cursor], decoders: dict[int, Decoder]
 ) -> Fleet | None:
-    """What a pack's fleet section says."""
+    """Read the section of a pack's fleet; None if the file has none."""
     sizes: list[int | None] = [None] * len(index.names)
     for place, tensor in places_of(index).items():
         sizes[place] = tensor.elements if is_real_float(tensor.dtype) else None
@@ -528,14 +535,14 @@ def read_fleet_of(
 
 
 def missing_pack(wanted: bytes) -> MissingPackError:
-    """What a member without its pack is refused with."""
+    """Make the error for a member without its pack."""
     return MissingPackError(
         f"pack at offset 32: this is a member of the pack with sha256 {wanted.hex()}"
     )
 
 
 def check_pack(cursor: Cursor, pack: Contents) -> None:
-    """Whether a member, of whose index this is the begin, belongs to a pack."""
+    """Check that a member belongs to a pack; ``cursor`` is at the start of the member's index."""
     wanted = cursor.take(32, "pack")
     if hashlib.sha256(pack.data).digest() != wanted:
         raise missing_pack(wanted)
@@ -544,7 +551,7 @@ def check_pack(cursor: Cursor, pack: Contents) -> None:
 
 
 def read_contents(data: bytes, pack: Contents | None) -> Contents:
-    """Header, index and decoders of an archive."""
+    """Read the header, the index, the decoders and the fleet of an archive."""
     header, is_member = read_header(data)
     if is_member and pack is None:
         raise missing_pack(header.take(32, "pack"))
@@ -561,11 +568,12 @@ def read_contents(data: bytes, pack: Contents | None) -> Contents:
 
 
 def decode(data: bytes, pack: bytes | None = None) -> dict[str, Array]:
-    """All tensors of an archive, in the table's order, by name.
+    """Decode all tensors of an archive, by name and in the table's order.
 
-    ``pack`` is the file of which a member needs the tensors and decoders. Aliased names share one array. Every CRC, every padding byte
-    and every tensor digest is checked; ArchiveError is raised for anything that docs/format.md forbids, UnsupportedVersionError
-    for another format version.
+    ``pack`` is the file whose tensors and decoders a member needs. Aliased names share one array.
+    Every CRC, every padding byte and every tensor digest is checked. Raises ArchiveError for
+    anything that docs/format.md forbids, MissingPackError for a member without its pack, and
+    UnsupportedVersionError for another format version.
     """
     data = bytes(data)
     if pack is None or not read_header(data)[1]:
@@ -575,7 +583,7 @@ def decode(data: bytes, pack: bytes | None = None) -> dict[str, Array]:
 
 
 def decode_member(data: bytes, pack: Contents, base: Mapping[str, Array]) -> dict[str, Array]:
-    """All tensors of a member; ``base`` are those of its pack."""
+    """Decode all tensors of a member; ``base`` are the tensors of its pack."""
     contents = read_contents(data, pack)
     return decode_contents(contents, base, member_values_of(contents, pack, base))
 
@@ -583,7 +591,7 @@ def decode_member(data: bytes, pack: Contents, base: Mapping[str, Array]) -> dic
 def member_values_of(
     contents: Contents, pack: Contents, base: Mapping[str, Array]
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Base and what the decoders add, by name; nothing if the file has no latents."""
+    """Add the decoders' outputs to the base, by name; empty if the file has no latents."""
     for number, entry in enumerate(contents.index.sections):
         if entry.kind == MEMBER:
             assert pack.fleet is not None
@@ -600,7 +608,11 @@ def decode_contents(
     base: Mapping[str, Array],
     values: Mapping[str, npt.NDArray[np.float32]],
 ) -> dict[str, Array]:
-    """The tensors; ``base`` and ``values`` are the pack's, and what base and decoders make, of a member."""
+    """Decode the tensors.
+
+    For a member, ``base`` are the pack's tensors, and ``values`` are their sums with the decoders'
+    outputs. Both are empty for other files.
+    """
     data, index, cursors = contents.data, contents.index, contents.cursors
     quantized = {
         number: read_quantized(
@@ -665,7 +677,7 @@ def read_difference_tensors(
     base: Mapping[str, Array],
     values: Mapping[str, npt.NDArray[np.float32]],
 ) -> list[Array]:
-    """A section of kind 9; ``base`` and ``values`` as for `decode_contents`."""
+    """Read a section of kind 9; ``base`` and ``values`` as for `decode_contents`."""
 
     def predict(section: int | None) -> list[Array]:
         if section is None:

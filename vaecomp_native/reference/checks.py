@@ -17,7 +17,7 @@ _LANE_BYTES = 1_024
 
 
 def _advance_table() -> npt.NDArray[np.uint32]:
-    """What each value of a state's low byte adds when the state moves on by one byte."""
+    """Compute what each value of a state's low byte adds when the state moves on by one byte."""
     state = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         state = state >> np.uint32(1) ^ np.where(
@@ -32,7 +32,7 @@ _SHORT_TABLE: list[int] = _TABLE.tolist()
 
 
 def _advance(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """States after one more zero byte (a data byte is XORed into the low byte beforehand)."""
+    """Move states on by one zero byte. A data byte is XORed into the low byte beforehand."""
     moved: npt.NDArray[np.uint32] = _TABLE[states & np.uint32(0xFF)] ^ states >> np.uint32(8)
     return moved
 
@@ -40,7 +40,7 @@ def _advance(states: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 def _apply(
     columns: npt.NDArray[np.uint32], states: npt.NDArray[np.uint32]
 ) -> npt.NDArray[np.uint32]:
-    """A linear map over GF(2), given by its 32 columns, applied to each state."""
+    """Apply a linear map over GF(2), given by its 32 columns, to each state."""
     result = np.zeros_like(states)
     for bit, column in enumerate(columns):
         result ^= (states >> np.uint32(bit) & np.uint32(1)) * column
@@ -48,12 +48,12 @@ def _apply(
 
 
 def crc32c(data: bytes | bytearray | memoryview) -> int:
-    """The CRC-32C of the bytes: 32 bits.
+    """Compute the CRC-32C of the bytes, 32 bits.
 
-    Short messages go byte by byte. For long ones, the CRC's linearity: rows of 1,024 bytes are
-    worked on side by side, from state 0, and then joined pairwise by moving the left state on over
-    the right one's bytes. Zeros in front of the data change nothing in a state of 0, and the
-    initial value is the same as inverting the first four bytes.
+    A short message is worked on byte by byte. A long one makes use of the CRC's linearity: rows of
+    1,024 bytes are worked on side by side from state 0. They are then joined pairwise, by moving
+    the left state on over the bytes of the right one. Zeros in front of the data do not change a
+    state of 0. The initial value has the same effect as inverting the first four bytes.
     """
     message = np.frombuffer(data, np.uint8)
     if message.size < _SHORT:
@@ -96,7 +96,7 @@ def _round(acc: Words, lane: Words) -> Words:
 
 
 def _rows_xxh64(rows: npt.NDArray[np.uint8]) -> Words:
-    """XXH64 with seed 0 of every row: uint8 [n, length] to uint64 [n]; arithmetic modulo 2^64."""
+    """Compute XXH64 with seed 0 of every row: uint8 [n, length] to uint64 [n], modulo 2^64."""
     n, length = rows.shape
     stripes = length // 32
     if stripes:
@@ -138,19 +138,19 @@ def _rows_xxh64(rows: npt.NDArray[np.uint8]) -> Words:
 
 
 def xxh64(data: bytes | bytearray | memoryview) -> int:
-    """XXH64 of the bytes with seed 0 (Collet, https://github.com/Cyan4973/xxHash): 64 bits."""
+    """Compute XXH64 with seed 0, 64 bits (Collet, https://github.com/Cyan4973/xxHash)."""
     return int(_rows_xxh64(np.frombuffer(data, np.uint8)[None])[0])
 
 
 def little_endian_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The array's elements, little-endian and in C order: uint8 [array.nbytes]."""
+    """Return the elements' bytes, little-endian and in C order: uint8 [array.nbytes]."""
     parts = halves(array)
     bits = raw_bits(array if parts is None else parts)
     return bits.astype(bits.dtype.newbyteorder("<")).view(np.uint8)
 
 
 def digest(array: npt.NDArray[Any]) -> int:
-    """The tensor digest of an array of any dtype, strides and byte order: 64 bits."""
+    """Compute the tensor digest, 64 bits, of an array of any dtype, strides and byte order."""
     message = little_endian_bytes(array)
     full = message.size // _LEAF_BYTES * _LEAF_BYTES
     leaves = [np.empty(0, np.uint64)]

@@ -1,4 +1,4 @@
-"""Tensors to chunks and back, with the conversions of float32 (docs/kernels.md, section 1)."""
+"""Tensors to chunks and back, with the conversions to and from float32 (docs/kernels.md, 1)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Bits = npt.NDArray[np.uint32]
 class NarrowFormat:
     """A binary floating-point format of at most 16 bits: sign, exponent, mantissa.
 
-    Without infinity the format has one NaN per sign, all exponent and mantissa bits set, and the
-    other patterns of the highest exponent are finite (float8_e4m3fn).
+    A format without infinity, such as float8_e4m3fn, has one NaN per sign, with all exponent and
+    mantissa bits set. The other patterns of its highest exponent are finite.
     """
 
     exponent_bits: int
@@ -32,7 +32,7 @@ class NarrowFormat:
 
     @property
     def top(self) -> int:
-        """All exponent bits set, mantissa zero: infinity where there is one."""
+        """The pattern with all exponent bits set and mantissa zero: infinity if there is one."""
         return ((1 << self.exponent_bits) - 1) << self.mantissa_bits
 
     @property
@@ -42,7 +42,7 @@ class NarrowFormat:
 
     @property
     def overflow(self) -> int:
-        """The magnitude pattern behind the largest finite one: infinity, or NaN without one."""
+        """The magnitude pattern after the largest finite one: infinity, or NaN without one."""
         return self.top if self.has_infinity else self.first_nan
 
     @property
@@ -61,14 +61,17 @@ NARROW_FORMATS = {
 
 
 def raw_bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The elements' bit patterns in C order as native unsigned integers, [array.size]."""
+    """Return the elements' bits in C order as native unsigned integers, [array.size]."""
     flat = np.ascontiguousarray(array).reshape(-1)
     order = flat.dtype.byteorder if flat.dtype.byteorder in "<>" else "="
     return flat.view(f"{order}u{flat.itemsize}").astype(f"=u{flat.itemsize}")
 
 
 def widen_narrow(bits: npt.NDArray[Any], form: NarrowFormat) -> Bits:
-    """Patterns of a narrow format as float32 patterns; exact, NaNs made quiet, payload on top."""
+    """Widen patterns of a narrow format to float32 patterns.
+
+    Values stay exact. A NaN becomes quiet, with its payload in the top bits of the mantissa.
+    """
     pattern = bits.astype(np.uint32)
     shift = 23 - form.mantissa_bits
     width = form.exponent_bits + form.mantissa_bits
@@ -87,7 +90,7 @@ def widen_narrow(bits: npt.NDArray[Any], form: NarrowFormat) -> Bits:
 
 
 def round_to_narrow(bits: Bits, form: NarrowFormat) -> npt.NDArray[np.int64]:
-    """float32 patterns rounded to nearest even into a narrow format, subnormals included."""
+    """Round float32 patterns to nearest even in a narrow format, subnormals included."""
     pattern = bits.astype(np.int64)
     magnitude = pattern & 0x7FFFFFFF
     exponent = np.maximum(magnitude >> 23, 1)
@@ -108,7 +111,7 @@ def round_to_narrow(bits: Bits, form: NarrowFormat) -> npt.NDArray[np.int64]:
 
 
 def widen_float64(bits: npt.NDArray[np.uint64]) -> Bits:
-    """float64 patterns rounded to float32; the top 23 bits of a NaN's mantissa stay."""
+    """Round float64 patterns to float32; a NaN keeps the top 23 bits of its mantissa."""
     with np.errstate(all="ignore"):
         rounded = bits.view(np.float64).astype(np.float32).view(np.uint32)
     sign = (bits >> np.uint64(32)).astype(np.uint32) & np.uint32(0x80000000)
@@ -118,7 +121,7 @@ def widen_float64(bits: npt.NDArray[np.uint64]) -> Bits:
 
 
 def extend_to_float64(bits: Bits) -> npt.NDArray[np.uint64]:
-    """float32 patterns as float64 patterns; exact, NaNs quietened."""
+    """Extend float32 patterns to float64 patterns; values stay exact, and NaNs become quiet."""
     with np.errstate(all="ignore"):
         exact = bits.view(np.float32).astype(np.float64).view(np.uint64)
     wide = bits.astype(np.uint64)
@@ -129,7 +132,7 @@ def extend_to_float64(bits: Bits) -> npt.NDArray[np.uint64]:
 
 
 def to_float32_bits(array: npt.NDArray[Any]) -> Bits:
-    """The elements of a floating-point array as float32 patterns in C order, [array.size].
+    """Convert a floating-point array to float32 patterns in C order, [array.size].
 
     Raises ValueError if the dtype is none of the six that chunks are made from.
     """
@@ -146,7 +149,7 @@ def to_float32_bits(array: npt.NDArray[Any]) -> Bits:
 
 
 def from_float32_bits(bits: Bits, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """float32 patterns [n] as an array of one of the six dtypes, [n], native byte order.
+    """Convert float32 patterns [n] to an array [n] of one of the six dtypes, in native byte order.
 
     Raises ValueError if the dtype is none of them.
     """
@@ -167,7 +170,7 @@ def from_float32_bits(bits: Bits, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def flatten_chunk(
     tensors: Sequence[npt.NDArray[Any]], chunk_length: int
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Cut tensors into chunks: float32 [K, C] and the number P of padding elements, below C.
+    """Cut tensors into chunks, float32 [K, C], and count the padding elements, fewer than C.
 
     ``tensors`` are arrays of float64, float32, float16, bfloat16, float8_e4m3fn or float8_e5m2, of
     any shape, strides and byte order. Raises ValueError for another dtype and for a chunk length
@@ -185,10 +188,10 @@ def flatten_chunk(
 def unchunk(
     chunks: npt.NDArray[np.float32], specs: Sequence[tuple[tuple[int, ...], npt.DTypeLike]]
 ) -> list[npt.NDArray[Any]]:
-    """Invert ``flatten_chunk``: chunks float32 [K, C] to an array for each (shape, dtype).
+    """Invert ``flatten_chunk``: cut chunks, float32 [K, C], into an array for each (shape, dtype).
 
-    Raises ValueError if the chunks have fewer elements than the specs, or for a dtype that is none
-    of the six.
+    Raises ValueError if the chunks have fewer elements than the specs, or a dtype is none of the
+    six.
     """
     sizes = [math.prod(shape) for shape, _ in specs]
     if sum(sizes) > chunks.size:

@@ -14,8 +14,8 @@ from vaecomp_native.errors import ArchiveError
 class Cursor:
     """A position in a range of an archive's bytes.
 
-    Every read names its field. Offsets in error messages count from the start of ``data``; for
-    bytes that stand in another place, ``where`` says which (an external section).
+    Every read names its field. Offsets in error messages count from the start of ``data``. Messages
+    begin with ``where``, which names the bytes if they are not the archive's own.
     """
 
     def __init__(
@@ -29,15 +29,15 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Bytes not read yet."""
+        """The number of bytes that are not read yet."""
         return self.end - self.position
 
     def fail(self, field: str, problem: str) -> NoReturn:
-        """Raise ArchiveError about the field that was read last (or is about to be read)."""
+        """Raise ArchiveError about the field that was read last or is about to be read."""
         raise ArchiveError(f"{self.where}{field} at offset {self.field_offset}: {problem}")
 
     def take(self, size: int, field: str) -> bytes:
-        """The next ``size`` bytes."""
+        """Read the next ``size`` bytes."""
         self.field_offset = self.position
         if size > self.left:
             self.fail(field, f"{size} bytes are needed and {self.left} are left")
@@ -45,16 +45,16 @@ class Cursor:
         return self.data[self.position - size : self.position]
 
     def last_taken(self) -> Cursor:
-        """A cursor over the bytes that were taken last."""
+        """Make a cursor over the bytes that were taken last."""
         return Cursor(self.data, self.field_offset, self.position, self.where)
 
     def head(self) -> Cursor:
-        """A cursor over the head that a section with blocks of their own begins with."""
+        """Read the head of a section that keeps its blocks apart; return a cursor over it."""
         self.take(self.varint("head's size"), "head")
         return self.last_taken()
 
     def unpack(self, layout: str, field: str) -> int:
-        """One fixed-size little-endian integer (a ``struct`` letter)."""
+        """Read a little-endian integer of fixed size; ``layout`` is a letter of ``struct``."""
         return int(struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout), field))[0])
 
     def array(self, dtype: str, count: int, field: str) -> npt.NDArray[Any]:
@@ -65,7 +65,7 @@ class Cursor:
         return raw.astype(dtype)
 
     def varint(self, field: str, low: int = 0, high: int = (1 << 64) - 1) -> int:
-        """An unsigned LEB128 number in [low, high], in its shortest form and below 2^64."""
+        """Read an unsigned LEB128 number in [low, high], in its shortest form and below 2^64."""
         start = self.position
         value = 0
         for index in range(10):
@@ -83,7 +83,7 @@ class Cursor:
         return value
 
     def zigzag(self, field: str, low: int, high: int) -> int:
-        """A signed number in [low, high], folded into a varint."""
+        """Read a signed number in [low, high], folded into a varint."""
         v = self.varint(field)
         value = -(v >> 1) - 1 if v & 1 else v >> 1
         if not low <= value <= high:
@@ -91,18 +91,22 @@ class Cursor:
         return value
 
     def string(self, field: str) -> str:
-        """A length-prefixed UTF-8 string."""
+        """Read a UTF-8 string behind its length."""
         raw = self.take(self.varint(f"{field} length"), field)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             self.fail(field, "the bytes are not valid UTF-8")
 
-    def front_coded(self, field: str, previous: bytes, most: int) -> bytes:
-        """A string's at most ``most`` UTF-8 bytes, the first of them those of the previous string."""
+    def front_coded(self, field: str, previous: bytes, max_bytes: int) -> bytes:
+        """Read a string of at most ``max_bytes`` UTF-8 bytes.
+
+        It is stored as the number of first bytes that it shares with the previous string, and the
+        rest.
+        """
         shared = self.varint(f"{field} shared length", high=len(previous))
         rest = self.take(self.varint(f"{field} length"), field)
-        if shared + len(rest) > most:
+        if shared + len(rest) > max_bytes:
             self.fail(field, "the names have together more than 2^26 bytes")
         text = previous[:shared] + rest
         try:
@@ -112,7 +116,7 @@ class Cursor:
         return text
 
     def finish(self, field: str) -> None:
-        """Refuse bytes that are left over."""
+        """Raise ArchiveError if bytes are left over."""
         self.field_offset = self.position
         if self.left:
             self.fail(field, f"{self.left} bytes are left over at its end")

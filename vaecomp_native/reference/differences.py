@@ -1,4 +1,4 @@
-"""Exact sections: differences from what is predicted, bit for bit (docs/kernels.md, section 8)."""
+"""Sections of exact differences from predicted tensors (docs/kernels.md, section 8)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ MAX_DETAIL = 3
 MAX_TABLES = 256
 
 Predict = Callable[[int | None], Sequence[Array]]
-"""Gives the section's tensors as they are predicted from a base section."""
+"""A function that predicts the section's tensors from a base section."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What chooses the tables of a tensor's symbols, but for the levels."""
+    """The fields that choose the tables of a tensor's symbols, without the levels."""
 
     rows: int
     columns: int
@@ -48,13 +48,13 @@ class Matrix:
 
 
 def ordered(bits: Array) -> Array:
-    """Bits of floats as signed integers that grow with the value, or the inverse."""
+    """Map bits of floats to integers that grow with the value. The map is its own inverse."""
     magnitude = bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
     return np.where(bits > magnitude, bits ^ magnitude, bits)
 
 
 def read_matrix(head: Cursor, shape: Sequence[int]) -> Matrix:
-    """One tensor's entry."""
+    """Read one tensor's entry."""
     flags = head.unpack("B", "matrix flags")
     if flags > ROW_LEVELS | COLUMN_LEVELS:
         head.fail("matrix flags", f"{flags:#x} is not known")
@@ -64,7 +64,7 @@ def read_matrix(head: Cursor, shape: Sequence[int]) -> Matrix:
 def read_contexts(
     head: Cursor, matrices: Sequence[Matrix], predictions: Sequence[Array]
 ) -> list[npt.NDArray[np.int64]]:
-    """The tables of each tensor's elements, not yet at most the last one."""
+    """Find the number of each element's table; it is not yet limited to the last table."""
     lengths = [
         (m.rows if m.flags & ROW_LEVELS else 0, m.columns if m.flags & COLUMN_LEVELS else 0)
         for m in matrices
@@ -75,7 +75,7 @@ def read_contexts(
         matrices, lengths, predictions, strict=True
     ):
         rows, columns, levels = np.split(levels, [row_count, row_count + column_count])
-        if not predicted.size:  # rows or columns may be immense
+        if not predicted.size:  # an empty tensor may have an immense number of rows or columns
             result.append(np.empty(0, np.int64))
             continue
         form = predicted.dtype
@@ -83,7 +83,7 @@ def read_contexts(
         bits = raw_bits(predicted).reshape(matrix.rows, matrix.columns).astype(np.uint64)
         exponents = (bits >> np.uint64(MANTISSA_BITS[form.name])).astype(np.int64)
         exponents &= (1 << exponent_bits) - 1
-        # Without levels an axis adds nothing; with them 0 stands for what does not change.
+        # An axis without levels adds nothing. A level of 0 marks a row or column without changes.
         row_levels = rows if row_count else np.zeros(matrix.rows, np.int64)
         column_levels = columns if column_count else np.zeros(matrix.columns, np.int64)
         contexts = (matrix.level + row_levels[:, None] + column_levels) // 2 - exponents
@@ -94,7 +94,7 @@ def read_contexts(
 
 
 class BitReader:
-    """Numbers of a few bits each, the lowest first."""
+    """A reader of numbers of a few bits each, the lowest bits first."""
 
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
@@ -102,7 +102,7 @@ class BitReader:
         self.left = 8 * (cursor.position - cursor.field_offset)
 
     def take(self, bits: int) -> int:
-        """The next number."""
+        """Read the next number."""
         if bits > self.left:
             self.cursor.fail("bits", "the block ends before its last symbol's")
         number = self.value & ((1 << bits) - 1)
@@ -111,13 +111,13 @@ class BitReader:
         return number
 
     def finish(self) -> None:
-        """Refuse what is left over, but for zeros in the last byte."""
+        """Raise ArchiveError if more is left over than zeros in the last byte."""
         if self.left >= 8 or self.value:
             self.cursor.fail("bits", f"{self.left} are left over")
 
 
 def differences(block: Cursor, symbols: Symbols, detail: int) -> npt.NDArray[np.uint64]:
-    """What the symbols and the bits behind them stand for, modulo 2^64."""
+    """Compute the differences from the symbols and the bits behind them, modulo 2^64."""
     bits = BitReader(block)
     result = np.zeros(symbols.size, np.uint64)
     for i in np.flatnonzero(symbols):
@@ -131,7 +131,7 @@ def differences(block: Cursor, symbols: Symbols, detail: int) -> npt.NDArray[np.
 
 
 def read_block(block: Cursor, contexts: Contexts, tables: Tables, lanes: int, detail: int) -> Array:
-    """One block's differences, uint64 [count]."""
+    """Read one block's differences, uint64 [count]."""
     size = block.unpack("I", "symbols' size")
     block.take(size, "symbols")
     symbols = decode_block(block.last_taken(), contexts, tables, lanes)
@@ -139,7 +139,7 @@ def read_block(block: Cursor, contexts: Contexts, tables: Tables, lanes: int, de
 
 
 def moved(predicted: Array, distances: npt.NDArray[np.uint64]) -> Array:
-    """What is, by its distance from what is predicted, away from zero."""
+    """Move predicted values by their distances; a positive distance leads away from zero."""
     bits = raw_bits(predicted)
     own = distances.astype(bits.dtype)
     negative = bits > bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
@@ -151,7 +151,7 @@ def moved(predicted: Array, distances: npt.NDArray[np.uint64]) -> Array:
 def read_differences(
     cursor: Cursor, shapes: Sequence[Sequence[int]], predict: Predict
 ) -> list[Array]:
-    """A section of kind 9: an array for each shape."""
+    """Read a section of kind 9: an array for each shape."""
     head = cursor.head()
     base = head.varint("base section")
     predictions = predict(base - 1 if base else None)
@@ -160,9 +160,9 @@ def read_differences(
         head.fail("detail", f"{detail} is above {MAX_DETAIL}")
     matrices = [read_matrix(head, shape) for shape in shapes]
     contexts = read_contexts(head, matrices, predictions)
-    most = (64 - detail) << detail
+    max_symbol = (64 - detail) << detail
     table_count = head.varint("table count", 1, MAX_TABLES)
-    tables = Tables([read_table(head, -most, most) for _ in range(table_count)])
+    tables = Tables([read_table(head, -max_symbol, max_symbol) for _ in range(table_count)])
     lanes = read_lanes(head)
     every = np.minimum(np.concatenate([*contexts, np.empty(0, np.int64)]), table_count - 1)
     parts = block_parts(every.size)

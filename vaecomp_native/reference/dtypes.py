@@ -1,4 +1,4 @@
-"""The archive's dtypes (docs/format.md), and what stands for them in NumPy."""
+"""The archive's dtypes (docs/format.md), and their dtypes in NumPy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ DTYPES = (
     *(f"int{bits}" for bits in range(1, 8)),
     *(f"uint{bits}" for bits in range(1, 8)),
 )
-"""Names by number."""
+"""The dtypes' names by number."""
 REAL_FLOATS = DTYPES[DTYPES.index("float16") : DTYPES.index("float8_e5m2") + 1]
-"""Those that are made from floats."""
+"""The dtypes of tensors that can be made from float32 values."""
 ROTATED = ("float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128")
-"""Those whose items the lossless codec turns by a bit."""
+"""The dtypes whose items the lossless codec rotates by a bit."""
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype, that of ``ml_dtypes``, or a structure where neither has one, in native order."""
+    """Return a dtype of NumPy or ``ml_dtypes``, or a structure where neither has one.
+
+    Its byte order is native.
+    """
     if name == "complex32":
         return np.dtype([("real", "f2"), ("imag", "f2")])
     if name == "float4_e2m1fn_x2" or name in DTYPES[DTYPES.index("int1") :]:
@@ -36,7 +39,10 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The archive's name of a NumPy dtype in any byte order. Raises ValueError if it has none."""
+    """Return the archive's name of a NumPy dtype in any byte order.
+
+    Raises ValueError if archives have no such dtype.
+    """
     name: str = dtype.name
     if dtype.names:
         name = "complex32" if dtype.names[0] == "real" else dtype.names[0]
@@ -46,7 +52,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def halves(array: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """Real and imaginary parts of complex numbers, [..., 2]; None of other numbers."""
+    """Return real and imaginary parts of complex numbers, [..., 2]; None for other numbers."""
     if array.dtype.names and array.dtype.names[0] == "real":
         return np.stack([array["real"], array["imag"]], axis=-1)
     return np.stack([array.real, array.imag], axis=-1) if array.dtype.kind == "c" else None

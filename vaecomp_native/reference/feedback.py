@@ -24,23 +24,23 @@ def feedback_quantize(
     row_levels: npt.NDArray[np.uint8],
     column_levels: npt.NDArray[np.uint8],
 ) -> Symbols:
-    """Symbols int32 [R, C] of a matrix.
+    """Quantize a matrix to symbols, int32 [R, C].
 
     Args:
         values: float32 [R, C].
-        feedback: float32 [C, C], of which row j says how much of column j's error the columns behind
-            it take over; None if columns are independent.
-        curvature: float32 [C], what an error costs in its column.
-        row_weights: float32 [R], the same for rows.
-        row_scales: float32 [R], whose products with ``column_scales`` are the elements' steps.
+        feedback: float32 [C, C]. Row j gives the shares of column j's error that the columns behind
+            it take over. None if columns are independent.
+        curvature: float32 [C], the cost of an error in each column.
+        row_weights: float32 [R], the cost of an error in each row.
+        row_scales: float32 [R]. Its products with ``column_scales`` are the elements' steps.
         column_scales: float32 [C].
         rate_weight: the cost of a bit.
-        bits: float32 [T, N], what symbols ``first``, ``first + 1``, ... cost under each table.
-        first: at most 0; ``bits`` has an entry for 0.
-        row_levels: uint8 [R], whose sums with ``column_levels`` are the elements' tables.
+        bits: float32 [T, N], the bits of symbols ``first``, ``first + 1``, ... under each table.
+        first: at most 0, so that ``bits`` has an entry for 0.
+        row_levels: uint8 [R]. Its sums with ``column_levels`` are the elements' tables.
         column_levels: uint8 [C].
     """
-    rest = values.copy()  # what is left to quantize
+    rest = values.copy()  # the values that are left to quantize
     symbols = np.empty(values.shape, np.int32)
     tables = np.minimum(row_levels[:, None].astype(np.int64) + column_levels, len(bits) - 1)
     price = np.float32(rate_weight) * bits
@@ -55,10 +55,11 @@ def feedback_quantize(
 
 
 def choose(levels: Float32Array, weight: Float32Array, prices: Float32Array, first: int) -> Symbols:
-    """The nearest symbol [R], its neighbour towards zero, or zero: the first of the cheapest.
+    """Choose symbols [R]: the nearest one, its neighbour towards zero, or zero.
 
-    ``levels`` are values in steps, ``weight`` what the square of an error of one step costs, ``prices``
-    [R, N] what each symbol costs.
+    The cheapest candidate wins, and the first of several. ``levels`` are values in steps.
+    ``weight`` is the cost of the square of an error of one step. ``prices`` [R, N] are the costs of
+    the symbols.
     """
     last = first + prices.shape[1] - 1
     nearest = np.rint(np.clip(levels, np.float32(first), np.float32(last))).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Fleet and member sections: what a pack's decoders add to its tensors."""
+"""Sections of fleets and members, and the sums of a pack's tensors and its decoders' outputs."""
 
 from __future__ import annotations
 
@@ -42,15 +42,19 @@ class Decoder(Protocol):
 
     @property
     def multiplications(self) -> int:
-        """Products that one chunk takes."""
+        """The number of products per chunk."""
 
     def forward(self, latents: Int8Array) -> Float32Array:
-        """Latents [K, L] to chunks [K, C]."""
+        """Decode latents [K, L] to chunks [K, C]."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The tensors to which one decoder adds; ``tensors`` are their places in the table, ``position`` is [K, numbers]."""
+    """The tensors to which one decoder adds.
+
+    ``slices`` are the first latent and the number of latents of each slice. ``tensors`` are the
+    tensors' places in the table. ``position`` is int8 [K, numbers].
+    """
 
     decoder: int
     slices: list[tuple[int, int]]
@@ -58,7 +62,7 @@ class Group:
     position: Int8Array
 
     def inputs(self, latents: Int8Array) -> Int8Array:
-        """What the decoder takes for each of the K chunks."""
+        """Join the latents and the position of each of the K chunks: the decoder's inputs."""
         own = [latents[first : first + count] for first, count in self.slices]
         row = np.concatenate([*own, np.empty(0, np.int8)])
         return np.concatenate([np.tile(row, (len(self.position), 1)), self.position], axis=1)
@@ -66,7 +70,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A pack's fleet: the table of each latent by number, and the groups."""
+    """A pack's fleet: the number of each latent's table, the tables, and the groups."""
 
     contexts: npt.NDArray[np.int64]
     tables: Tables | None
@@ -74,7 +78,7 @@ class Fleet:
 
 
 def read_coding(cursor: Cursor) -> tuple[npt.NDArray[np.int64], Tables | None]:
-    """How many latents a member has, and which table each of them has."""
+    """Read the number of each latent's table, int64 [latents], and the tables."""
     latents = cursor.varint("latents", high=MAX_LATENTS)
     segments = cursor.varint("segment count", high=min(latents, MAX_TABLES))
     lengths: list[int] = []
@@ -95,7 +99,11 @@ def read_group(
     taken: set[int],
     decoders: Mapping[int, Decoder],
 ) -> Group:
-    """One group; ``sizes`` are the elements of the table's tensors, None of those that no decoder may change."""
+    """Read one group.
+
+    ``sizes`` are the numbers of elements of the table's tensors. A tensor that no decoder may
+    change has None.
+    """
     decoder = cursor.varint("decoder")
     if decoder not in decoders:
         cursor.fail("decoder", f"{decoder} is no section of kind 3")
@@ -127,7 +135,7 @@ def read_group(
 def read_fleet(
     cursor: Cursor, sizes: Sequence[int | None], decoders: Mapping[int, Decoder], max_work: int
 ) -> Fleet:
-    """A section of kind 6; decoding a member may take ``max_work`` products."""
+    """Read a section of kind 6; decoding a member may take ``max_work`` products."""
     contexts, tables = read_coding(cursor)
     taken: set[int] = set()
     groups = [
@@ -142,7 +150,7 @@ def read_fleet(
 
 
 def read_member(cursor: Cursor, fleet: Fleet) -> Int8Array:
-    """A section of kind 8: the member's latents, int8 [L]."""
+    """Read a section of kind 8: the member's latents, int8 [L]."""
     count = fleet.contexts.size
     latents = np.empty(0, np.int8)
     if fleet.tables is not None:
@@ -165,7 +173,10 @@ def member_values(
     latents: Int8Array,
     base: Mapping[int, npt.NDArray[Any]],
 ) -> dict[int, Float32Array]:
-    """Base and what the decoders add, flat float32, by place in the table; ``base`` has the pack's float tensors."""
+    """Add the decoders' outputs to the pack's float tensors ``base``.
+
+    The sums are flat float32 arrays, by place in the table.
+    """
     values: dict[int, Float32Array] = {
         place: to_float32_bits(array).view(np.float32) for place, array in base.items()
     }

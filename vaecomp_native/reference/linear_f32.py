@@ -1,4 +1,4 @@
-"""The float32 decoder's forward pass, fma emulated (docs/kernels.md, section 4)."""
+"""The float32 decoder's forward pass with an emulated fma (docs/kernels.md, section 4)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Floats = npt.NDArray[np.float32]
 
 
 def fma(a: Floats, b: Floats, c: Floats) -> Floats:
-    """``a * b + c`` of float32 arrays (broadcast), rounded once to float32.
+    """Compute ``a * b + c`` of broadcast float32 arrays, rounded once to float32.
 
     The product of two float32 numbers is exact in float64. Its sum with ``c`` is rounded to odd in
-    float64 (Boldo and Melquiond 2008: with at least two spare bits the second rounding, to float32,
-    is then the only one that counts); TwoSum (Knuth) gives the error of the sum, whose sign says on
-    which side of it the exact value lies.
+    float64. With at least two spare bits, only the second rounding, to float32, counts then (Boldo
+    and Melquiond 2008). TwoSum (Knuth) gives the error of the sum. The error's sign tells on which
+    side of the sum the exact value lies.
     """
     with np.errstate(all="ignore"):
         product = a.astype(np.float64) * b.astype(np.float64)
@@ -32,7 +32,7 @@ def fma(a: Floats, b: Floats, c: Floats) -> Floats:
 
 
 def linear(inputs: Floats, weight: Floats, bias: Floats) -> Floats:
-    """One layer: inputs [K, in], weights [out, in], bias [out] to accumulators [K, out]."""
+    """Apply one layer: inputs [K, in], weight [out, in], bias [out] to accumulators [K, out]."""
     acc = np.broadcast_to(bias, (len(inputs), len(bias)))
     for i in range(weight.shape[1]):
         acc = fma(weight[None, :, i], inputs[:, i, None], acc)
@@ -40,7 +40,10 @@ def linear(inputs: Floats, weight: Floats, bias: Floats) -> Floats:
 
 
 def decoder_f32(layers: Sequence[tuple[Floats, Floats]], latents: Floats) -> Floats:
-    """Latents float32 [K, L] through layers (weight [out, in], bias [out]); float32 [K, C]."""
+    """Decode float32 latents [K, L] to float32 [K, C].
+
+    A layer is (weight [out, in], bias [out]), both float32.
+    """
     x = latents
     for weight, bias in layers[:-1]:
         acc = linear(x, weight, bias)

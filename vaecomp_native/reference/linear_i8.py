@@ -12,7 +12,7 @@ import numpy.typing as npt
 def accumulate(
     inputs: npt.NDArray[np.int8], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
-    """One layer: inputs [K, in], weights [out, in], bias [out] to int32 [K, out] modulo 2^32."""
+    """Apply one layer: inputs [K, in], weight [out, in], bias [out] to int32 [K, out], mod 2^32."""
     sums: npt.NDArray[np.int32] = inputs.astype(np.int32) @ weight.T.astype(np.int32) + bias
     return sums
 
@@ -22,7 +22,7 @@ def requantize(
     multiplier: npt.NDArray[np.int32],
     shift: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.int8]:
-    """Accumulators [K, out] to the next layer's int8 inputs in [0, 127], the ReLU included."""
+    """Make the next layer's int8 inputs, 0 to 127, from accumulators [K, out], with the ReLU."""
     product = accumulators.astype(np.int64) * multiplier.astype(np.int64)
     half = np.int64(1) << np.maximum(shift.astype(np.int64) - 1, 0)
     rounded = np.where(shift == 0, product, (product + half) >> shift.astype(np.int64))
@@ -32,10 +32,10 @@ def requantize(
 def decoder_i8(
     layers: Sequence[tuple[npt.NDArray[Any], ...]], latents: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.float32]:
-    """Latents int8 [K, L] through an integer decoder; float32 [K, C].
+    """Decode int8 latents [K, L] to float32 [K, C] with an integer decoder.
 
-    Hidden layers are (weight int8 [out, in], bias int32 [out], multiplier int32 [out], shift uint8
-    [out]), the last one is (weight, bias, scale float32 [out]).
+    A hidden layer is (weight int8 [out, in], bias int32 [out], multiplier int32 [out], shift uint8
+    [out]). The last layer is (weight, bias, scale float32 [out]).
     """
     *hidden, (last_weight, last_bias, scale) = layers
     x = latents

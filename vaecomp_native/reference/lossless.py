@@ -14,12 +14,12 @@ from vaecomp_native.reference.dtypes import ROTATED, dtype_name
 from vaecomp_native.reference.rans import block_parts, read_stream, take_block
 
 STORED, CODED = 0, 1
-# Planes of so few items stand in the head.
+# The largest number of items of a plane that stands in the section's head.
 SMALL = 4_096
 
 
 def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
-    """One byte of each of ``count`` items."""
+    """Read a plane, which is one byte of each of ``count`` items."""
     small = count <= SMALL
     if small:
         payload = head
@@ -42,7 +42,7 @@ def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
 def read_tensor(
     head: Cursor, payload: Cursor, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """One tensor that is not empty."""
+    """Read one tensor that is not empty."""
     name = dtype_name(dtype)
     # A complex number is two items.
     items = math.prod(shape) * (2 if name.startswith("complex") else 1)
@@ -60,7 +60,7 @@ def read_tensor(
 def read_lossless(
     cursor: Cursor, specs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
 ) -> list[npt.NDArray[Any]]:
-    """A section of kind 7: an array for each (shape, dtype)."""
+    """Read a section of kind 7: an array for each (shape, dtype)."""
     head = cursor.head()
     arrays = [
         read_tensor(head, cursor, shape, dtype) if math.prod(shape) else np.empty(shape, dtype)

@@ -1,4 +1,4 @@
-"""Sparse Gaussian noise on copies of a weight vector (docs/kernels.md, section 2)."""
+"""Gaussian noise at random positions of copies of a weight vector (docs/kernels.md, section 2)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXPONENT_BITS = np.int32(-(1 << 23))
 
 
 def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> list[Words]:
-    """Philox4x32-7 (Salmon et al. 2011) of 32-bit words in uint64 arrays; the four outputs."""
+    """Compute the four outputs of Philox4x32-7 (Salmon et al. 2011): 32-bit words in uint64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(7):
@@ -47,7 +47,7 @@ def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int])
 def random_blocks(
     seed: int, first_variant: int, rows: int, first_block: int, blocks: int
 ) -> npt.NDArray[np.int64]:
-    """The random words u of every (variant, block), int64 [rows, blocks, 4], each below 2^32."""
+    """Make the random words u of every (variant, block): int64 [rows, blocks, 4], below 2^32."""
     block = np.uint64(first_block) + np.arange(blocks, dtype=np.uint64)
     variant = (np.uint64(first_variant) + np.arange(rows, dtype=np.uint64))[:, None]
     counter = (block & _MASK, block >> _HALF, variant & _MASK, variant >> _HALF)
@@ -56,7 +56,10 @@ def random_blocks(
 
 
 def reciprocal(count: int) -> np.float32:
-    """1 / count in float64, rounded towards zero to float32; of 0, which nobody needs, as of 1."""
+    """Compute 1 / count in float64, rounded towards zero to float32.
+
+    A count of 0 is taken as 1, because its result is never used.
+    """
     exact = 1 / np.float64(max(count, 1))
     nearest = np.float32(exact)
     below: np.float32 = np.nextafter(nearest, np.float32(0))
@@ -64,7 +67,7 @@ def reciprocal(count: int) -> np.float32:
 
 
 def uniform_numbers(words: npt.NDArray[np.int64], threshold: int) -> tuple[Selection, Floats]:
-    """Which words choose their position, and the numbers t in (0, 1], whatever was chosen."""
+    """Find the words that choose their position, and the number t in (0, 1] of every word."""
     k = words & 0x7FFFFFFF
     chosen = k < threshold
     m = np.where(chosen, k, k - threshold).astype(np.float32)
@@ -73,7 +76,7 @@ def uniform_numbers(words: npt.NDArray[np.int64], threshold: int) -> tuple[Selec
 
 
 def radii(t: Floats) -> Floats:
-    """sqrt(-2 ln t), float32, of t in (0, 1]."""
+    """Compute sqrt(-2 ln t), float32, for t in (0, 1]."""
     bits = t.view(np.int32)
     exponent = (bits - _SQRT_HALF) & _EXPONENT_BITS
     x = (bits - exponent).view(np.float32) - np.float32(1)
@@ -82,7 +85,7 @@ def radii(t: Floats) -> Floats:
 
 
 def cosines_and_sines(t: Floats) -> tuple[Floats, Floats]:
-    """Of t quarter turns, float32."""
+    """Compute cosines and sines of t quarter turns (pi/2 * t), float32."""
     y = t - np.float32(0.5)
     cosine = _polynomial(_COSINE, y * y)
     sine = _polynomial(_SINE, y * y) * y
@@ -97,7 +100,10 @@ def _polynomial(coefficients: Floats, x: Floats) -> Floats:
 
 
 def noise_of_words(words: npt.NDArray[np.int64], threshold: int, sigma: np.float32) -> Floats:
-    """What words [..., 4] of blocks add to their positions, float32; -0 where they choose none."""
+    """Compute the noise, float32, that words [..., 4] of blocks add to their positions.
+
+    It is -0 at positions that are not chosen.
+    """
     chosen, t = uniform_numbers(words, threshold)
     radius = sigma * radii(t[..., 0::2])
     pairs = np.stack([radius * part for part in cosines_and_sines(t[..., 1::2])], axis=-1)
@@ -116,12 +122,12 @@ def noise_variants(
     first_variant: int = 0,
     first_index: int = 0,
 ) -> Floats:
-    """Copy ``base`` (float32 [n]) with normal noise at random positions; float32 [count, n].
+    """Copy ``base``, float32 [n], with normal noise at random positions: float32 [count, n].
 
-    Every position is noisy with ``probability`` (0 to 1) and then gets ``sigma`` times a standard
-    normal deviate that depends on the seed, the variant ``first_variant + row`` and the position
-    ``first_index + column`` alone. Raises ValueError if the probability, the seed, a variant or a
-    position is out of range.
+    Every position gets noise with ``probability``, 0 to 1. The noise is ``sigma`` times a standard
+    normal deviate, which depends only on the seed, the variant ``first_variant + row`` and the
+    position ``first_index + column``. Raises ValueError if the probability, sigma, the seed, a
+    variant or a position is out of range.
     """
     n = base.size
     if not 0 <= probability <= 1:

@@ -1,4 +1,4 @@
-"""Residual sections: quantized matrices and their contexts (docs/kernels.md, section 7)."""
+"""Quantized sections: quantized matrices and their contexts (docs/kernels.md, section 7)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ ROOT_TWO = np.uint32(0x3FB504F3).view(np.float32)
 
 @dataclass(frozen=True)
 class Matrix:
-    """What turns a tensor's symbols into values, but for the axes; ``codebook`` is (first, values)."""
+    """The fields that turn a tensor's symbols into values, without the axes.
+
+    ``codebook`` is the first symbol and the values.
+    """
 
     rows: int
     columns: int
@@ -50,14 +53,17 @@ class Matrix:
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of a tensor: its first dimension and all others; one row below rank 2."""
+    """Return a tensor's numbers of rows and columns.
+
+    The rows are its first dimension, the columns all others. Below rank 2 there is one row.
+    """
     if len(shape) < 2:
         return 1, math.prod(shape)
     return shape[0], math.prod(shape[1:])
 
 
 def read_bfloat16(cursor: Cursor, field: str, count: int) -> Float32Array:
-    """Finite bfloat16 numbers, widened."""
+    """Read finite bfloat16 numbers and widen them to float32."""
     bits = cursor.array("u2", count, field).astype(np.uint32) << np.uint32(16)
     values: Float32Array = bits.view(np.float32)
     if not np.isfinite(values).all():
@@ -66,7 +72,7 @@ def read_bfloat16(cursor: Cursor, field: str, count: int) -> Float32Array:
 
 
 def read_codebook(cursor: Cursor) -> tuple[int, Float32Array]:
-    """A codebook's first symbol and its values."""
+    """Read a codebook's first symbol and its values."""
     first = cursor.zigzag("codebook's first symbol", INT16_MIN, INT16_MAX)
     size = cursor.varint("codebook's size", 1, MAX_CODEBOOK)
     if first + size - 1 > INT16_MAX:
@@ -75,7 +81,7 @@ def read_codebook(cursor: Cursor) -> tuple[int, Float32Array]:
 
 
 def read_matrix(cursor: Cursor, shape: Sequence[int]) -> Matrix:
-    """One tensor's entry."""
+    """Read one tensor's entry."""
     (step,) = read_bfloat16(cursor, "step", 1)
     if step <= 0:
         cursor.fail("step", f"{step} is not above 0")
@@ -88,7 +94,7 @@ def read_matrix(cursor: Cursor, shape: Sequence[int]) -> Matrix:
 
 
 def read_axes(cursor: Cursor, matrices: Sequence[Matrix]) -> list[dict[int, Axis]]:
-    """The arrays along rows and columns of each matrix, by flag."""
+    """Read the arrays along rows and columns of each matrix, by flag."""
     lengths = [
         {
             flag: matrix.rows if flag < COLUMN_EXPONENTS else matrix.columns
@@ -114,28 +120,28 @@ def read_axes(cursor: Cursor, matrices: Sequence[Matrix]) -> list[dict[int, Axis
 
 
 def along(axes: dict[int, Axis], rows: int, columns: int) -> tuple[Axis, Axis]:
-    """What stands along the rows, [R, 1], and along the columns, [C]; zeros where nothing does."""
+    """Return the arrays along the rows, [R, 1], and the columns, [C]; a zero for an absent one."""
     zeros = np.zeros(1, np.int32)
     return axes.get(rows, zeros)[:, None], axes.get(columns, zeros)
 
 
 def scales(cursor: Cursor, matrix: Matrix, axes: dict[int, Axis]) -> Float32Array:
-    """Step * 2^(exponent / 2), each rounded once, [R, C] or broadcastable to it."""
+    """Compute step * 2^(exponent / 2), each rounded once: [R, C], or broadcastable to it."""
     exponents = along(axes, ROW_EXPONENTS, COLUMN_EXPONENTS)
-    least = sum(int(axis.min()) for axis in exponents if axis.size)
-    greatest = sum(int(axis.max()) for axis in exponents if axis.size)
-    every = np.arange(least, greatest + 1)
+    lowest = sum(int(axis.min()) for axis in exponents if axis.size)
+    highest = sum(int(axis.max()) for axis in exponents if axis.size)
+    every = np.arange(lowest, highest + 1)
     with np.errstate(all="ignore"):
         odd = np.where(every % 2 == 1, matrix.step * ROOT_TWO, matrix.step)
         table: Float32Array = np.ldexp(odd, every // 2)
     if not (np.isfinite(table) & (table >= np.finfo(np.float32).smallest_normal)).all():
         cursor.fail("axes", "a scale is no normal float32 number")
     rows, columns = exponents
-    return np.asarray(table[rows + columns - least])
+    return np.asarray(table[rows + columns - lowest])
 
 
 def levels(cursor: Cursor, matrix: Matrix, symbols: Symbols) -> Float32Array:
-    """What symbols mean before they are scaled."""
+    """Turn symbols into values before they are scaled."""
     if matrix.codebook is None:
         return symbols.astype(np.float32)
     first, values = matrix.codebook
@@ -147,7 +153,7 @@ def levels(cursor: Cursor, matrix: Matrix, symbols: Symbols) -> Float32Array:
 def read_quantized(
     cursor: Cursor, shapes: Sequence[Sequence[int]]
 ) -> tuple[int | None, list[Float32Array]]:
-    """A section of kind 5: its base section, and float32 [elements] for each tensor's shape."""
+    """Read a section of kind 5: its base section, and float32 [elements] for each tensor."""
     head = cursor.head()
     base = head.varint("base section")
     matrices = [read_matrix(head, shape) for shape in shapes]
@@ -175,14 +181,14 @@ def read_quantized(
 
 
 def contexts_of(matrix: Matrix, axes: dict[int, Axis], table_count: int) -> Contexts:
-    """Each element's table, [elements]."""
+    """Find the number of each element's table, [elements]."""
     rows, columns = along(axes, ROW_LEVELS, COLUMN_LEVELS)
     contexts = np.minimum(matrix.level + rows + columns, table_count - 1)
     return np.array(np.broadcast_to(contexts, (matrix.rows, matrix.columns))).reshape(-1)
 
 
 def add_base(base: Float32Array, values: Float32Array) -> Float32Array:
-    """The sum, in which every NaN is 0x7fc00000."""
+    """Add values to a base; every NaN of the sum becomes 0x7fc00000."""
     with np.errstate(all="ignore"):
         total: Float32Array = base + values
     total[np.isnan(total)] = np.uint32(0x7FC00000).view(np.float32)

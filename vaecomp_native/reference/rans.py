@@ -1,7 +1,7 @@
 """rANS with interleaved states, and the symbol stream around it (docs/kernels.md, section 5).
 
-Source of the coder: Duda, "Asymmetric numeral systems", 2013; the interleaving of states: Giesen,
-"Interleaved entropy coders", 2014.
+Sources: Duda, "Asymmetric numeral systems", 2013, for the coder, and Giesen, "Interleaved entropy
+coders", 2014, for the interleaved states.
 """
 
 from __future__ import annotations
@@ -35,17 +35,20 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 @dataclass(frozen=True)
 class FrequencyTable:
-    """The frequencies of the symbols from ``first`` on; sum 4,096, neither end zero."""
+    """The frequencies of the symbols from ``first`` on.
+
+    Their sum is 4,096. The first and the last one are not zero.
+    """
 
     first: int
     frequencies: tuple[int, ...]
 
 
 class Tables:
-    """Frequency tables laid out one behind another: an entry for each symbol of each table.
+    """Frequency tables one behind another, with an entry for each symbol of each table.
 
-    ``first`` and ``offset`` are each table's first symbol and first entry; ``frequency``, ``start``
-    (the sum of a table's frequencies before the entry) and ``symbol`` are each entry's.
+    ``first`` and ``offset`` are each table's first symbol and first entry. Each entry has its
+    ``frequency``, its ``symbol``, and ``start``, the sum of the table's frequencies before it.
     """
 
     def __init__(self, tables: Sequence[FrequencyTable]) -> None:
@@ -56,27 +59,27 @@ class Tables:
         self.symbol = np.arange(sizes.sum()) - (self.offset - self.first)[numbers]
         flat = [frequency for table in tables for frequency in table.frequencies]
         self.frequency = np.array(flat, np.uint64)
-        # Every table's frequencies add up to 4,096, so that all slots make one ascending sequence.
+        # Every table's frequencies add up to 4,096, so all slots form one ascending sequence.
         self.slots = np.cumsum(self.frequency) - self.frequency
         self.start = self.slots - numbers.astype(np.uint64) * np.uint64(TOTAL)
 
     def entries_of_symbols(self, symbols: Symbols, contexts: Contexts) -> npt.NDArray[np.int64]:
-        """The entry of each symbol in the table that its context names."""
+        """Find the entry of each symbol in the table that its context names."""
         entries: npt.NDArray[np.int64] = (self.offset - self.first)[contexts] + symbols
         return entries
 
     def entries_of_slots(self, slots: Words, contexts: Contexts) -> npt.NDArray[np.int64]:
-        """The entry that each slot belongs to in the table that its context names."""
+        """Find the entry that each slot belongs to in the table that its context names."""
         keys = contexts.astype(np.uint64) * np.uint64(TOTAL) + slots
-        # Of entries that start together all but the last have the frequency 0.
+        # If several entries start at the same slot, all but the last have the frequency 0.
         entries: npt.NDArray[np.int64] = np.searchsorted(self.slots, keys, side="right") - 1
         return entries
 
 
 def frequency_table(symbols: Symbols) -> FrequencyTable:
-    """The encoder's table for a segment (int32 [n], n > 0).
+    """Make the encoder's table for a segment, int32 [n] with n > 0.
 
-    Raises ValueError if the symbols' range is above 4,096.
+    Raises ValueError if the symbols span more than 4,096 values.
     """
     first, last = int(symbols.min()), int(symbols.max())
     if last - first >= TOTAL:
@@ -92,7 +95,7 @@ def frequency_table(symbols: Symbols) -> FrequencyTable:
 
 
 def _raise_frequencies(frequencies: list[int], counts: list[int], steps: int) -> None:
-    """Add 1 ``steps`` times where count / frequency is largest; ties: lowest symbol."""
+    """Add 1 ``steps`` times where count / frequency is largest. The lowest symbol wins a tie."""
     heap = [
         (Fraction(-c, f), j) for j, (c, f) in enumerate(zip(counts, frequencies, strict=True)) if c
     ]
@@ -104,7 +107,10 @@ def _raise_frequencies(frequencies: list[int], counts: list[int], steps: int) ->
 
 
 def _lower_frequencies(frequencies: list[int], counts: list[int], steps: int) -> None:
-    """Take 1 ``steps`` times where count / (frequency - 1) is smallest; ties: lowest symbol."""
+    """Take 1 off ``steps`` times where count / (frequency - 1) is smallest.
+
+    The lowest symbol wins a tie.
+    """
     heap = [
         (Fraction(c, f - 1), j)
         for j, (c, f) in enumerate(zip(counts, frequencies, strict=True))
@@ -119,11 +125,14 @@ def _lower_frequencies(frequencies: list[int], counts: list[int], steps: int) ->
 
 
 def code_length(tables: Tables, symbols: Symbols, contexts: Contexts) -> int:
-    """What the symbols take with their tables, in 1/256 of a bit: sum of 3072 - floor(256 log2 F)."""
+    """Compute the symbols' size with their tables in 1/256 of a bit.
+
+    A symbol of frequency F takes 3072 - floor(256 log2 F).
+    """
     counts = np.bincount(
         tables.entries_of_symbols(symbols, contexts), minlength=tables.frequency.size
     )
-    # floor(256 log2 F) is one less than the bits of F to the 256th.
+    # floor(256 log2 F) is one less than the number of bits of F^256.
     return sum(
         count * (256 * TOTAL_BITS + 1 - (frequency**256).bit_length())
         for count, frequency in zip(counts.tolist(), tables.frequency.tolist(), strict=True)
@@ -132,13 +141,16 @@ def code_length(tables: Tables, symbols: Symbols, contexts: Contexts) -> int:
 
 
 def _rounds(count: int, lanes: int) -> Iterator[slice]:
-    """The symbols of a block, a round of lanes at a time."""
+    """Yield the symbols of a block, one round of lanes at a time."""
     for position in range(0, count, lanes):
         yield slice(position, min(position + lanes, count))
 
 
 def encode_block(symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int) -> bytes:
-    """One block: symbols int32 [count], each one's table [count], interleaved in ``lanes`` states."""
+    """Encode one block with ``lanes`` interleaved states.
+
+    ``symbols`` are int32 [count], and ``contexts`` [count] are the numbers of their tables.
+    """
     states = np.full(lanes, LOWEST_STATE, np.uint64)
     emitted: list[Words] = []
     for part in reversed(list(_rounds(symbols.size, lanes))):
@@ -154,10 +166,10 @@ def encode_block(symbols: Symbols, contexts: Contexts, tables: Tables, lanes: in
 
 
 def decode_block(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int) -> Symbols:
-    """One block's symbols, int32 [count]; the cursor's range is exactly the block's bytes.
+    """Decode one block's symbols, int32 [count]; the cursor's range is exactly the block's bytes.
 
-    ``contexts`` [count] are the symbols' tables. Raises ArchiveError if the bytes are no block of
-    that many symbols.
+    ``contexts`` [count] are the numbers of the symbols' tables. Raises ArchiveError if the bytes
+    are not a block of that many symbols.
     """
     states = cursor.array("u4", lanes, "rANS states").astype(np.uint64)
     if (states < LOWEST_STATE).any():
@@ -191,7 +203,10 @@ def decode_block(cursor: Cursor, contexts: Contexts, tables: Tables, lanes: int)
 def encode_blocks(
     symbols: Symbols, contexts: Contexts, tables: Tables, lanes: int
 ) -> tuple[bytes, bytes]:
-    """The blocks' directory, and the blocks; ``contexts`` [n] are the symbols' tables."""
+    """Encode blocks and their directory; ``contexts`` [n] are the numbers of the symbols' tables.
+
+    Returns the directory and the blocks.
+    """
     blocks = [
         encode_block(symbols[part], contexts[part], tables, lanes)
         for part in _rounds(symbols.size, BLOCK_SYMBOLS)
@@ -201,12 +216,12 @@ def encode_blocks(
 
 
 def block_parts(count: int) -> list[slice]:
-    """The symbols of each block."""
+    """Return the range of symbols of each block."""
     return list(_rounds(count, BLOCK_SYMBOLS))
 
 
 def take_block(cursor: Cursor, size: int, crc: int) -> bytes:
-    """The next block's bytes, compared with their checksum."""
+    """Read the next block's bytes and compare them with their checksum."""
     block = cursor.take(size, "block")
     if crc32c(block) != crc:
         cursor.fail("block", "its CRC-32C does not match")
@@ -216,9 +231,10 @@ def take_block(cursor: Cursor, size: int, crc: int) -> bytes:
 def read_blocks(
     head: Cursor, payload: Cursor, contexts: Contexts, tables: Tables, lanes: int
 ) -> Symbols:
-    """Read what ``encode_blocks`` makes: int32 [n], with the symbols' tables ``contexts`` [n].
+    """Decode the output of ``encode_blocks`` to int32 [n].
 
-    ``head`` and ``payload`` are the same cursor where the blocks stand right behind their directory.
+    ``contexts`` [n] are the numbers of the symbols' tables. ``head`` and ``payload`` are the same
+    cursor if the blocks stand right behind their directory.
     """
     parts = block_parts(contexts.size)
     directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
@@ -230,7 +246,7 @@ def read_blocks(
 
 
 def varint(value: int) -> bytes:
-    """An unsigned LEB128 number in its shortest form."""
+    """Encode an unsigned LEB128 number in its shortest form."""
     groups = []
     while value >= 0x80:
         groups.append(value & 0x7F | 0x80)
@@ -239,23 +255,23 @@ def varint(value: int) -> bytes:
 
 
 def write_table(table: FrequencyTable) -> bytes:
-    """A frequency table's bytes."""
+    """Encode a frequency table."""
     zigzag = 2 * table.first if table.first >= 0 else -2 * table.first - 1
     return b"".join(map(varint, (zigzag, len(table.frequencies), *table.frequencies)))
 
 
 def automatic_lanes(count: int, length: int) -> int:
-    """The encoder's choice: the most lanes that get 512 bytes each of a block, at least 1.
+    """Choose the largest number of lanes that get 512 bytes each of a block, at least 1.
 
-    ``length`` is what all ``count`` symbols take, in 1/256 of a bit; a block has 131,072 of them,
-    or all.
+    ``length`` is the size of all ``count`` symbols in 1/256 of a bit. A block has 131,072 symbols,
+    or all if there are fewer.
     """
     block_length = Fraction(length * min(count, BLOCK_SYMBOLS), max(count, 1))
     return max(lanes for lanes in LANES if lanes == 1 or lanes * 512 * 8 * 256 <= block_length)
 
 
 def encode_symbols(symbols: Symbols, segments: Sequence[int], lanes: int = 0) -> bytes:
-    """A symbol stream in one piece; arguments and errors as for ``encode_stream``."""
+    """Encode a symbol stream in one piece; arguments and errors as for ``encode_stream``."""
     return b"".join(encode_stream(symbols, segments, lanes))
 
 
@@ -264,11 +280,10 @@ def encode_stream(
 ) -> tuple[bytes, bytes, bytes]:
     """Encode symbols int32 [n] as a symbol stream with a table for each segment.
 
-    Returns its parts: tables, the blocks' directory, the blocks.
-
-    ``segments`` are the segments' lengths; ``lanes`` is 1, 2, 4, ... 64, or 0 for the
-    encoder's choice. Raises ValueError for other lanes, for lengths that are below 1 or do not add
-    up to n, for more than 4,096 segments, and if a segment's symbols span more than 4,096 values.
+    ``segments`` are the segments' lengths. ``lanes`` is 1, 2, 4, ... 64, or 0 for the encoder's
+    choice. Returns the stream's parts: tables, the blocks' directory, the blocks. Raises ValueError
+    for other lanes, for lengths that are below 1 or do not add up to n, for more than 4,096
+    segments, and if a segment's symbols span more than 4,096 values.
     """
     count = symbols.size
     if lanes not in (0, *LANES):
@@ -294,7 +309,7 @@ def encode_stream(
 
 
 def read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
-    """A frequency table for symbols in [low, high]."""
+    """Read a frequency table for symbols in [low, high]."""
     first = cursor.zigzag("first symbol", low, high)
     size = cursor.varint("table size", 1, TOTAL)
     if first + size - 1 > high:
@@ -308,7 +323,7 @@ def read_table(cursor: Cursor, low: int, high: int) -> FrequencyTable:
 
 
 def read_lanes(cursor: Cursor) -> int:
-    """The number of interleaved states."""
+    """Read the number of interleaved states."""
     lanes = cursor.unpack("B", "lanes")
     if lanes not in LANES:
         cursor.fail("lanes", f"{lanes} is none of {LANES}")
@@ -324,8 +339,8 @@ def read_stream(
 ) -> Symbols:
     """Read the symbol stream at the cursor: int32 [count], symbols in [low, high].
 
-    The blocks stand at ``payload`` if that is given. Raises ArchiveError for anything that docs/format.md forbids, or for another count than the
-    expected one.
+    The blocks stand at ``payload`` if that is given. Raises ArchiveError for anything that
+    docs/format.md forbids, and for another count than the expected one.
     """
     count = cursor.varint("symbol count")
     if expected not in (None, count):
@@ -343,7 +358,8 @@ def read_stream(
         tables.append(read_table(cursor, low, high))
     if left:
         cursor.fail("segment length", f"the segments are {left} symbols short of the count")
-    # A block takes 5 bytes of the directory at least: what is not there is not allocated.
+    # A block takes at least 5 bytes of the directory. Checking this first allocates no memory for
+    # symbols that cannot be there.
     if -(-count // BLOCK_SYMBOLS) * 5 > cursor.left:
         cursor.fail("block size", f"{cursor.left} bytes are left for {count} symbols")
     contexts = np.repeat(np.arange(segment_count), lengths)
@@ -351,7 +367,10 @@ def read_stream(
 
 
 def decode_symbols(data: bytes) -> Symbols:
-    """Decode a whole symbol stream to int32 [n]; ArchiveError if the bytes are none."""
+    """Decode a whole symbol stream to int32 [n].
+
+    Raises ArchiveError if the bytes are not a symbol stream.
+    """
     cursor = Cursor(bytes(data))
     symbols = read_stream(cursor)
     cursor.finish("symbol stream")

@@ -1,4 +1,4 @@
-"""Archives into torch: tensors instead of arrays, and modules with decoded weights.
+"""Decoding for torch: tensors instead of arrays, and decoded weights in modules.
 
 >>> import vaecomp_native.torch
 >>> tensors = vaecomp_native.torch.load("model.vaec")

@@ -1,4 +1,4 @@
-"""Whether an archive's tensors fit a module, tried out without touching the module's values."""
+"""The fit of an archive's tensors to a module, found without touching the module's values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from vaecomp_native.errors import in_one_line
 from vaecomp_native.tensors import EXTRA_STATE
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""Parts of names that DataParallel, torch.compile and their like put before a module's own."""
+"""Parts that DataParallel, torch.compile and other wrappers add to a module's names."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How an archive's tensors fit a module.
+    """The fit of an archive's tensors to a module.
 
-    `names` maps the archive's names to the module's. `tied` maps names of the module that the archive lacks to names of it that are the same
-    tensor. `missing` and `unexpected` are what is left over on either side, without what the module itself asks to ignore,
-    which is in `ignored`. `renamed` are the wrappers' parts that names differ by. `problems` forbid loading in any case.
-    `ties_itself` tells that the module's `tie_weights` makes the ties.
+    Attributes:
+        names: the archive's names, mapped to the module's.
+        tied: names of the module that the archive lacks, mapped to names of the same tensor that
+            the archive has.
+        missing: other names of the module that the archive lacks.
+        unexpected: names of the archive that the module lacks.
+        ignored: names of the archive that the module lacks and asks to ignore.
+        renamed: parts that wrappers added to the names of one side.
+        problems: reasons that forbid loading in any case.
+        ties_itself: whether the module's `tie_weights` makes the ties.
     """
 
     names: Mapping[str, str]
@@ -39,7 +45,7 @@ class Fit:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """Everything that a strict load refuses."""
+        """All reasons for which a strict load fails."""
         return (
             *(f"missing {name}" for name in self.missing if not is_extra(name)),
             *(f"unexpected {name}" for name in self.unexpected),
@@ -48,7 +54,11 @@ class Fit:
 
 
 def find_fit(module: torch.nn.Module, shapes: Shapes) -> Fit:
-    """The fit of tensors by their names; if these differ, by names without wrappers' parts where that mends everything."""
+    """Find the fit of tensors to a module by their names.
+
+    If the names do not fit, names without the wrappers' parts are tried. They are taken only if
+    they leave no difference.
+    """
     plain = _try(module, shapes, {name: name for name in shapes}, ())
     if not plain.differences:
         return plain
@@ -60,13 +70,16 @@ def find_fit(module: torch.nn.Module, shapes: Shapes) -> Fit:
 
 
 def all_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name, those of several names several times."""
+    """Yield parameters and buffers with their names, and a tied tensor with each of its names."""
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
 
 
 def is_extra(name: str) -> bool:
-    """Whether a name is of what modules store beside tensors; an archive that has none keeps the module's."""
+    """Whether a name belongs to a module's extra state, which is not one of its tensors.
+
+    A module keeps its extra state if the archive has none.
+    """
     return name.rpartition(".")[2] == EXTRA_STATE
 
 
@@ -76,7 +89,7 @@ def _try(
     problems = _wrong_shapes(module, {names[name]: shape for name, shape in shapes.items()})
     if problems:
         return Fit(names, {}, (), (), (), renamed, problems, ties_itself=False)
-    # Extra state would be set by the trial.
+    # Extra state is left out, because the trial would set it.
     trial = {
         names[name]: torch.empty(shape, device="meta")
         for name, shape in shapes.items()
@@ -112,9 +125,12 @@ class _Rehearsal:
 
 
 def _rehearse(module: torch.nn.Module, trial: Mapping[str, torch.Tensor]) -> _Rehearsal:
-    """What the module's own loading says of tensors without values. Raises RuntimeError as that does."""
+    """Run the module's own loading with tensors without values.
+
+    Raises RuntimeError if the module's loading does.
+    """
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        # Compiled modules keep their tensors to themselves, and have no loading of their own.
+        # Scripted modules hide their tensors from Python and have no loading of their own.
         wanted = module.state_dict()
         missing = [name for name in wanted if name not in trial]
         return _Rehearsal(missing, [name for name in trial if name not in wanted], {})
@@ -144,7 +160,10 @@ def _wrong_shapes(module: torch.nn.Module, shapes: Shapes) -> tuple[str, ...]:
 
 @contextmanager
 def _on_meta(module: torch.nn.Module) -> Iterator[None]:
-    """Tensors without values in the place of the module's; tensors of one memory get one."""
+    """Put tensors without values in the place of the module's while the block runs.
+
+    Tensors that share their memory get one such tensor.
+    """
     places = [(part._parameters, part._buffers) for part in module.modules()]
     before = [(dict(parameters), dict(buffers)) for parameters, buffers in places]
     twins: dict[object, torch.Tensor] = {}
@@ -182,7 +201,7 @@ def _twin(tensor: torch.Tensor) -> torch.Tensor:
 def _tied(
     module: torch.nn.Module, missing: Iterable[str], given: Mapping[str, object]
 ) -> dict[str, str]:
-    """Names among `missing` of tensors that have another name among those given."""
+    """Map names in `missing` to names in `given` that belong to the same tensor."""
     tensors = dict(all_tensors(module))
     owners = {id(tensor): name for name, tensor in tensors.items() if name in given}
     return {
@@ -193,7 +212,10 @@ def _tied(
 
 
 def _is_ignored(module: torch.nn.Module, name: str) -> bool:
-    """Whether the module has no use for a name and knows it: a buffer that it does not store, or one that it says to ignore."""
+    """Whether the module expects a name that it has no use for.
+
+    Such a name belongs to a buffer that the module does not store, or the module asks to ignore it.
+    """
     path, _, own = name.rpartition(".")
     part = dict(module.named_modules()).get(path)
     not_stored: Iterable[str] = getattr(part, "_non_persistent_buffers_set", ())
@@ -201,13 +223,16 @@ def _is_ignored(module: torch.nn.Module, name: str) -> bool:
 
 
 def _matches(module: torch.nn.Module, kind: str, name: str) -> bool:
-    """Whether a Hugging Face model says of a name that it may be missing or unexpected."""
+    """Whether a Hugging Face model lists a name among those that may be missing or unexpected."""
     patterns = getattr(module, f"_keys_to_ignore_on_load_{kind}", None) or ()
     return any(re.search(pattern, name) for pattern in patterns)
 
 
 def _unwrapped(wanted: Iterable[str], found: Iterable[str]) -> dict[str, str] | None:
-    """The module's names for the archive's, which may differ in wrappers' parts; None if these tell names apart."""
+    """Map the archive's names to the module's, which may differ in wrappers' parts.
+
+    The result is None if two names on one side differ in such parts alone.
+    """
     own, theirs = list(wanted), list(found)
     by_core = {_core(name): name for name in own}
     if len(by_core) < len(own) or len({_core(name) for name in theirs}) < len(theirs):

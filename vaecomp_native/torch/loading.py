@@ -1,4 +1,4 @@
-"""Archives to torch tensors, and into modules."""
+"""Decoding archives to torch tensors, and into modules."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from vaecomp_native.torch.fit import Fit, all_tensors, find_fit
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_into` did.
+    """The outcome of `load_into`.
 
-    `loaded` are the module's names whose values come from the archive, and `tied` those of them that the archive has under another
-    name only. `missing` are the module's names that the archive has nothing for: they keep their values. `unexpected` are the
-    archive's names that the module has no use for. `renamed` are the wrappers' prefixes that were passed over ("module.",
-    "_orig_mod."). `converted` are names whose dtype is not the archive's. `empty` are the module's tensors that still have no
-    values, being on the meta device.
+    Attributes:
+        loaded: the module's names whose values come from the archive.
+        tied: those of `loaded` that the archive holds only under another name.
+        missing: the module's names that the archive has nothing for. They keep their values.
+        unexpected: the archive's names that the module has no use for.
+        renamed: the wrappers' prefixes that were passed over ("module.", "_orig_mod.").
+        converted: names whose dtype differs from the archive's.
+        empty: the module's tensors that still have no values, because they are on the meta device.
     """
 
     loaded: tuple[str, ...]
@@ -45,10 +48,12 @@ def load(
     verify: bool = True,
     mmap: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Decode an archive, or the tensors named, to torch tensors in host memory, in the archive's order.
+    """Decode an archive, or the tensors named, to torch tensors in host memory.
 
-    Arguments and errors are those of `vaecomp_native.decode`. Every dtype comes as torch has it, bfloat16 and float8 included,
-    without a copy. Tied weights share one tensor. Raises TypeError for a dtype that this PyTorch does not have.
+    The tensors come in the archive's order. Arguments and errors are those of
+    `vaecomp_native.decode`. Every dtype becomes torch's own, bfloat16 and float8 included, without
+    a copy. Tied weights share one tensor. Raises TypeError for a dtype that this PyTorch does not
+    have.
     """
     with Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
         return _tensors(archive.decode(names))
@@ -63,31 +68,32 @@ def load_into(
     assign: bool = False,
     threads: int = 0,
 ) -> LoadReport:
-    """Decode an archive into a module's parameters and buffers; a member of a fleet with its `pack`.
+    """Decode an archive into a module's parameters and buffers.
 
-    What the module's own `load_state_dict` and `tie_weights` accept is accepted. Of weights that are tied in the module one name is
-    enough. Names that the module has as non-persistent buffers, or asks to ignore, are left out. Prefixes of DataParallel and
-    torch.compile on either side are passed over where that makes everything fit.
+    An archive fits if the module's own `load_state_dict` and `tie_weights` accept it. One name is
+    enough for weights that are tied in the module. Names of the module's non-persistent buffers,
+    and names that it asks to ignore, are left out. Prefixes of DataParallel and torch.compile on
+    either side are passed over if everything fits without them.
 
     Args:
-        module: a torch module; dtypes and devices stay the module's unless `assign` is set.
+        module: a torch module. It keeps its dtypes and devices unless `assign` is set.
         source: as for `decode`.
-        pack: the pack of a fleet's member.
-        strict: whether a missing or an unexpected name is an error; shapes must be the same in any case.
-        assign: whether decoded tensors take the place of the module's, in host memory and with the archive's dtypes. It fills
-            modules on the meta device.
-        threads: threads of the native kernels, 0 for all cores.
+        pack: the pack, if the archive is a member of a fleet.
+        strict: whether a missing or an unexpected name is an error. Shapes must always be the same.
+        assign: whether decoded tensors take the place of the module's, in host memory and with the
+            archive's dtypes. This fills modules on the meta device.
+        threads: the number of threads of the native kernels, 0 for all cores.
 
     Returns:
-        What was loaded, left out and converted.
+        The names that were loaded, left out and converted.
 
     Raises:
-        ModuleMismatchError: names, shapes or values do not fit the module, or it has no memory to load into. It lists the
-            differences; the module is untouched.
+        ModuleMismatchError: names, shapes or values do not fit the module, or it has no memory to
+            load into. The message lists the differences. The module is untouched.
         ArchiveError, OSError: as `decode` raises them.
 
     Warns:
-        UserWarning: tensors that stay without values on the meta device.
+        UserWarning: some tensors stay without values on the meta device.
     """
     _check_memory(module, assign)
     with Archive(source, pack=pack, threads=threads) as archive:
@@ -103,7 +109,7 @@ def load_into(
     empty = tuple(name for name, tensor in all_tensors(module) if tensor.is_meta)
     if empty:
         warnings.warn(
-            f"the module's {listed(empty)} have no values, being on the meta device: the archive "
+            f"the module's {listed(empty)} are on the meta device and have no values: the archive "
             "has nothing for them; set them before the module runs",
             stacklevel=2,
         )
@@ -119,7 +125,7 @@ def load_into(
 
 
 def _tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Arrays as tensors; an array of several names becomes one tensor."""
+    """Convert arrays to tensors; an array with several names becomes one tensor."""
     made: dict[int, torch.Tensor] = {}
     for array in arrays.values():
         if id(array) not in made:
@@ -140,7 +146,10 @@ def _check_memory(module: torch.nn.Module, assign: bool) -> None:
 
 
 def _converted(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    """Names whose dtype changes. Raises ModuleMismatchError for values that the module's dtype cannot hold."""
+    """List the names whose dtype changes.
+
+    Raises ModuleMismatchError for values that the module's dtype cannot hold.
+    """
     own = dict(all_tensors(module))
     changed = [name for name in tensors if name in own and own[name].dtype != tensors[name].dtype]
     wrong = [name for name in changed if not _holds(own[name].dtype, tensors[name])]
@@ -148,8 +157,8 @@ def _converted(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
         raise ModuleMismatchError(
             "the archive does not fit the module: "
             + "; ".join(
-                f"values of {name}, {_short(tensors[name].dtype)} in the archive, do not fit the module's "
-                f"{_short(own[name].dtype)}"
+                f"values of {name}, {_short(tensors[name].dtype)} in the archive, "
+                f"do not fit the module's {_short(own[name].dtype)}"
                 for name in wrong
             )
             + "; convert the module first, or give assign=True"
@@ -158,7 +167,10 @@ def _converted(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
 
 
 def _holds(dtype: torch.dtype, tensor: torch.Tensor) -> bool:
-    """Whether a dtype can hold a tensor's values: floats rounded but finite, others exactly."""
+    """Whether a dtype can hold a tensor's values.
+
+    Floats may be rounded but must stay finite. Other values must stay exact.
+    """
     if tensor.dtype.is_complex and not dtype.is_complex:
         return False
     is_rounded = tensor.is_floating_point() or tensor.dtype.is_complex
@@ -180,7 +192,7 @@ def _load(
 ) -> None:
     if assign:
         tensors = _with_ties(module, tensors, fit)
-    # Tensors made in inference mode can be written there only.
+    # Tensors that were made in inference mode can be written only in it.
     inference = not assign and any(tensor.is_inference() for _, tensor in all_tensors(module))
     with torch.inference_mode(inference) if inference else torch.no_grad():
         module.load_state_dict(tensors, strict=False, assign=assign)
@@ -191,7 +203,7 @@ def _load(
 def _with_ties(
     module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], fit: Fit
 ) -> dict[str, torch.Tensor]:
-    """Tensors for all names of the module, one parameter for names that are one parameter there."""
+    """Return tensors for all names, with one parameter for names that share one in the module."""
     own = dict(all_tensors(module))
     result = dict(tensors)
     result |= {name: tensors[other] for name, other in fit.tied.items()}

@@ -6,7 +6,7 @@
 
 namespace vaecomp::core {
 
-// sums[i] = base[i] + values[i], a NaN being the canonical one; `sums` are floats at any alignment, and may be
+// sums[i] = base[i] + values[i]; every NaN is the canonical one. `sums` are floats at any alignment, and may be
 // `values`.
 using AddBase = void(const float* base, const float* values, std::size_t count, std::uint8_t* sums);
 

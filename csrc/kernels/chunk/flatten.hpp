@@ -1,4 +1,4 @@
-// Named tensors to one chunked float32 array and back (docs/kernels.md, 1): training's side.
+// Named tensors to one chunked float32 array and back (docs/kernels.md, 1), for training.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ struct TensorView {
 // Writes the tensors' elements and the padding zeros to out[0, out_count).
 void flatten(std::span<const TensorView> tensors, float* out, std::size_t out_count, std::size_t threads);
 
-// The whole inverse of flatten; the targets' starts follow from their order.
+// The inverse of flatten, of all elements. The targets' starts follow from their order.
 void unflatten(std::span<const float> flat, Vector<TensorTarget> targets, std::size_t threads);
 
 }  // namespace vaecomp::core

@@ -8,7 +8,7 @@
 namespace vaecomp::core {
 namespace {
 
-// Bytes a task takes: much more than the waking of a thread costs.
+// Bytes of a task, which take much longer than waking a thread.
 constexpr std::size_t grain = std::size_t{1} << 20;
 
 // Polynomials over GF(2) modulo that of CRC-32C, with x^0 in the highest bit.
@@ -41,7 +41,7 @@ std::uint32_t checksum(const Source& source, std::uint64_t offset, std::uint64_t
         parts[i] = kernels().crc32c(part.bytes().data(), part.bytes().size());
     });
     if (parts.empty()) return 0;
-    // Bytes behind a part multiply its CRC with x^8 each.
+    // Each byte behind a part multiplies the part's CRC with x^8.
     const std::uint32_t whole = power(x_to_the_8, grain), rest = power(x_to_the_8, size_of(parts.size() - 1));
     std::uint32_t crc = parts.front();
     for (std::size_t i = 1; i < parts.size(); ++i) crc = multiply(crc, i + 1 < parts.size() ? whole : rest) ^ parts[i];

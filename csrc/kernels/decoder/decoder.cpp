@@ -9,7 +9,7 @@
 namespace vaecomp::core {
 namespace {
 
-// Outputs that are made at a time, for the sums of a tile's rows to stay in the second-level cache.
+// How many outputs are made at a time: few enough for the sums of a tile's rows to stay in the second-level cache.
 constexpr std::size_t outputs_a_tile = 2048;
 static_assert(outputs_a_tile % IntegerDecoder::output_grain == 0);
 
@@ -44,7 +44,7 @@ void pack(IntegerLayer& layer, const LinearI8Layout& layout) {
     layer.weight = layout.weights.pack(layer.weight, layer.out, layer.in);
 }
 
-// Room for so many values, which may be there already.
+// Makes room for so many values, unless it is there already.
 template <typename Value>
 Value* at_least(Vector<Value>& values, std::size_t count) {
     if (values.size() < count) values.resize(count);

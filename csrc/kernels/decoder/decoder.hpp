@@ -43,14 +43,14 @@ class IntegerDecoder {
     // One tile: latents [rows, latent] to values [rows, chunk_length].
     void forward_tile(const std::int8_t* latents, std::size_t rows, float* values) const;
 
-    // The same in two steps, for outputs some at a time; memory that tiles one after another use again.
+    // The same in two steps, for some outputs at a time. The scratch is memory that one tile after another uses.
     struct Scratch {
         Vector<std::int32_t> acc;
         Vector<std::int8_t> hidden;
     };
-    // What the last layer takes for a tile: the latents themselves if it is the only one, else in the scratch.
+    // The last layer's inputs for a tile: the latents if it is the only layer, else activations in the scratch.
     const std::int8_t* hidden_tile(const std::int8_t* latents, std::size_t rows, Scratch& scratch) const;
-    // Outputs [begin, end): values [rows, stride], the first of them output `begin`, a multiple of output_grain.
+    // Outputs [begin, end) as values [rows, stride], output `begin` first. `begin` is a multiple of output_grain.
     static constexpr std::size_t output_grain = 64;
     void output_tile(const std::int8_t* hidden, std::size_t rows, std::size_t begin, std::size_t end, float* values,
                      std::size_t stride, Scratch& scratch) const;
@@ -69,7 +69,7 @@ struct Float32Layer {
 class Float32Decoder {
   public:
     using Latent = float;
-    // Packs as well. Throws likewise.
+    // Packs and throws as IntegerDecoder does.
     explicit Float32Decoder(Vector<Float32Layer> layers);
 
     [[nodiscard]] std::size_t latent() const { return layers_.front().in; }

@@ -1,5 +1,5 @@
-// Scales come from two numbers instead of a table: that of exponent 2 k + parity is that of parity with k added to its
-// exponent bits.
+// Scales come from two numbers instead of a table: the scale of exponent 2 k + parity is the scale of `parity` with k
+// added to its exponent bits.
 #include <immintrin.h>
 #include <string.h>
 

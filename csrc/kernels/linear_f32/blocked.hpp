@@ -1,5 +1,5 @@
-// The loops that the vector forms share. A file an instruction set includes this with a Vector of its own; everything
-// here has internal linkage, so that each file keeps the code that was compiled for it.
+// The loops that the vector forms share. The file of each instruction set includes this with a Vector of its own.
+// Everything here has internal linkage, so that each file keeps the code that was compiled for it.
 //
 // Vector gives: Lanes (float32), `lanes` of them, `vectors` of a panel of outputs, `rows` of a tile; and load, store,
 // broadcast, fma and activate.
@@ -31,7 +31,7 @@ class BlockedLinearF32 {
     }
 
   private:
-    // Some outputs of the layer; `left` of them and of those behind.
+    // Some outputs of the layer. `left` counts these and the ones behind.
     struct Panel {
         const float *weights, *bias;
         std::size_t in, stride, left;

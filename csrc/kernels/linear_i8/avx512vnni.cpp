@@ -1,4 +1,4 @@
-// vpdpbusd: four products of an unsigned and a signed byte, differences, added to a sum modulo 2^32. Inputs become
+// vpdpbusd: four products of an unsigned and a signed byte, exact, added to a sum modulo 2^32. Inputs become
 // unsigned by an offset of 128.
 #include <immintrin.h>
 #include <string.h>

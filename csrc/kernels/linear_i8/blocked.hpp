@@ -1,5 +1,5 @@
-// The loops that the vector forms share. A file an instruction set includes this with a Vector of its own; everything
-// here has internal linkage, so that each file keeps the code that was compiled for it.
+// The loops that the vector forms share. The file of each instruction set includes this with a Vector of its own.
+// Everything here has internal linkage, so that each file keeps the code that was compiled for it.
 //
 // Vector gives: Sum (int32 lanes), Weights, Inputs and Element (an input as the products take it); `lanes` of a Sum,
 // `vectors` of a panel, `rows` of a tile, `inputs` of a step; and load, store, weights, broadcast, element,
@@ -38,12 +38,12 @@ class BlockedLinearI8 {
     }
 
   private:
-    // Inputs that are converted at a time, and multiplied with panel after panel: they and a panel's weights fit in the
-    // first- or second-level cache.
+    // How many inputs are converted at a time and multiplied with panel after panel. They and a panel's weights fit in
+    // the first- or second-level cache.
     static constexpr std::size_t block_inputs = 512, block_rows = 24;
     using Elements = typename Vector::Element[block_rows][block_inputs];
 
-    // Where a tile's sums come from (the biases, or what they were so far) and go to; `left` outputs are left.
+    // Where a tile's sums come from (the biases, or the sums so far) and where they go. `left` outputs are left.
     struct Sums {
         const std::int32_t* bias;
         std::int32_t* acc;

@@ -8,7 +8,7 @@
 
 namespace vaecomp::core {
 
-// How a form wants its weights. Inputs are multiplied as x + input_offset, for which the packed biases make up.
+// How a form wants its weights. Inputs are multiplied as x + input_offset. The packed biases make up for the offset.
 struct LinearI8Layout {
     PackedLayout weights;
     std::int32_t input_offset;

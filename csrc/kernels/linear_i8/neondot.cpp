@@ -15,7 +15,7 @@ struct Vector : IntegerSums {
 
     static Weights weights(const std::int8_t* at) { return vld1q_s8(at); }
     static Inputs broadcast(const Element* four) {
-        std::uint32_t bits;  // a scalar load: the product itself takes a lane for all
+        std::uint32_t bits;  // a scalar load, because the product takes one lane for all
         memcpy(&bits, four, sizeof(bits));
         return vcreate_s8(bits);
     }

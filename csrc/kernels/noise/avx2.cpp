@@ -79,7 +79,7 @@ __m256i is_quiet(const Constants& constants, __m256i word) {
     return _mm256_cmpgt_epi32(_mm256_and_si256(word, integer(noise::number_mask)), constants.last);
 }
 
-// In (0, 1], whether the position is noisy or not.
+// The uniform number of a word, in (0, 1], whether its position is noisy or not.
 __m256 uniform_number(const Constants& constants, __m256i word, __m256i quiet) {
     const __m256i k = _mm256_and_si256(word, integer(noise::number_mask));
     const __m256i m = _mm256_sub_epi32(k, _mm256_and_si256(quiet, constants.threshold));
@@ -108,7 +108,7 @@ struct Direction {
     __m256 cosine, sine;
 };
 
-// Of t quarter turns.
+// Cosine and sine of t quarter turns.
 Direction direction(__m256 t) {
     const __m256 y = _mm256_sub_ps(t, _mm256_set1_ps(0.5f)), square = _mm256_mul_ps(y, y);
     const __m256 cosine = polynomial(noise::cosine_bits, square);
@@ -116,7 +116,7 @@ Direction direction(__m256 t) {
     return {_mm256_sub_ps(cosine, sine), _mm256_add_ps(cosine, sine)};
 }
 
-// -0, which changes nothing, where no noise falls.
+// The noise with the word's sign. Where no noise falls it is -0, which changes nothing.
 __m256 signed_noise(__m256i word, __m256i quiet, __m256 magnitude) {
     const __m256 minus_0 = constant(noise::sign_mask);
     const __m256 noise = _mm256_xor_ps(magnitude, _mm256_and_ps(_mm256_castsi256_ps(word), minus_0));

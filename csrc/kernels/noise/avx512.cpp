@@ -84,7 +84,7 @@ __mmask16 is_noisy(const Constants& constants, __m512i word) {
     return _mm512_cmplt_epu32_mask(_mm512_and_si512(word, integer(noise::number_mask)), constants.threshold);
 }
 
-// In (0, 1], whether the position is noisy or not.
+// The uniform number of a word, in (0, 1], whether its position is noisy or not.
 __m512 uniform_number(const Constants& constants, __m512i word, __mmask16 noisy) {
     const __m512i k = _mm512_and_si512(word, integer(noise::number_mask));
     const __m512i m = _mm512_mask_sub_epi32(k, _knot_mask16(noisy), k, constants.threshold);
@@ -115,7 +115,7 @@ void radii(const __m512 t[pairs], __m512 results[pairs]) {
         [&](std::size_t p) { results[p] = _mm512_sqrt_ps(_mm512_add_ps(whole[p], _mm512_mul_ps(sums[p], x[p]))); });
 }
 
-// Of t quarter turns.
+// Cosine and sine of t quarter turns.
 void directions(const __m512 t[pairs], __m512 cosines[pairs], __m512 sines[pairs]) {
     __m512 y[pairs], squares[pairs], even[pairs], odd[pairs];
     each<pairs>([&](std::size_t p) {
@@ -131,7 +131,7 @@ void directions(const __m512 t[pairs], __m512 cosines[pairs], __m512 sines[pairs
     });
 }
 
-// -0, which changes nothing, where no noise falls.
+// The noise with the word's sign. Where no noise falls it is -0, which changes nothing.
 __m512 signed_noise(__m512i word, __mmask16 noisy, __m512 magnitude) {
     constexpr int a_and_b_exclusive_or_c = 0x6a;
     return _mm512_castsi512_ps(_mm512_mask_ternarylogic_epi32(integer(noise::sign_mask), noisy, word,

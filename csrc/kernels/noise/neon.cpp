@@ -54,7 +54,7 @@ uint32x4_t is_noisy(const NoiseParameters& parameters, uint32x4_t word) {
     return vcltq_u32(vandq_u32(word, vdupq_n_u32(noise::number_mask)), vdupq_n_u32(parameters.threshold));
 }
 
-// In (0, 1], whether the position is noisy or not.
+// The uniform number of a word, in (0, 1], whether its position is noisy or not.
 float32x4_t uniform_number(const NoiseParameters& parameters, uint32x4_t word, uint32x4_t noisy) {
     const uint32x4_t k = vandq_u32(word, vdupq_n_u32(noise::number_mask));
     const uint32x4_t m = vsubq_u32(k, vbicq_u32(vdupq_n_u32(parameters.threshold), noisy));
@@ -84,7 +84,7 @@ struct Direction {
     float32x4_t cosine, sine;
 };
 
-// Of t quarter turns.
+// Cosine and sine of t quarter turns.
 Direction direction(float32x4_t t) {
     const float32x4_t y = vsubq_f32(t, vdupq_n_f32(0.5f)), square = vmulq_f32(y, y);
     const float32x4_t cosine = polynomial(noise::cosine_bits, square);
@@ -92,7 +92,7 @@ Direction direction(float32x4_t t) {
     return {vsubq_f32(cosine, sine), vaddq_f32(cosine, sine)};
 }
 
-// -0, which changes nothing, where no noise falls.
+// The noise with the word's sign. Where no noise falls it is -0, which changes nothing.
 float32x4_t signed_noise(uint32x4_t word, uint32x4_t noisy, float32x4_t magnitude) {
     const uint32x4_t sign = vdupq_n_u32(noise::sign_mask);
     const uint32x4_t noise = veorq_u32(vreinterpretq_u32_f32(magnitude), vandq_u32(word, sign));

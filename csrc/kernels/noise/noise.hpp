@@ -19,7 +19,7 @@ NoiseParameters noise_parameters(std::uint64_t seed, std::uint32_t threshold, fl
 using NoiseRun = void(const NoiseParameters& parameters, std::uint64_t variant, std::uint64_t first_index,
                       const float* base, float* out, std::size_t count);
 
-// The one of active_isa(). Not in kernels(), because decoding needs no noise.
+// The form of active_isa(). It is not in kernels(), because decoding needs no noise.
 NoiseRun* noise_kernel();
 
 namespace noise {

@@ -21,11 +21,11 @@ void check(const NoiseRequest& request, std::uint64_t elements) {
     if (elements > 0 && elements - 1 > last - request.first_index) fail("every index must be below 2^64");
 }
 
-// Rounded towards zero; of 0, which nobody needs, as of 1.
+// 1 / n, rounded towards zero. For 0, which nobody needs, it is that of 1.
 float reciprocal(std::uint32_t count) {
-    const double differences = 1.0 / std::max(count, 1u);
-    const auto nearest = static_cast<float>(differences);
-    return nearest > differences ? std::nextafter(nearest, 0.0f) : nearest;
+    const double exact = 1.0 / std::max(count, 1u);
+    const auto nearest = static_cast<float>(exact);
+    return nearest > exact ? std::nextafter(nearest, 0.0f) : nearest;
 }
 
 NoiseParameters parameters_of(const NoiseRequest& request) {

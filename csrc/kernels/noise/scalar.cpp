@@ -26,7 +26,7 @@ bool is_noisy(const NoiseParameters& parameters, std::uint32_t word) {
     return (word & noise::number_mask) < parameters.threshold;
 }
 
-// In (0, 1], whether the position is noisy or not.
+// The uniform number of a word, in (0, 1], whether its position is noisy or not.
 float uniform_number(const NoiseParameters& parameters, std::uint32_t word) {
     const std::uint32_t k = word & noise::number_mask;
     const bool noisy = is_noisy(parameters, word);
@@ -54,7 +54,7 @@ struct Direction {
     float cosine, sine;
 };
 
-// Of t quarter turns.
+// Cosine and sine of t quarter turns.
 Direction direction(float t) {
     const float y = t - 0.5f, square = y * y;
     const float cosine = polynomial(noise::cosine_bits, square), sine = polynomial(noise::sine_bits, square) * y;

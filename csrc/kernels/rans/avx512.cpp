@@ -88,7 +88,7 @@ class Search {
   private:
     static constexpr std::size_t groups = RansAlphabet::most / 4;
 
-    // The slot before a symbol's first one. None exceeds the last, which stands for symbols that are not there.
+    // The slot before a symbol's first one. For symbols that are not there it is the last slot, which none exceeds.
     static short last_before(const RansAlphabet& alphabet, std::size_t symbol) {
         return static_cast<short>((symbol < alphabet.count ? alphabet.starts[symbol] : rans::table_total) - 1);
     }
@@ -97,7 +97,7 @@ class Search {
     __m512i next_[3];
 };
 
-// The same for one table of few symbols and `pairs` times 32 lanes. One pair waits for itself most of the time; two
+// The same for one table of few symbols and `pairs` times 32 lanes. One pair waits for itself most of the time, and two
 // take little longer together.
 template <std::size_t pairs>
 std::size_t turns_of_few(const RansAlphabet& alphabet, std::size_t count, RansState& state, std::int32_t* out) {

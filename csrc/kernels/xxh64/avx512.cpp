@@ -1,4 +1,5 @@
-// One input is a chain of dependent multiplications: several side by side, two in a register, fill the wait.
+// One input is a chain of multiplications that wait for each other. Several inputs side by side, two in a register,
+// fill the wait.
 #include <immintrin.h>
 
 #include "kernels/xxh64/xxh64.hpp"
@@ -15,7 +16,7 @@ __m512i load(const std::uint8_t* const* inputs, std::size_t at) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
 }
 
-// 2 * pairs inputs, of a stripe or more.
+// Hashes 2 * pairs inputs of a stripe or more.
 template <std::size_t pairs>
 void hash(const std::uint8_t* const* inputs, std::size_t size, std::uint64_t* hashes) {
     const __m512i prime1 = broadcast(xxh64_primes[0]), prime2 = broadcast(xxh64_primes[1]);

@@ -6,7 +6,7 @@
 
 namespace vaecomp::core {
 
-// hashes[i] is that of the `size` bytes at inputs[i].
+// hashes[i] is the hash of the `size` bytes at inputs[i].
 using Xxh64 = void(const std::uint8_t* const* inputs, std::size_t count, std::size_t size, std::uint64_t* hashes);
 
 inline constexpr std::uint64_t xxh64_primes[5] = {0x9e3779b185ebca87u, 0xc2b2ae3d27d4eb4fu, 0x165667b19e3779f9u,
@@ -18,7 +18,7 @@ inline constexpr std::uint64_t xxh64_start[4] = {xxh64_primes[0] + xxh64_primes[
 
 namespace scalar {
 Xxh64 xxh64;
-// The hash of `size` bytes, at least a stripe, whose whole stripes have made these lanes; `rest` is what follows them.
+// The hash of `size` bytes, at least a stripe. Their whole stripes have made these lanes, and `rest` follows them.
 std::uint64_t xxh64_finish(const std::uint64_t* lanes, const std::uint8_t* rest, std::size_t size);
 }  // namespace scalar
 namespace avx512 {

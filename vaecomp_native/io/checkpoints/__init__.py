@@ -1,4 +1,4 @@
-"""Checkpoints of every kind that people have, by what their first bytes are, not by their names."""
+"""Checkpoints of every common kind. The first bytes of a file tell its kind, not its name."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it first",
     b"<": "a text, a web page perhaps; download the file itself",
 }
-"""How files begin that are taken for checkpoints, and what they are."""
+"""The first bytes of files that are mistaken for checkpoints, and what these files are."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the checkpoint at a path: a file of any kind, an index of shards, or a model repository's directory.
+    """Read the checkpoint at a path.
 
-    Arrays of safetensors and PyTorch files lie in the mapped file. Raises FileNotFoundError, WeightsError for anything that
-    is no checkpoint, ModuleNotFoundError if its kind needs a package that is not installed, and OSError.
+    The path is a file of any kind, an index of shards, or a model repository's directory. Arrays of
+    safetensors and PyTorch files lie in the mapped file. Raises FileNotFoundError, WeightsError for
+    anything that is not a checkpoint, ModuleNotFoundError if its kind needs a package that is not
+    installed, and OSError.
     """
     if path.is_dir():
         found, notes = model_in(path)
@@ -53,7 +55,7 @@ def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:
         return gguf.read
     if start.startswith(_ZIP):
         return _reader_of_zip(path)
-    # Before pickles, whose first byte a header's size may have.
+    # This comes before pickles, because a header's size may begin with a pickle's first byte.
     if safetensors.is_start(start):
         return safetensors.read
     if start.startswith(_PICKLE):
@@ -62,7 +64,7 @@ def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:
     if not start:
         what = "empty"
     raise WeightsError(
-        f"{path}: is {what}" if what else f"{path}: is no checkpoint that can be read; give {KINDS}"
+        f"{path}: is {what}" if what else f"{path}: is not a checkpoint that can be read; give {KINDS}"
     )
 
 
@@ -74,7 +76,8 @@ def _reader_of_zip(path: Path) -> Callable[[Path], Checkpoint]:
         raise WeightsError(f"{path}: is a damaged or unfinished file: {error}") from error
     if any(name.endswith("/constants.pkl") for name in members):
         raise WeightsError(
-            f"{path}: is a TorchScript program; load it with torch.jit.load and give its state_dict()"
+            f"{path}: is a TorchScript program; "
+            "load it with torch.jit.load and give its state_dict()"
         )
     if any(name.endswith("/data.pkl") for name in members):
         return pickled.read
@@ -84,13 +87,13 @@ def _reader_of_zip(path: Path) -> Callable[[Path], Checkpoint]:
 
 
 def _missing(path: Path) -> str:
-    """What may be meant by a path that does not exist."""
+    """Say what a path that does not exist may mean, and what to do."""
     text = str(path)
     is_hub_name = not path.is_absolute() and len(path.parts) == 2 and not path.suffix
     if is_hub_name and not path.parent.exists():
         return (
-            f"{text}: no such file or directory; if it is a model's name on a hub, download the model "
-            "first and give its directory"
+            f"{text}: no such file or directory; if it is a model's name on a hub, "
+            "download the model first and give its directory"
         )
     if not path.parent.exists():
         return f"{text}: the directory {path.parent} does not exist; check the path"

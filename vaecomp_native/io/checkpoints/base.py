@@ -1,4 +1,4 @@
-"""What the readers of checkpoints give."""
+"""The result of reading a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Any
 class Checkpoint:
     """The tensors of a file or a set of files.
 
-    `tensors` maps names to arrays, torch tensors or, where a file has containers in it, mappings of these. `files` were read.
-    `notes` say in a sentence each what was chosen, changed or left out.
+    Attributes:
+        tensors: arrays or torch tensors by name, or mappings of these if the file nests them.
+        metadata: text from the files.
+        files: the files that were read.
+        notes: sentences that say what was chosen, changed or left out.
     """
 
     tensors: Mapping[Any, Any]

@@ -1,4 +1,4 @@
-"""Which file of a directory is the model, as in a model repository."""
+"""The choice of the model's file in a directory, such as a model repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vaecomp_native.errors import WeightsError, listed
 
 INDEX_SUFFIX = ".index.json"
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".gguf")
-"""Kinds in the order of preference: repositories carry the same weights in several."""
+"""Suffixes of checkpoints, the preferred one first. Repositories hold weights in several kinds."""
 KNOWN_NAMES = (
     "model.safetensors",
     "diffusion_pytorch_model.safetensors",
@@ -18,15 +18,15 @@ KNOWN_NAMES = (
     "diffusion_pytorch_model.bin",
     "adapter_model.bin",
 )
-"""What a repository's main file is called, in the order in which hosts look for it."""
+"""Names of a repository's main file. A file with one of them is preferred to others."""
 NOT_MODELS = ("training_args.bin", "optimizer.", "scheduler.", "scaler.", "rng_state", "tokenizer")
-"""How files begin that lie beside a model and hold something else."""
+"""First parts of the names of files that lie beside a model and hold something else."""
 
 
 def model_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
-    """The model of a directory, and notes of what else is there.
+    """Find the model's file in a directory, and note which other models are there.
 
-    Raises WeightsError, naming the candidates, if there is none or more than one.
+    Raises WeightsError if there is none, or more than one; the message names the candidates.
     """
     for suffix in SUFFIXES:
         found = _models(directory, suffix)
@@ -36,7 +36,8 @@ def model_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
         if len(found) > 1:
             names = [path.name for path in found]
             raise WeightsError(
-                f"{directory}: holds {len(found)} models: {listed(names)}; name the file to compress"
+                f"{directory}: holds {len(found)} models: {listed(names)}; "
+                "name the file to compress"
             )
         if found:
             return found[0], _notes(directory, found[0])
@@ -44,7 +45,7 @@ def model_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 def _models(directory: Path, suffix: str) -> list[Path]:
-    """Indexes of shards, and files that no index names."""
+    """List indexes of shards, and files that no index names."""
     indexes = sorted(directory.glob(f"*{suffix}{INDEX_SUFFIX}"))
     shards = {name for index in indexes for name in _shards_of(index)}
     return indexes + sorted(
@@ -58,7 +59,7 @@ def _shards_of(index: Path) -> set[str]:
     try:
         return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return set()  # what is wrong with it is said when it is read
+        return set()  # reading the index raises the error
 
 
 def _notes(directory: Path, model: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""GGUF files, as llama.cpp has them: their tensors as floats, whatever blocks they are quantized in."""
+"""GGUF files, the format of llama.cpp. Tensors that are quantized in blocks become floats."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from vaecomp_native.io.checkpoints.base import Checkpoint
 
 Array = npt.NDArray[Any]
 PREFIX = "gguf."
-"""Of the metadata's keys."""
+"""The prefix of the metadata's keys."""
 PLAIN = ("F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64")
-"""Types that are no blocks."""
+"""The types of tensors that are not quantized in blocks."""
 LONGEST_LIST = 64
-"""Longer lists are a tokenizer's."""
+"""The longest list that becomes metadata. Longer lists belong to a tokenizer."""
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a GGUF file: plain tensors as they are, blocks dequantized to float32, which the notes say.
+    """Read a GGUF file.
 
-    The file's fields become metadata, lists of a tokenizer are left out. Raises WeightsError for a damaged file or a type
-    that the `gguf` package cannot dequantize, ModuleNotFoundError without the package, and OSError.
+    Plain tensors stay as they are. Blocks are dequantized to float32, and the notes say so. The
+    file's fields become metadata; lists of a tokenizer are left out. Raises WeightsError for a
+    damaged file or a type that the `gguf` package cannot dequantize, ModuleNotFoundError without
+    the package, and OSError.
     """
     try:
         import gguf
@@ -47,7 +49,7 @@ def read(path: Path) -> Checkpoint:
         raise
     except Exception as error:
         raise WeightsError(
-            f"{path}: no GGUF file that can be read: {in_one_line(error)}"
+            f"{path}: not a GGUF file that can be read: {in_one_line(error)}"
         ) from error
     notes = []
     if dequantized:
@@ -69,7 +71,7 @@ def _values(gguf: Any, tensor: Any) -> Array:
 
 
 def _metadata(reader: Any) -> tuple[dict[str, str], list[str]]:
-    """Fields as texts, and names of those that are too long."""
+    """Return the file's fields as text, and the names of lists that are too long."""
     metadata: dict[str, str] = {}
     left_out: list[str] = []
     for name, field in reader.fields.items():

@@ -1,4 +1,7 @@
-"""Checkpoints that wrap a state dict: training states, with a model, its average, an optimizer, counters."""
+"""Checkpoints that wrap a state dict, such as a training state.
+
+A training state holds a model, perhaps its average, an optimizer and counters.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any
 from vaecomp_native.errors import WeightsError, listed
 
 DEPTH = 4
-"""Levels of containers that are looked into."""
+"""The number of levels of containers that are searched for a state dict."""
 OPTIMIZER_KEYS = ("state", "param_groups")
-"""What every state of a torch optimizer has."""
+"""The keys that every state of a torch optimizer has."""
 
 
 Path = tuple[str, ...]
@@ -19,10 +22,11 @@ Path = tuple[str, ...]
 def unwrap(
     content: Mapping[Any, Any], key: str | None, is_tensor: Callable[[Any], bool]
 ) -> tuple[Mapping[Any, Any], list[str]]:
-    """The state dict in a mapping, and notes of what was chosen and left out.
+    """Find the state dict in a mapping, and note what was chosen and left out.
 
-    A mapping without containers of tensors is the state dict itself. Otherwise `key` names the container, with dots between levels;
-    without it there must be just one. `is_tensor` tells tensors with at least one dimension. Raises WeightsError, listing the
+    A mapping without containers of tensors is the state dict itself. Otherwise `key` names the
+    container, with dots between levels. Without a key there must be exactly one container.
+    `is_tensor` recognizes tensors with at least one dimension. Raises WeightsError, which lists the
     candidates.
     """
     found = dict(_candidates(content, is_tensor))
@@ -49,7 +53,7 @@ def unwrap(
 def _candidates(
     content: Mapping[Any, Any], is_tensor: Callable[[Any], bool], path: Path = ()
 ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Containers that can be state dicts, by their paths."""
+    """Yield the containers that can be state dicts, with their paths."""
     if not all(isinstance(name, str) for name in content):
         return
     if all(name in content for name in OPTIMIZER_KEYS):
@@ -64,7 +68,7 @@ def _candidates(
 
 
 def _beside(content: Mapping[Any, Any], path: Path) -> Iterator[str]:
-    """What lies beside a path, at each of its levels."""
+    """Yield the names of the entries beside a path, at each of its levels."""
     for depth, name in enumerate(path):
         yield from (".".join((*path[:depth], str(other))) for other in content if other != name)
         content = content[name]

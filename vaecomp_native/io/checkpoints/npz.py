@@ -12,7 +12,10 @@ from vaecomp_native.io.checkpoints.base import Checkpoint
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the arrays of an .npz file. Raises WeightsError for Python objects in it, or a damaged file, and OSError."""
+    """Read the arrays of an .npz file.
+
+    Raises WeightsError for a damaged file or one that holds Python objects, and OSError.
+    """
     arrays: dict[str, Any] = {}
     name = ""
     try:

@@ -16,13 +16,14 @@ from vaecomp_native.errors import WeightsError, in_one_line
 from vaecomp_native.io.checkpoints.base import Checkpoint
 
 SAFE_TORCH = (2, 6)
-"""Before, `weights_only` could be got round (CVE-2025-32434)."""
+"""The first version of PyTorch in which `weights_only` is safe (CVE-2025-32434)."""
 
 
 def read(path: Path) -> Checkpoint:
-    """Read what torch.save wrote; tensors lie in the mapped file where its form allows it.
+    """Read a file that torch.save wrote.
 
-    Raises WeightsError if it holds more than data, or no mapping; ModuleNotFoundError without PyTorch; and OSError.
+    Tensors lie in the mapped file where its form allows it. Raises WeightsError if the file holds
+    code or is not a mapping, ModuleNotFoundError without PyTorch, and OSError.
     """
     try:
         import torch
@@ -32,11 +33,11 @@ def read(path: Path) -> Checkpoint:
         ) from None
     if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_TORCH:
         raise WeightsError(
-            f"{path}: PyTorch {torch.__version__} can run code that such a file holds; update it to "
-            f"{'.'.join(map(str, SAFE_TORCH))}"
+            f"{path}: PyTorch {torch.__version__} can run code that such a file holds; "
+            f"update it to {'.'.join(map(str, SAFE_TORCH))}"
         )
     try:
-        # Torch tells what it checks and what is experimental, which is nothing to do with the file.
+        # Torch warns of its own checks and experiments, which do not concern the file.
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = _load(path, torch)
@@ -44,8 +45,8 @@ def read(path: Path) -> Checkpoint:
         raise WeightsError(f"{path}: {_why_refused(error)}") from error
     except OSError:
         raise
-    except Exception as error:  # of a damaged file, torch raises what its parts raise
-        raise WeightsError(f"{path}: no intact PyTorch checkpoint: {in_one_line(error)}") from error
+    except Exception as error:  # torch has no error type of its own for a damaged file
+        raise WeightsError(f"{path}: not an intact PyTorch checkpoint: {in_one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise WeightsError(
             f"{path}: holds a {type(content).__name__}, not a state dict; save "
@@ -56,7 +57,7 @@ def read(path: Path) -> Checkpoint:
 
 def _load(path: Path, torch: Any) -> Any:
     options = {"map_location": "cpu", "weights_only": True}
-    # Torch maps files by names in UTF-8 alone, and goes by some suffixes.
+    # Torch maps only files whose names are UTF-8. It takes some suffixes for other kinds.
     if zipfile.is_zipfile(path) and _is_utf8(path) and path.suffix != ".safetensors":
         return torch.load(str(path), mmap=True, **options)
     with path.open("rb") as file:
@@ -72,7 +73,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _harmless() -> list[Any]:
-    """What training scripts store beside tensors, and what builds plain data when it is loaded."""
+    """List types that training scripts store beside tensors and that only hold plain data."""
     import numpy as np
 
     multiarray = import_module(f"numpy.{'_core' if hasattr(np, '_core') else 'core'}.multiarray")
@@ -98,6 +99,6 @@ def _why_refused(error: pickle.UnpicklingError) -> str:
     )
     what = f" ({found[1] or found[2]})" if found else ""
     return (
-        f"holds Python objects besides tensors{what}, and loading them could run any code; load it where "
-        "you trust it, and save module.state_dict() alone"
+        f"holds Python objects besides tensors{what}, and loading them could run any code; "
+        "load it where you trust it, and save module.state_dict() alone"
     )

@@ -42,24 +42,24 @@ DTYPES = {
     "F4": "float4_e2m1fn_x2",
     "C64": "complex64",
 }
-"""Archives' names of the dtypes in a safetensors header."""
+"""The archive's dtype for each dtype of a safetensors header."""
 PAIRS = "float4_e2m1fn_x2"
-"""Two numbers an element here; a safetensors header counts the numbers."""
+"""The dtype with two numbers per element. A safetensors header counts numbers instead."""
 SIZE_BYTES = 8
-"""The file's first field: the size of the header that follows it."""
+"""The bytes of the file's first field, which is the size of the header after it."""
 LARGEST_HEADER = 1 << 32
 
 
 def is_start(start: bytes) -> bool:
-    """Whether a file that begins so is a safetensors file: the size of a header, and a JSON object."""
+    """Whether a file's first bytes are those of a safetensors file: a header's size and a ``{``."""
     size = int.from_bytes(start[:SIZE_BYTES], "little")
     return 0 < size < LARGEST_HEADER and start[SIZE_BYTES : SIZE_BYTES + 1] == b"{"
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a safetensors file: arrays that lie in the mapped file, and its metadata.
+    """Read a safetensors file and its metadata; the arrays lie in the mapped file.
 
-    Raises WeightsError for a malformed file, or a dtype that archives cannot hold, and OSError.
+    Raises WeightsError for a malformed file or a dtype that archives cannot hold, and OSError.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -73,7 +73,7 @@ def read(path: Path) -> Checkpoint:
                 names = file.keys()
                 metadata = file.metadata() or {}
         except SafetensorError as error:
-            raise WeightsError(f"{path}: no intact safetensors file: {error}") from error
+            raise WeightsError(f"{path}: not an intact safetensors file: {error}") from error
         mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     arrays: dict[str, Array] = {}
     offset = SIZE_BYTES + header
@@ -87,9 +87,10 @@ def read(path: Path) -> Checkpoint:
 
 
 def write(tensors: Mapping[str, Array], out: sinks.Sink, metadata: Mapping[str, str]) -> None:
-    """Write `tensors` and `metadata` as a safetensors file to a path, a URL or a file object, as `sinks.write` does.
+    """Write a safetensors file to a path, a URL or a file object, in the way of `sinks.write`.
 
-    Raises VaecompError for a dtype that safetensors files cannot hold, naming the tensor, and OSError.
+    Raises VaecompError for a dtype that safetensors files cannot hold, and OSError. The message
+    names the tensor.
     """
     from safetensors import SafetensorError, TensorSpec, serialize, serialize_file
 
@@ -120,18 +121,18 @@ def write(tensors: Mapping[str, Array], out: sinks.Sink, metadata: Mapping[str, 
 
 
 def _layout(path: Path, name: str, code: str, shape: list[int]) -> tuple[np.dtype[Any], list[int]]:
-    """The dtype and shape of an array that a header describes."""
+    """Return the dtype and shape of an array that a header describes. Raises WeightsError."""
     known = DTYPES.get(code)
     if known is None:
         raise WeightsError(
-            f"{path}: tensor '{name}' has dtype {code}, which neither archives nor PyTorch can hold; "
-            "convert it, or leave it out"
+            f"{path}: tensor '{name}' has dtype {code}, which neither archives nor PyTorch can "
+            "hold; convert it, or leave it out"
         )
     lengths = list(shape)
     if known == PAIRS:
         if not lengths or lengths[-1] % 2:
             raise WeightsError(
-                f"{path}: tensor '{name}' has {shape} numbers of 4 bits, which are no whole bytes; "
+                f"{path}: tensor '{name}' has {shape} numbers of 4 bits, which are not whole bytes; "
                 "pad its last dimension"
             )
         lengths[-1] //= 2
@@ -145,7 +146,10 @@ def _aligned(array: Array) -> Array:
 
 
 def _writable(name: str, array: Array) -> Array:
-    """The array in C order, little-endian. Raises VaecompError for a dtype that no header can name."""
+    """Return the array in C order and little-endian.
+
+    Raises VaecompError for a dtype that no header can name.
+    """
     dtype = _core.dtype_name(array.dtype)
     if dtype not in DTYPES.values():
         raise VaecompError(

@@ -1,4 +1,4 @@
-"""Models in several files, with an index that says which tensor lies in which."""
+"""Models in several files, with an index that names each tensor's file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vaecomp_native.errors import WeightsError, listed
 from vaecomp_native.io.checkpoints.base import Checkpoint
 
 COUNTED = ("total_size", "total_parameters")
-"""What an index says of the tensors' number; it follows from the tensors."""
+"""Metadata of an index that follow from the tensors and are left out."""
 
 
 def read_shards(index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
-    """Read the tensors that an index names, each from the shard that it names; `read` reads one shard.
+    """Read the tensors that an index names, each from its shard; `read` reads one shard.
 
-    The metadata are those of the index and of all shards. Raises WeightsError if the index is malformed, or a shard or a
-    tensor is not where it says, and OSError.
+    The metadata are those of the index and of all shards. Raises WeightsError if the index is
+    malformed or a shard or a tensor is missing, and OSError.
     """
     weight_map, metadata = _read_index(index)
     shards: dict[str, Checkpoint] = {}
@@ -39,14 +39,14 @@ def read_shards(index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
 
 
 def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Shards by tensors' names, and metadata."""
+    """Read an index: the name of each tensor's shard, and the metadata. Raises WeightsError."""
     try:
         content = json.loads(index.read_bytes(), object_pairs_hook=_without_repetition)
         weight_map = content["weight_map"]
         if not isinstance(weight_map, dict):
-            raise TypeError("weight_map is no object")
+            raise TypeError("weight_map is not an object")
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{index}: no index of shards with a weight_map: {error}") from error
+        raise WeightsError(f"{index}: not an index of shards with a weight_map: {error}") from error
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
             raise WeightsError(
@@ -73,7 +73,7 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _merge(metadata: dict[str, str], more: Mapping[str, str], shard: str) -> None:
-    """Add a shard's metadata; where shards differ, a key with the shard's name keeps its value."""
+    """Add a shard's metadata. A value that differs is kept under a key with the shard's name."""
     for key, value in more.items():
         if metadata.setdefault(key, value) != value:
             metadata[f"{shard}:{key}"] = value

@@ -17,8 +17,8 @@ class Probes:
     "kl": a probe is the negative log-likelihood of labels drawn from softmax(logits / temperature).
     Its mean squared gradients are the Fisher information, the curvature of the divergence KL(before
     || after) at that temperature (Martens 2020, arXiv 1412.1193).
-    "mse": a probe is a projection of the outputs on normally distributed numbers. The curvature is
-    that of half the squared error. For several outputs it is that of half the sum of their mean
+    "mse": a probe is a projection of the outputs on normally distributed numbers. The curvature
+    belongs to half the squared error. For several outputs it belongs to half the sum of their mean
     squared errors relative to their variances.
 
     Raises ValueError for a temperature not above 0, or a count below 1.

@@ -152,7 +152,7 @@ class _Statistics:
         return squares
 
     def result(self, gradients: int) -> Sensitivity:
-        """The sensitivity after so many `gradients`: the number of samples times that of probes."""
+        """Finish after so many `gradients`: the number of samples times the number of probes."""
         sensitivity = Sensitivity(self._moment.mean(), self._squares.flatten() / gradients)
         _check_finite(self._map.name, sensitivity.moment)
         _check_finite(self._map.name, sensitivity.rows)

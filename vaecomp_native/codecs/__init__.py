@@ -1,1 +1,1 @@
-"""How weights become archive sections: one module a codec."""
+"""Codecs, one a module: they turn weights into archive sections."""

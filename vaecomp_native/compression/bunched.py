@@ -107,7 +107,7 @@ class QuantizedBunch(Mapping[str, QuantizedMatrix]):
 class BunchedOperator:
     """Small tensors without calibration, each an operator of its own.
 
-    The cost of errors is that of `data_free_operator`.
+    Errors cost the same as in a `data_free_operator`.
     """
 
     tensors: tuple[str, ...]
@@ -155,7 +155,7 @@ class BunchedOperator:
         return joined([arrays[name] for name in self.tensors], np.float32)
 
     def costs(self, arrays: Mapping[str, Array]) -> Float64Array:
-        """The mean cost of a weight if all of a tensor are lost, for each; at least `NO_COST`."""
+        """The mean cost of a weight if all weights of a tensor are lost; at least `NO_COST`."""
         squares = np.square(self.matrix(arrays), dtype=np.float64)
         lost = self.row_weights * np.add.reduceat(squares, self.bunch.row_starts)
         costs = np.add.reduceat(lost, self.bunch.first_rows) / self.sizes

@@ -29,7 +29,7 @@ Float32Array = npt.NDArray[np.float32]
 AnyOperator = Operator | BunchedOperator
 
 RIDGE = 0.01
-"""How strongly corrections stay near the original weights, relative to the inputs' energy."""
+"""The pull of corrections towards the original weights, relative to the inputs' energy."""
 RECURRENT_STRENGTH = 0.5
 """The share of a correction that recurrent operators get: it changes their own inputs again."""
 
@@ -70,7 +70,7 @@ class Encoder:
     the next operator's turn. With `correct`, an operator is first refitted: its outputs on the
     inputs that it gets now shall be those of the original operator on the original inputs. So
     W' = W E[x x'^T] E[x' x'^T]^-1, with inputs x before and x' now (Li et al. 2025, arXiv
-    2504.02692). `damping` is that of the inputs' second moments in this case. `predicted` holds
+    2504.02692). Then `damping` regularizes the second moments of the inputs. `predicted` holds
     values of tensors that a decoder knows already: only the differences from them are quantized.
     `scratch` holds the symbols.
     """

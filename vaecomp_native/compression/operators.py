@@ -48,7 +48,7 @@ class Operator:
     """A matrix float32 [R, C], or [R, C + 1] with a bias, made of tensors of the state dict.
 
     `weights` name the tensors that lie side by side in its columns. `biases` name those whose sum
-    is its last column. The cost of errors is that of `feedback_quantize` times `multiplier`, which
+    is its last column. Errors cost what `feedback_quantize` says, times `multiplier`, which
     allocation adjusts.
     """
 
@@ -114,7 +114,7 @@ class Operator:
     def _quantize_elements(
         self, matrix: Float32Array, rate_weight: float, quantize: Elementwise
     ) -> QuantizedOperator:
-        """Quantize each element for itself, weighted by the diagonal of the second-order form."""
+        """Quantize each element alone, weighted by the diagonal of the second-order form."""
         columns = len(self.curvature.order)
         energy = np.empty(columns)
         energy[self.curvature.order] = self.curvature.energy
@@ -174,7 +174,7 @@ def plain_operator(
 
 
 def cost_of_all(operator: Operator, arrays: Mapping[str, Array]) -> float:
-    """The mean cost of a weight if all of an operator are lost; at least `NO_COST`."""
+    """The mean cost of a weight if all weights of an operator are lost; at least `NO_COST`."""
     columns = len(operator.curvature.order)
     matrix = operator.matrix(arrays)[:, :columns]
     energy = np.empty(columns)

@@ -42,7 +42,7 @@ WHY_EXACT = {
     OUT_OF_RANGE: "its values are too large or too small for the steps of a lossy codec",
     TOO_FAR: "its values are too far apart for the steps of a lossy codec at this target",
 }
-"""What the warning says, by the reason for which a tensor is exact."""
+"""The text of a warning, by the reason for which a tensor is exact."""
 MAX_WARNINGS = 10
 """The maximum number of warnings of one kind."""
 

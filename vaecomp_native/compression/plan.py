@@ -25,7 +25,7 @@ Treatment = Literal["quantized", "latent", "exact", "alias"]
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """What would become of a tensor.
+    """What `compress` would do with a tensor.
 
     `bytes` is the size of its elements, 0 for an alias. `operator` names the group of tensors that
     it is quantized with. `calibrated` says whether calibration measures what its errors cost. Both
@@ -124,7 +124,7 @@ def plan(weights: Weights, **options: Unpack[Options]) -> Plan:
     without loss because the target's steps are too small for it. It warns of both.
 
     Raises:
-        WeightsError, CalibrationError, TypeError, ValueError: as `compress` does.
+        WeightsError, CalibrationError, TypeError, ValueError: for the reasons of `compress`.
     """
     request = make_request(weights, options, silent)
     obstacles = obstacles_to(request)

@@ -1,4 +1,4 @@
-"""What was asked of `compress` and `plan`, checked: the weights, the target, the calibration."""
+"""Checks what `compress` and `plan` are asked for: weights, target and calibration."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEFAULT_BITS_PER_WEIGHT = 5.0
 
 @dataclass(frozen=True)
 class Target:
-    """What a codec aims at; one of the four is given.
+    """The target of a codec. One of the four is given.
 
     `weight_bits` is about the bits of each quantized weight. `file_bytes` bounds the whole file.
     `rate_weight` is what a bit must save, relative to the cost of losing a weight. `max_loss` is

@@ -1,4 +1,4 @@
-"""Which tensors lossy codecs may change, and what keeps the others exact."""
+"""Finds the tensors that lossy codecs may change, and the reasons why others stay exact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_FINITE = "NaN or infinite values"
 OUTLIERS = "outliers"
 OUT_OF_RANGE = "values out of range"
 SPECIAL_VALUES = (NOT_FINITE, OUTLIERS, OUT_OF_RANGE)
-"""The reasons that lie in a float tensor's values, of which its owner is warned."""
+"""The reasons that lie in a float tensor's values. Its owner is warned of them."""
 KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
 
 

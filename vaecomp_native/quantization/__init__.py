@@ -1,1 +1,1 @@
-"""How numbers become integer symbols and a step or a codebook."""
+"""Quantizers: they turn numbers into integer symbols and a step or a codebook."""

@@ -35,8 +35,8 @@ class VaeConfig:
         latent: numbers in a chunk's latent.
         chunk_length: weights in a chunk.
         distortion: weighted squared error that the coarse weights of a "compact" decoder may add,
-            relative to that of decoding to zeros. Each tensor's errors count in proportion to its
-            spread. Larger values make smaller and less accurate files.
+            relative to the error of decoding to zeros. Each tensor's errors count in proportion to
+            its spread. Larger values make smaller and less accurate files.
         epochs: maximum passes over the training variants. Training stops early when the validation
             loss stops falling.
         seed: seed of all randomness. Equal seeds give equal files on the same machine's CPU.
@@ -76,7 +76,7 @@ class TrainingConfig(VaeConfig):
         training_variants: noisy variants of the weights to train on (Cheng et al. 2024: 80).
         validation_variants: noisy variants on which training is stopped (Cheng et al. 2024: 20).
         probability: share of the weights of a variant that carry noise, 0 to 1.
-        sigma: standard deviation of the noise, relative to that of all weights.
+        sigma: standard deviation of the noise, relative to the root mean square of the weights.
         beta: weight of the Kullback-Leibler divergence against the squared error. The latter is
             half the sum over a chunk, in units of the weights' mean square.
         patience: epochs without an improvement after which training stops.

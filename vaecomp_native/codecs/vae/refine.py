@@ -85,7 +85,7 @@ class _Slopes:
     def propose(
         self, latents: Int8Array, gradient: np.ndarray, allowed: np.ndarray, threads: int
     ) -> np.ndarray:
-        """Move one latent of each chunk. `gradient` [B, C] is that of the error by the outputs."""
+        """Move one latent of each chunk. `gradient` [B, C] is the error's by the outputs."""
         activations = hidden_activations(self._hidden, latents, threads)
         active = ((activations > 0) & (activations < LARGEST)).astype(np.float32)
         slope = ((gradient @ self._last) * active) @ self._first

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import checkout  # noqa: F401
 import numpy as np
 from inputs import CHUNK_LENGTH, Models, Weights
 from kernel_limits import int8_latents, integer_decoder
@@ -16,8 +17,8 @@ from results import Results
 from timing import Function, medians
 
 import vaecomp_native as vc
+from experiments.baselines import nncodec
 from vaecomp_native import reference
-from vaecomp_native.evaluation import nncodec
 
 NNCODEC_QP = -30
 """4.1 bits a weight for the LSTM, 3.9 for the transformer."""

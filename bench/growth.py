@@ -21,7 +21,7 @@ from timing import Function, medians
 import vaecomp_native as vc
 from vaecomp_native.progress import console, silent
 
-LEAST_WEIGHTS = 100_000
+MIN_WEIGHTS = 100_000
 COLUMNS = 1000
 MATRIX_MAX = 100_000_000  # weights of a matrix
 Row = dict[str, float]
@@ -29,7 +29,7 @@ Row = dict[str, float]
 
 def rows(weights_max: int, threads_max: int) -> Iterator[Row]:
     """Seconds of decoding a file, by number of weights and threads."""
-    count = LEAST_WEIGHTS
+    count = MIN_WEIGHTS
     while count <= weights_max:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "growth.vaec"
@@ -79,7 +79,7 @@ def draw(table: list[Row]) -> Figure:
 def main(
     weights_max: Annotated[
         int,
-        typer.Option(min=LEAST_WEIGHTS, help="Most weights; 1000000000 takes minutes and 20 GB."),
+        typer.Option(min=MIN_WEIGHTS, help="Most weights; 1000000000 takes minutes and 20 GB."),
     ] = 100_000_000,
     threads_max: Annotated[int, typer.Option(min=1, help="Threads to go up to.")] = 2,
     plot: Annotated[Path | None, typer.Option(help="A picture to write, .svg or .png.")] = None,

@@ -7,14 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import numpy as np
 import numpy.typing as npt
 import torch
 import transformer
 
 import vaecomp_native as vc
+from experiments.networks.classifiers import build
 from vaecomp_native.progress import silent
-from vaecomp_native.zoo.networks import build
 
 CHUNK_LENGTH = 2048
 LATENT = 64
@@ -109,7 +110,7 @@ class Models:
     def compact_archive(self) -> Path:
         """The LSTM with a decoder of its own; training longer would not change the work."""
         path = self.folder / "compact.vaec"
-        vc.compress(self.lstm, path, codec="vae", decoder="compact", epochs=1, progress=silent)
+        vc.compress(self.lstm, path, codec="vae", vae=vc.VaeConfig(epochs=1))
         return path
 
     def _compressed(self, name: str, weights: Weights) -> Path:

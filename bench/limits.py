@@ -1,8 +1,8 @@
 """What the library reaches of what the machine can do: python bench/limits.py [--json].
 
 One run measures the machine (multiply-adds in registers, memcpy), the libraries that do the same work and this one, and prints each
-figure as a ratio. docs/performance.md says what each of them means. Needs a C++ compiler called c++ and the extras "bench" and, for
-constriction and nncodec, "baselines".
+figure as a ratio. docs/performance.md says what each of them means. Needs a C++ compiler called c++, the extra "bench" and, for
+constriction and nncodec, experiments/requirements.txt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from inputs import QUICK, Models, Scale
 from peaks import Peaks
 from results import TARGETS, Results
 
-from vaecomp_native.experiments.report import machine
+from vaecomp_native.demo import machine
 from vaecomp_native.progress import console
 
 
@@ -68,7 +68,7 @@ def main(
     results = measure(QUICK if quick else Scale(), threads_max)
     for key in TARGETS:
         if results.ratios[key] is None:
-            typer.echo(f'{key}: needs pip install "vaecomp_native[baselines]"', err=True)
+            typer.echo(f"{key}: needs pip install -r experiments/requirements.txt", err=True)
     if as_json:
         ratios = {key: results.ratios[key] for key in TARGETS}
         print(json.dumps(ratios | {"raw": results.raw, "machine": machine.describe()}))

@@ -1,6 +1,6 @@
 """The lossless codec beside zipnn and zstd: python bench/lossless.py MODEL.safetensors ... [--json].
 
-Each file as it is, and its float32 tensors rounded to bfloat16 and float16, and to bfloat16 but stored as float32. Needs the extra "baselines".
+Each file as it is, and its float32 tensors rounded to bfloat16 and float16, and to bfloat16 but stored as float32. Needs experiments/requirements.txt.
 """
 
 from __future__ import annotations

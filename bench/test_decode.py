@@ -30,7 +30,7 @@ def archive(
     if request.param == "quantized":
         vc.compress(weights, path, codec="quantized", bits_per_weight=2, progress=silent)
     else:
-        vc.compress(weights, path, codec="vae", decoder=request.param, epochs=1, progress=silent)
+        vc.compress(weights, path, codec="vae", vae=vc.VaeConfig(request.param, epochs=1))
     return request.param, path.read_bytes()
 
 

@@ -18,17 +18,22 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from vaecomp_native.allocation.calibrated import calibrated_operators, usable_maps  # noqa: E402
-from vaecomp_native.allocation.encoder import Encoder, Encoding  # noqa: E402
-from vaecomp_native.allocation.fit import Calibration, fitting  # noqa: E402
-from vaecomp_native.allocation.operators import (  # noqa: E402
+from vaecomp_native.calibration.divergence import Measure  # noqa: E402
+from vaecomp_native.calibration.interception import find_linear_maps  # noqa: E402
+from vaecomp_native.calibration.maps import LinearMap  # noqa: E402
+from vaecomp_native.calibration.model import CalibratedModel  # noqa: E402
+from vaecomp_native.calibration.running import Batch, outputs  # noqa: E402
+from vaecomp_native.compression.calibrated import calibrated_operators, usable_maps  # noqa: E402
+from vaecomp_native.compression.encoder import Encoder, Encoding  # noqa: E402
+from vaecomp_native.compression.fit import fitting  # noqa: E402
+from vaecomp_native.compression.operators import (  # noqa: E402
     VECTOR_PRECISION,
     Operator,
-    QUANTIzERS,
     cost_of_all,
     data_free_operator,
 )
-from vaecomp_native.allocation.search import (  # noqa: E402
+from vaecomp_native.compression.options import QUANTIZERS  # noqa: E402
+from vaecomp_native.compression.search import (  # noqa: E402
     OCTAVE_STEPS,
     equalize,
     largest_keeping,
@@ -36,14 +41,15 @@ from vaecomp_native.allocation.search import (  # noqa: E402
     rate_weight_for_bits,
     typical_cost,
 )
-from vaecomp_native.allocation.workbench import Workbench  # noqa: E402
-from vaecomp_native.calibration import Batch, LinearMap, find_linear_maps, outputs  # noqa: E402
+from vaecomp_native.compression.trial_model import TrialModel  # noqa: E402
 from vaecomp_native.errors import CalibrationError, UnreachableError  # noqa: E402
 from vaecomp_native.io import scratch as scratch_module  # noqa: E402
 from vaecomp_native.io.scratch import Scratch  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
 from vaecomp_native.quantization.feedback import Curvature, OutOfRangeError  # noqa: E402
 from vaecomp_native.state_dict import read_state_dict  # noqa: E402
+
+MSE = Measure("mse")
 
 from .samples import generators  # noqa: E402
 
@@ -100,21 +106,21 @@ def calibrated_encoder(
     data: Sequence[Batch],
     held_out: Sequence[Batch],
     *,
-    divergence: str = "mse",
+    measure: Measure = MSE,
     quantizer: str = "feedback",
 ) -> Encoder:
     arrays = arrays_of(module)
     maps = usable_maps(module, data[0], arrays)
-    operators = calibrated_operators(module, data, maps, arrays, divergence, Scratch(), silent)
-    bench = Workbench(module, arrays, data, held_out, divergence)
-    bench.remember_inputs(maps, Scratch())
-    return Encoder(operators, arrays, quantizer, 1, bench, {one.name: one for one in maps})
+    operators = calibrated_operators(module, data, maps, arrays, measure, Scratch(), silent)
+    model = TrialModel(module, arrays, data, held_out, measure)
+    model.remember_inputs(maps, Scratch())
+    return Encoder(operators, arrays, quantizer, 1, model, {one.name: one for one in maps})
 
 
 def divergence(encoder: Encoder, rate_weight: float, *, correct: bool = False) -> float:
-    assert encoder.bench is not None
+    assert encoder.model is not None
     encoder.encode(rate_weight, correct=correct)
-    return encoder.bench.divergence()
+    return encoder.model.divergence()
 
 
 def same_bits(left: Mapping[str, Array], right: Mapping[str, Array]) -> bool:
@@ -124,14 +130,14 @@ def same_bits(left: Mapping[str, Array], right: Mapping[str, Array]) -> bool:
     )
 
 
-class TestWorkbench:
+class TestTrialModel:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
     def test_weights_come_back_to_the_last_bit_after_an_error(self, dtype: torch.dtype) -> None:
         module = deep(8).to(dtype)
         before = arrays_of(module)
-        bench = Workbench(module, arrays_of(module), [], [], "mse")
-        with pytest.raises(KeyError), bench.restored():
-            bench.replace({name: array * 0.5 for name, array in before.items()})
+        model = TrialModel(module, arrays_of(module), [], [], None)
+        with pytest.raises(KeyError), model.restored():
+            model.replace({name: array * 0.5 for name, array in before.items()})
             assert not same_bits(arrays_of(module), before)
             raise KeyError
         assert same_bits(arrays_of(module), before)
@@ -141,9 +147,9 @@ class TestWorkbench:
         tensors = module.state_dict(keep_vars=True)
         pointers = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         data = batches(2, 4)
-        with Workbench(module, arrays_of(module), data, data, "mse").restored() as bench:
-            bench.replace({"0.weight": np.zeros((4, 4), np.float32)})
-            bench.divergence()
+        with TrialModel(module, arrays_of(module), data, data, MSE).restored() as model:
+            model.replace({"0.weight": np.zeros((4, 4), np.float32)})
+            model.divergence()
         after = module.state_dict(keep_vars=True)
         assert all(after[name] is tensor for name, tensor in tensors.items())
         assert {name: tensor.data_ptr() for name, tensor in after.items()} == pointers
@@ -153,12 +159,12 @@ class TestWorkbench:
     def test_divergence_is_zero_for_the_original_and_grows(self, kind: str) -> None:
         module, data = deep(), batches()
         arrays = arrays_of(module)
-        bench = Workbench(module, arrays, data, data, kind)
-        assert bench.divergence() == pytest.approx(0, abs=1e-6)
+        model = TrialModel(module, arrays, data, data, Measure(kind))
+        assert model.divergence() == pytest.approx(0, abs=1e-6)
         found = []
         for shift in (0.01, 0.1, 1.0):
-            bench.replace({name: array * (1 + shift) for name, array in arrays.items()})
-            found.append(bench.divergence())
+            model.replace({name: array * (1 + shift) for name, array in arrays.items()})
+            found.append(model.divergence())
         assert found == sorted(found) and found[0] > 0
 
     def test_divergences_by_hand(self) -> None:
@@ -169,39 +175,41 @@ class TestWorkbench:
             "bias": np.zeros(2, np.float32),
         }
         module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        benches = {kind: Workbench(module, arrays, data, data, kind) for kind in ("kl", "mse")}
+        trials = {
+            kind: TrialModel(module, arrays, data, data, Measure(kind)) for kind in ("kl", "mse")
+        }
         before = outputs(module, data)[0][""][0].double()
-        benches["kl"].replace({"bias": np.array([0.5, 0], np.float32)})
+        trials["kl"].replace({"bias": np.array([0.5, 0], np.float32)})
         after = outputs(module, data)[0][""][0].double()
         logs = before.log_softmax(-1), after.log_softmax(-1)
         expected = float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
-        assert benches["kl"].divergence() == pytest.approx(expected, rel=1e-4)
+        assert trials["kl"].divergence() == pytest.approx(expected, rel=1e-4)
         # Half of the outputs are off by 0.5; their variance is that of 0, 1, -2 and their negatives.
-        assert benches["mse"].divergence() == pytest.approx(0.125 / (10 / 6), rel=1e-5)
+        assert trials["mse"].divergence() == pytest.approx(0.125 / (10 / 6), rel=1e-5)
 
     def test_moments_are_of_inputs_now_and_before(self) -> None:
         module, data = deep(5), batches(3, 5)
-        bench = Workbench(module, arrays_of(module), data, data, "mse")
+        model = TrialModel(module, arrays_of(module), data, data, MSE)
         maps = find_linear_maps(module, data[0])
-        bench.remember_inputs(maps, Scratch())
+        model.remember_inputs(maps, Scratch())
         first, second = maps[0], maps[1]
         inputs = torch.cat(data)
         hidden = module[1](module[0](inputs)).detach()
-        bench.replace({"0.bias": np.full(5, 0.7, np.float32)})
+        model.replace({"0.bias": np.full(5, 0.7, np.float32)})
         changed = module[1](module[0](inputs)).detach()
         for one, before, now in ((first, inputs, inputs), (second, hidden, changed)):
-            moments = bench.moments(one)
+            moments = model.moments(one)
             assert moments is not None
             wide = [torch.cat([x, torch.ones(len(x), 1)], 1).double() for x in (before, now)]
             assert moments[0] == pytest.approx((wide[1].T @ wide[1] / len(now)).numpy(), abs=1e-4)
             assert moments[1] == pytest.approx((wide[0].T @ wide[1] / len(now)).numpy(), abs=1e-4)
 
     def test_there_is_no_memory_for_all_inputs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vaecomp_native.allocation.workbench.CACHE_BYTES", 10)
+        monkeypatch.setattr("vaecomp_native.compression.trial_model.CACHE_BYTES", 10)
         module, data = deep(), batches()
         encoder = calibrated_encoder(module, data, data)
-        assert encoder.bench is not None and encoder.maps is not None
-        assert all(encoder.bench.moments(one) is None for one in encoder.maps.values())
+        assert encoder.model is not None and encoder.maps is not None
+        assert all(encoder.model.moments(one) is None for one in encoder.maps.values())
         weight = 1e-3 * typical_cost(encoder)
         plain = encoder.encode(weight).matrices
         corrected = encoder.encode(weight, correct=True).matrices
@@ -228,7 +236,7 @@ class TestOperatorsOfLayers:
         arrays = arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
         return (
-            calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent),
+            calibrated_operators(module, data, maps, arrays, MSE, Scratch(), silent),
             arrays,
             maps,
         )
@@ -242,7 +250,7 @@ class TestOperatorsOfLayers:
             assert operator.elements == one.rows * one.columns
         assert {key for operator in operators for key in operator.tensors} == set(arrays)
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_tensors_come_back_in_their_places(self, name: str, quantizer: str) -> None:
         operators, arrays, _ = self.operators(name)
         for operator in operators:
@@ -268,7 +276,7 @@ class TestCalibratedOperators:
         data = [torch.arange(7).repeat(3)]
         arrays = arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
-        found = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
+        found = calibrated_operators(module, data, maps, arrays, MSE, Scratch(), silent)
         by_name = {operator.name: operator for operator in found}
         # Gains of one sign are delicate: nobody quantizes them.
         assert set(by_name) == {"2", "0.weight", "1.bias"}
@@ -282,7 +290,7 @@ class TestCalibratedOperators:
         data, arrays = batches(), arrays_of(module)
         maps = usable_maps(module, data[0], arrays)
         with pytest.warns(UserWarning, match=r"never uses unused"):
-            found = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
+            found = calibrated_operators(module, data, maps, arrays, MSE, Scratch(), silent)
         by_name = {operator.name: operator for operator in found}
         free = by_name["unused.weight"]
         assert not free.calibrated
@@ -303,7 +311,7 @@ class TestCalibratedOperators:
         arrays = {name: array for name, array in arrays.items() if array.any()}
         maps = usable_maps(module, data[0], arrays)
         with pytest.warns(UserWarning, match="never uses"):
-            operators = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
+            operators = calibrated_operators(module, data, maps, arrays, MSE, Scratch(), silent)
         encoder = Encoder(operators, arrays, "feedback", 1)
         for name, array in encoder.decoded(encoder.encode(1e-3).matrices).items():
             assert np.isfinite(array).all() and array.any(), name
@@ -355,7 +363,7 @@ class TestDataFree:
             assert not matrix.values()[~one.any(1)].any()
             assert np.square(matrix.values() - one).mean() <= 0.02 * np.square(one).mean()
 
-    @pytest.mark.parametrize("quantizer", QUANTIzERS)
+    @pytest.mark.parametrize("quantizer", QUANTIZERS)
     def test_every_quantizer_meets_a_rate(self, quantizer: str) -> None:
         arrays = {
             "a": np.random.default_rng(0).standard_normal((80, 90)).astype(np.float32),
@@ -627,7 +635,7 @@ class TestFit:
         before = arrays_of(module)
         # These share their memory with the module, as they do in `compress`.
         arrays = dict(read_state_dict(module).arrays)
-        calibration = Calibration(module, data, None, "kl")
+        calibration = CalibratedModel(module, data, None, Measure("kl"))
         with fitting(arrays, "feedback", calibration, 1, silent) as fitter:
             fit = fitter.at_rate_weight(0.1)
             assert not same_bits(arrays_of(module), before)
@@ -636,9 +644,9 @@ class TestFit:
 
     def calibration(
         self, evaluate: Callable[[nn.Module], float] | None = None
-    ) -> tuple[nn.Module, Calibration]:
+    ) -> tuple[nn.Module, CalibratedModel]:
         module = deep()
-        return module, Calibration(module, batches(), evaluate, "mse")
+        return module, CalibratedModel(module, batches(), evaluate, MSE)
 
     def agreement(self, module: nn.Module) -> Callable[[nn.Module], float]:
         """Minus the error of outputs of a module, relative to those that it gives now."""
@@ -667,10 +675,10 @@ class TestFit:
                 fit = fitter.keeping_score(-loss)
                 # The module holds what the fit decodes to.
                 assert fitter.score_now() >= -loss
-                bench = fitter.encoder.bench
-                assert bench is not None
-                bench.replace(before)
-                bench.replace(fitter.encoder.decoded(fit.encoding.matrices))
+                model = fitter.encoder.model
+                assert model is not None
+                model.replace(before)
+                model.replace(fitter.encoder.decoded(fit.encoding.matrices))
                 assert fitter.score_now() >= -loss
                 bits.append(fit.encoding.ideal_bits)
         assert bits[1] < 0.8 * bits[0]
@@ -736,9 +744,8 @@ class TestFit:
 
     @pytest.mark.parametrize("count", range(1, 10))
     def test_held_out_batches(self, count: int) -> None:
-        from vaecomp_native.allocation.fit import _split
-
-        fitted, held_out = _split(list(range(count)))
+        model = CalibratedModel(nn.Identity(), range(count), None)
+        fitted, held_out = model.fitted, model.held_out
         assert len(fitted) >= 1 and len(held_out) >= 1
         if count > 1:
             assert [*fitted, *held_out] == list(range(count))
@@ -751,7 +758,7 @@ def test_a_curvature_is_shared_by_the_tensors_of_an_operator() -> None:
     data = [torch.randn(6, 5, 3)]
     arrays = arrays_of(module)
     maps = usable_maps(module, data[0], arrays)
-    (operator,) = calibrated_operators(module, data, maps, arrays, "mse", Scratch(), silent)
+    (operator,) = calibrated_operators(module, data, maps, arrays, MSE, Scratch(), silent)
     assert operator.weights == ("cell.weight_ih_l0", "cell.weight_hh_l0")
     assert operator.widths == (3, 4) and len(operator.biases) == 2
     assert isinstance(operator.curvature, Curvature) and len(operator.curvature.order) == 7

@@ -18,18 +18,14 @@ from torch.nn import functional as F  # noqa: E402
 from torch.nn.utils import rnn as packing  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
-from vaecomp_native.calibration import (  # noqa: E402
-    LinearMap,
-    capture,
-    diagonal_sensitivity,
-    find_linear_maps,
-    outputs,
-    sensitivities,
-    tapped,
-)
 from vaecomp_native.calibration import convolution as convolution_module  # noqa: E402
 from vaecomp_native.calibration import moments as moments_module  # noqa: E402
-from vaecomp_native.calibration import run as all_outputs  # noqa: E402
+from vaecomp_native.calibration.capture import capture  # noqa: E402
+from vaecomp_native.calibration.interception import find_linear_maps, hooked  # noqa: E402
+from vaecomp_native.calibration.maps import LinearMap  # noqa: E402
+from vaecomp_native.calibration.running import outputs  # noqa: E402
+from vaecomp_native.calibration.running import run as all_outputs  # noqa: E402
+from vaecomp_native.calibration.sensitivity import diagonal_sensitivity, sensitivities  # noqa: E402
 
 
 def run(module: nn.Module, batch: Any) -> torch.Tensor:
@@ -74,10 +70,10 @@ class Attention(nn.Module):
 def shown(
     module: nn.Module, batch: Any, maps: Sequence[LinearMap] | None = None
 ) -> tuple[torch.Tensor, list[tuple[LinearMap, torch.Tensor, torch.Tensor]]]:
-    """The output of a tapped run, and what the callback got; the gradients are switched on."""
+    """The output of a hooked run, and what the callback got; the gradients are switched on."""
     maps = find_linear_maps(module, batch) if maps is None else maps
     parts: list[tuple[LinearMap, torch.Tensor, torch.Tensor]] = []
-    with tapped(module, maps, lambda m, x, y: parts.append((m, x.clone(), y))):
+    with hooked(module, maps, lambda m, x, y: parts.append((m, x.clone(), y))):
         output = run(module, batch)
     return output, parts
 
@@ -785,7 +781,7 @@ class TestCapture:
         assert rows.min() == 1
 
 
-class TestTapping:
+class TestHooked:
     def test_hooks_on_outputs_get_their_gradients(self) -> None:
         module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
         module.requires_grad_(False)
@@ -795,7 +791,7 @@ class TestTapping:
         def hook(m: LinearMap, _inputs: torch.Tensor, result: torch.Tensor) -> None:
             result.register_hook(lambda gradient: gradients.update({m.name: gradient.clone()}))
 
-        with tapped(module, find_linear_maps(module, batch), hook):
+        with hooked(module, find_linear_maps(module, batch), hook):
             module(batch).sum().backward()
         torch.testing.assert_close(gradients["2"], torch.ones(5, 2))
         active = (module[0](batch) > 0).float()
@@ -814,7 +810,7 @@ class TestTapping:
         maps = find_linear_maps(module, batch)
         with (
             pytest.raises(KeyError),
-            tapped(module, maps, lambda *call: calls.append(call)),
+            hooked(module, maps, lambda *call: calls.append(call)),
         ):
             module(batch)
             raise KeyError
@@ -825,7 +821,7 @@ class TestTapping:
     def test_other_modules_are_not_shown(self) -> None:
         module, other, calls = nn.Linear(3, 2), nn.Linear(3, 2), []
         batch = torch.randn(4, 3)
-        with tapped(module, find_linear_maps(module, batch), lambda *call: calls.append(call)):
+        with hooked(module, find_linear_maps(module, batch), lambda *call: calls.append(call)):
             other(batch)
         assert calls == []
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 import vaecomp_native as vc
 
-COMMANDS = ("compress", "decode", "inspect", "verify", "demo", "experiment paper")
+COMMANDS = ("compress", "decode", "inspect", "verify", "demo")
 
 
 def vaecomp(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -332,13 +332,7 @@ def test_wrong_usage_is_one_line_that_names_the_help(arguments: list[str], text:
     fails(vaecomp(*arguments), text, "--help", code=2)
 
 
-def test_unknown_models_are_refused(tmp_path: Path) -> None:
-    run = vaecomp("experiment", "paper", "--models", "cnn,vgg", "--out", tmp_path / "out")
-    fails(run, "'vgg'", "fnn, cnn, rnn, lstm")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("command", ["", "experiment", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_help_has_examples(command: str) -> None:
     run = vaecomp(*command.split(), "--help")
     assert (run.returncode, run.stderr) == (0, "")
@@ -361,7 +355,6 @@ def test_the_command_line_starts_without_torch_and_matplotlib() -> None:
     [
         ["demo"],
         ["compress", "model.safetensors", "out.vaec", "--codec", "vae"],
-        ["experiment", "paper"],
     ],
 )
 def test_without_torch_the_extra_is_named(

@@ -136,7 +136,7 @@ def test_every_codec_decodes_alike_on_both_paths(
 ) -> None:
     path = tmp_path / "w.vaec"
     report = vc.compress(
-        weights, path, codec=codec, epochs=4, latent=8, chunk_length=128, progress=silent
+        weights, path, codec=codec, vae=vc.VaeConfig(epochs=4, latent=8, chunk_length=128)
     )
     decoded, expected = vc.decode(path), reference.decode(path.read_bytes())
     assert list(decoded) == list(weights)
@@ -338,8 +338,8 @@ def test_target_bytes_bound_the_file(
     codec: str, asked: int, weights: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.vaec"
-    options = {"epochs": 30, "latent": 8, "chunk_length": 512}
-    vc.compress(weights, path, codec=codec, target_bytes=asked, **options)
+    vae = vc.VaeConfig(epochs=30, latent=8, chunk_length=512)
+    vc.compress(weights, path, codec=codec, target_bytes=asked, vae=vae)
     assert 0.98 * asked <= path.stat().st_size <= asked
 
 
@@ -422,7 +422,7 @@ def test_unreachable_sizes_say_what_is_kept_exact(codec: str, tmp_path: Path) ->
     expected = (
         r"has 4,\d\d\d, of which 3,\d\d\d are tensors kept exact: 'ids', 'steps' and 2 more: ask"
     )
-    path, options = tmp_path / "m.vaec", {"codec": codec, "target_bytes": 2000, "epochs": 1}
+    path, options = tmp_path / "m.vaec", {"codec": codec, "target_bytes": 2000}
     with pytest.raises(vc.UnreachableError, match=expected):
         vc.compress(weights, path, **options)
     two = {name: weights[name] for name in ("weight", "small", "ids")}
@@ -525,7 +525,7 @@ def test_nothing_is_quantized_for_integers_alone(tmp_path: Path) -> None:
 
 def test_auto_takes_lossless_where_that_is_smaller(tmp_path: Path) -> None:
     signs = np.sign(normal(64, 64))
-    report = vc.compress({"w": signs}, tmp_path / "w.vaec", bits_per_weight=16, epochs=2)
+    report = vc.compress({"w": signs}, tmp_path / "w.vaec", bits_per_weight=16)
     assert report.info.bytes["total"] < 64 * 64 / 4
     assert np.abs(vc.decode(tmp_path / "w.vaec")["w"] - signs).max() < 0.01
 
@@ -553,9 +553,7 @@ def test_a_score_is_kept_by_what_the_archive_decodes_to(
     assert before > 90
     sizes = {}
     for calibration in (None, batches):
-        report = vc.compress(
-            module, path, max_loss=1.0, evaluate=evaluate, calibration=calibration, epochs=5
-        )
+        report = vc.compress(module, path, max_loss=1.0, evaluate=evaluate, calibration=calibration)
         fresh = type(module)(*[type(part)(*shape_of(part)) for part in module])
         vc.load_into(fresh, path)
         assert report.score_original == before
@@ -580,7 +578,11 @@ def test_other_codecs_are_scored_too(
     tmp_path: Path,
 ) -> None:
     report = vc.compress(
-        module, tmp_path / "m.vaec", codec=codec, evaluate=evaluate, epochs=2, chunk_length=64
+        module,
+        tmp_path / "m.vaec",
+        codec=codec,
+        evaluate=evaluate,
+        vae=vc.VaeConfig(epochs=2, chunk_length=64),
     )
     assert report.score_original == evaluate(module)
     assert report.score is not None
@@ -607,7 +609,7 @@ def test_a_score_that_cannot_be_kept_is_told_and_leaves_no_file(
             evaluate=lambda _: next(calls, 0.0),
         )
     with pytest.raises(vc.UnreachableError, match="codec 'vae' scores 0"):
-        vc.compress(module, tmp_path / "m.vaec", codec="vae", epochs=2, **options)
+        vc.compress(module, tmp_path / "m.vaec", codec="vae", vae=vc.VaeConfig(epochs=2), **options)
     assert list(tmp_path.iterdir()) == []
     report = vc.compress(module, tmp_path / "m.vaec", **options)
     assert report.codec in ("lossless", "quantized")
@@ -756,7 +758,7 @@ def test_unusable_calibration_is_told(
 def test_calibration_needs_the_module(
     option: dict[str, object], module: torch.nn.Module, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="give a torch module"):
+    with pytest.raises(ValueError, match="give the model as a torch module"):
         vc.compress(module.state_dict(), tmp_path / "m.vaec", **option)
 
 
@@ -788,8 +790,7 @@ def test_layers_that_calibration_does_not_use_are_named(
             tmp_path / "m.vaec",
             codec="quantized",
             bits_per_weight=8,
-            calibration=batches,
-            divergence="kl",
+            calibration=vc.Calibration(batches, divergence="kl"),
         )
     decoded = vc.decode(tmp_path / "m.vaec")
     spare = module.spare.weight.detach().numpy()
@@ -836,9 +837,13 @@ def test_progress_is_reported(codec: str, weights: dict[str, np.ndarray], tmp_pa
         stages.setdefault(stage, []).append(done)
 
     vc.compress(
-        weights, tmp_path / "w", codec=codec, epochs=5, latent=4, chunk_length=256, progress=record
+        weights,
+        tmp_path / "w",
+        codec=codec,
+        vae=vc.VaeConfig(epochs=5, latent=4, chunk_length=256),
+        progress=record,
     )
-    assert ("quantizing" in stages) == ("quantized" in codec)
+    assert ("quantizing" in stages) == (codec != "vae")
     assert ("train" in " ".join(stages)) == ("vae" in codec)
     assert all(max(done) > 0 for done in stages.values())
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -14,9 +18,9 @@ from safetensors.numpy import save_file
 
 import vaecomp_native as vc
 from vaecomp_native import reference
-from vaecomp_native.progress import silent
 
-QUICK = {"codec": "vae", "epochs": 8, "latent": 8, "chunk_length": 64, "progress": silent}
+VAE = vc.VaeConfig(epochs=8, latent=8, chunk_length=64)
+QUICK: dict[str, Any] = {"codec": "vae", "vae": VAE}
 
 
 class Tied(torch.nn.Module):
@@ -42,7 +46,7 @@ def test_every_decoder_makes_an_archive_that_both_paths_decode_alike(
     module: Tied, decoder: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.vaec"
-    report = vc.compress(module, path, decoder=decoder, **QUICK)
+    report = vc.compress(module, path, codec="vae", vae=replace(VAE, decoder=decoder))
     decoded = vc.decode(path)
     expected = reference.decode(path.read_bytes())
     assert {name: array.tobytes() for name, array in decoded.items()} == {
@@ -62,7 +66,7 @@ def test_every_decoder_makes_an_archive_that_both_paths_decode_alike(
 def test_seeded_runs_write_the_same_file(module: Tied, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.vaec", "b.vaec", "c.vaec")]
     for path, seed in zip(files, (1, 1, 2), strict=True):
-        vc.compress(module, path, decoder="paper", seed=seed, **QUICK)
+        vc.compress(module, path, codec="vae", vae=replace(VAE, decoder="paper", seed=seed))
     first, second, other = (path.read_bytes() for path in files)
     assert first == second
     assert first != other
@@ -70,9 +74,9 @@ def test_seeded_runs_write_the_same_file(module: Tied, tmp_path: Path) -> None:
 
 def test_too_many_chunks_are_warned_of_and_their_error_is_told(tmp_path: Path) -> None:
     weights = {"w": np.random.default_rng(0).standard_normal((520, 8)).astype(np.float32)}
-    options = {**QUICK, "chunk_length": 8, "latent": 2, "epochs": 2}
+    config = replace(VAE, chunk_length=8, latent=2, epochs=2)
     with pytest.warns(UserWarning, match="520 chunks are more than the decoder's 512"):
-        report = vc.compress(weights, tmp_path / "w.vaec", **options)
+        report = vc.compress(weights, tmp_path / "w.vaec", codec="vae", vae=config)
     decoded = vc.decode(tmp_path / "w.vaec")["w"]
     error = np.square(decoded.astype(np.float64) - weights["w"]).sum()
     assert report.relative_error == pytest.approx(error / np.square(weights["w"]).sum(), rel=1e-5)
@@ -165,15 +169,45 @@ def test_weights_of_other_kinds_are_refused(weights, message: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "options",
-    [{"codec": "zip"}, {"decoder": "huge"}, {"latent": 0}, {"chunk_length": 0}, {"epochs": 0}],
+    [{"codec": "zip"}, {"quantizer": "huge"}, {"rate_weight": 0.0}, {"threads": -1}],
     ids=lambda options: next(iter(options)),
 )
 def test_options_out_of_range_are_named(options: dict[str, object], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        vc.compress(
-            {"w": np.arange(9, dtype=np.float32)}, tmp_path / "w.vaec", **{**QUICK, **options}
-        )
+    weights = {"w": np.arange(9, dtype=np.float32)}
+    for call in (vc.plan, functools.partial(vc.compress, out=tmp_path / "w.vaec")):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            call(weights, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"decoder": "huge"}, {"latent": 0}, {"chunk_length": 0}, {"epochs": 0}, {"seed": -1}],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_the_latent_codec_out_of_range_are_named(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        vc.VaeConfig(**options)
+
+
+def test_options_that_there_are_none_of_are_named_with_those_that_there_are(
+    tmp_path: Path,
+) -> None:
+    weights = {"w": np.arange(9, dtype=np.float32)}
+    for call in (vc.plan, functools.partial(vc.compress, out=tmp_path / "w.vaec")):
+        with pytest.raises(TypeError, match=r"'latnt'; choose from key, codec, .*vae, threads"):
+            call(weights, latnt=3)
+        with pytest.raises(TypeError, match="give a VaeConfig"):
+            call(weights, vae={"latent": 3})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_every_option_of_compress_and_plan() -> None:
+    names = list(inspect.signature(vc.compress).parameters)
+    assert names[:3] == ["weights", "out", "progress"]
+    assert len(names) <= 14
+    assert names[3:] == list(inspect.signature(vc.plan).parameters)[1:]
+    assert all(f"        {name}: " in (vc.compress.__doc__ or "") for name in names)
 
 
 def test_safetensors_files_and_shards_are_read(tmp_path: Path) -> None:

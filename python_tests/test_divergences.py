@@ -17,16 +17,16 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
-from vaecomp_native.calibration import (  # noqa: E402
+from vaecomp_native.calibration.detection import measure_for  # noqa: E402
+from vaecomp_native.calibration.divergence import (  # noqa: E402
     Measure,
-    find_linear_maps,
-    measure_for,
-    run,
-    sensitivities,
+    divergence,
 )
-from vaecomp_native.calibration.divergence import divergence  # noqa: E402
+from vaecomp_native.calibration.interception import find_linear_maps  # noqa: E402
 from vaecomp_native.calibration.outputs import outputs_of  # noqa: E402
-from vaecomp_native.evaluation.rate_distortion import rate_distortion  # noqa: E402
+from vaecomp_native.calibration.running import run  # noqa: E402
+from vaecomp_native.calibration.sensitivity import sensitivities  # noqa: E402
+from vaecomp_native.compression.curve import rate_distortion  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
 
 VECTORS, SEQUENCES, IMAGES = (4, 8), (3, 6, 8), (2, 3, 8, 8)
@@ -177,7 +177,7 @@ class TestDetection:
     def test_what_is_unclear_is_asked(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         batch = torch.randn(shape)
         with pytest.raises(
-            vc.CalibrationError, match=r"give divergence='kl' .* or 'mse'"
+            vc.CalibrationError, match=r"give Calibration\(batches, divergence='kl'\) .* or 'mse'"
         ) as caught:
             measure_for(module, batch)
         assert "\n" not in str(caught.value)
@@ -224,15 +224,10 @@ class TestDetection:
 
 
 def compress(module: nn.Module, batches: Any, path: Path, **options: Any) -> vc.CompressionReport:
-    return vc.compress(
-        module,
-        path / "m.vaec",
-        codec="quantized",
-        rate_weight=1e-4,
-        calibration=batches,
-        progress=silent,
-        **options,
-    )
+    chosen = {name: options.pop(name) for name in ("inputs", "divergence") if name in options}
+    calibration = vc.Calibration(batches, **chosen)
+    options = {"codec": "quantized", "rate_weight": 1e-4, **options}
+    return vc.compress(module, path / "m.vaec", calibration=calibration, **options)
 
 
 class TestReports:
@@ -259,23 +254,21 @@ class TestReports:
         for codec in ("lossless", "raw"):
             report = vc.compress(module, tmp_path / "m.vaec", codec=codec, calibration=batches)
             assert report.divergence is None
-        with pytest.raises(vc.CalibrationError, match="give divergence="):
+        with pytest.raises(vc.CalibrationError, match="divergence='kl'"):
             vc.compress(module, tmp_path / "none.vaec", calibration=batches)
         assert not (tmp_path / "none.vaec").exists()
 
     def test_curves_ask_and_take_the_answer(self) -> None:
         module = Then(linear(), torch.relu)
-        options: dict[str, Any] = {
-            "calibration": [(torch.randn(16, 8), torch.zeros(16)) for _ in range(4)],
-            "evaluate": lambda _: 0.0,
-            "rate_weights": [0.01],
-        }
+        batches = [(torch.randn(16, 8), torch.zeros(16)) for _ in range(4)]
+        options: dict[str, Any] = {"evaluate": lambda _: 0.0, "rate_weights": [0.01]}
         with pytest.raises(vc.CalibrationError, match="drop them"):
+            rate_distortion(module, calibration=batches, **options)
+        options["calibration"] = vc.Calibration(batches, lambda batch: batch[0])
+        with pytest.raises(vc.CalibrationError, match="divergence='kl'"):
             rate_distortion(module, **options)
-        options["inputs"] = lambda batch: batch[0]
-        with pytest.raises(vc.CalibrationError, match="give divergence="):
-            rate_distortion(module, **options)
-        assert len(rate_distortion(module, divergence="mse", **options)) == 1
+        options["calibration"] = vc.Calibration(batches, lambda batch: batch[0], "mse")
+        assert len(rate_distortion(module, **options)) == 1
 
 
 class Pair(NamedTuple):

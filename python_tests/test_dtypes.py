@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import vaecomp_native as vc
 from vaecomp_native import _core, reference
-from vaecomp_native.candidates import assemble
+from vaecomp_native.codecs.assembly import assemble
 from vaecomp_native.codecs.lossless import encode_lossless
 from vaecomp_native.codecs.sections import encode_raw
 from vaecomp_native.errors import WeightsError
@@ -106,7 +106,7 @@ def test_what_no_lossy_codec_understands_is_exact(tmp_path: Path, codec: Any) ->
     }
     arrays["mixed"] = rng.standard_normal((6, 40)).astype(np.float32)
     path = tmp_path / "w.vaec"
-    vc.compress(arrays, path, codec=codec, epochs=1)
+    vc.compress(arrays, path, codec=codec, vae=vc.VaeConfig(epochs=1))
     decoded = vc.decode(path)
     del arrays["mixed"]
     for name, array in arrays.items():

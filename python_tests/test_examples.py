@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import vaecomp_native as vc
 from vaecomp_native import _core
-from vaecomp_native.zoo import networks
 
 from .archives import Sample, make_sample
 from .fleets import make_member, make_pack
@@ -83,11 +84,27 @@ class Digits:
         return np.asarray(logits.softmax(1)[0])
 
 
+class Network(nn.Module):
+    """The network of the README."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (784, 200, 100, 60, 30, 10)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first, *others = self.layers
+        outputs: torch.Tensor = first(images.flatten(1))
+        for layer in others:
+            outputs = layer(torch.relu(outputs))
+        return outputs
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     path = tmp_path_factory.mktemp("digits") / "digits.vaec"
     torch.manual_seed(0)
-    module = networks.build("fnn")
+    module = Network()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter *= 2  # so that images differ in their digits

@@ -153,7 +153,7 @@ def test_tasks_hold_as_many_members_as_they_have_time_for() -> None:
         sizes.append(len(batch))
         seen += batch
     assert seen == items
-    assert max(sizes) <= engine.MOST_MEMBERS
+    assert max(sizes) <= engine.MAX_MEMBERS
     assert sizes[-4:] == [1, 1, 1, 1]  # so that all machines work until the end
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import vaecomp_native as vc
 from vaecomp_native import archive as archives
 from vaecomp_native import reference
-from vaecomp_native.allocation.bunched import BunchedOperator
-from vaecomp_native.allocation.operators import cost_of_all, data_free_operator
-from vaecomp_native.estimates import lossless_bytes
+from vaecomp_native.compression.bunched import BunchedOperator
+from vaecomp_native.compression.estimates import lossless_bytes
+from vaecomp_native.compression.operators import cost_of_all, data_free_operator
 from vaecomp_native.quantization.bunch import Bunch, values_of
 from vaecomp_native.quantization.contexts import fit_contexts
 from vaecomp_native.quantization.matrix import QuantizedMatrix

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,14 +36,19 @@ print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - standa
 def test_what_only_writers_need_is_imported_when_it_is_used() -> None:
     code = """
 import sys
+from pathlib import Path
 import vaecomp_native
-print("vaecomp_native.compression" in sys.modules)
+print("vaecomp_native.compression.pipeline" in sys.modules)
 print(vaecomp_native.compress.__module__, vaecomp_native.plan(  # twice: the first use imports
     {}).__class__.__name__, vaecomp_native.plan.__module__)
 """
     found = run_python(code).stdout.split()
     assert found[0] == "False"
-    assert found[1:] == ["vaecomp_native.compression", "Plan", "vaecomp_native.planning"]
+    assert found[1:] == [
+        "vaecomp_native.compression.pipeline",
+        "Plan",
+        "vaecomp_native.compression.plan",
+    ]
 
 
 def test_unknown_names_are_attribute_errors() -> None:
@@ -79,3 +86,14 @@ def test_an_unknown_instruction_set_is_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="'mmx' is not available"), kernels.use_isa("mmx"):
         pass
     assert kernels.isa() in kernels.available_isas()
+
+
+def test_no_module_below_the_command_line_imports_the_package_itself() -> None:
+    """It names what its modules hold: a module that imports it would run in a circle."""
+    root = Path(vaecomp_native.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] in ("cli", "demo", "__main__.py", "__init__.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            assert "vaecomp_native" not in named, path

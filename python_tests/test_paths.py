@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vaecomp_native as vc
-from vaecomp_native.candidates import assemble
+from vaecomp_native.codecs.assembly import assemble
 from vaecomp_native.codecs.sections import encode_raw
 from vaecomp_native.state_dict import read_state_dict
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaecomp_native import kernels
-from vaecomp_native.evaluation.quantizers import Quantizer, QUANTIzERS
+from vaecomp_native.compression.operators import ELEMENTWISE as QUANTIZERS
 from vaecomp_native.quantization.assignment import cheapest_codewords
 from vaecomp_native.quantization.codebooks import flatten, nearest_codewords
 from vaecomp_native.quantization.ecsq import (
@@ -29,7 +29,7 @@ from vaecomp_native.quantization.entropy import (
     total_bits,
 )
 from vaecomp_native.quantization.kmeans import hessian_weighted_kmeans
-from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, Quantizer, to_bfloat16
 from vaecomp_native.quantization.uniform import round_to_step, uniform
 from vaecomp_native.quantization.vbq import (
     cheapest_points,
@@ -41,7 +41,7 @@ from vaecomp_native.quantization.vbq import (
 
 from .samples import generators
 
-quantizers = st.sampled_from(list(QUANTIzERS.values()))
+quantizers = st.sampled_from(list(QUANTIZERS.values()))
 rate_weights = st.one_of(st.just(0.0), st.floats(-14, 5).map(lambda power: 2.0**power))
 
 
@@ -151,18 +151,18 @@ def test_what_importance_is_worth(rate_weight: float) -> None:
             sample.importance,
             rate_weight,
         )
-        for name, quantizer in QUANTIzERS.items()
+        for name, quantizer in QUANTIZERS.items()
     }
     assert costs["ecsq-lloyd"] < 0.97 * costs["uniform"]
     assert costs["ecsq-lloyd"] < costs["vbq"] < 1.01 * costs["uniform"]
 
 
-@pytest.mark.parametrize("name", QUANTIzERS)
+@pytest.mark.parametrize("name", QUANTIZERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_larger_rate_weight_takes_fewer_bits(name: str, seed: int) -> None:
     sample = spread_sample(seed)
     matrices = [
-        QUANTIzERS[name](sample.values, sample.importance, weight)
+        QUANTIZERS[name](sample.values, sample.importance, weight)
         for weight in 4.0 ** np.arange(-4, 5)
     ]
     bits = [total_bits(matrix) for matrix in matrices]
@@ -267,10 +267,10 @@ def test_codewords_are_weighted_means(quantizer: Quantizer) -> None:
         assert codeword == pytest.approx(mean, rel=0.05, abs=0.03)
 
 
-@pytest.mark.parametrize("name", QUANTIzERS)
+@pytest.mark.parametrize("name", QUANTIZERS)
 class TestEdges:
     def matrix(self, name: str, values: npt.ArrayLike, weight: float = 1e-6) -> QuantizedMatrix:
-        return QUANTIzERS[name](np.array(values, np.float32, ndmin=2), np.float32(1), weight)
+        return QUANTIZERS[name](np.array(values, np.float32, ndmin=2), np.float32(1), weight)
 
     def test_zeros_take_no_bits(self, name: str) -> None:
         matrix = self.matrix(name, np.zeros((20, 30)))
@@ -289,7 +289,7 @@ class TestEdges:
 
     def test_nothing_is_important(self, name: str) -> None:
         values = np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32)
-        matrix = QUANTIzERS[name](values, np.zeros(9, np.float32), 0.1)
+        matrix = QUANTIZERS[name](values, np.zeros(9, np.float32), 0.1)
         assert np.unique(matrix.symbols).size == 1
 
     def test_a_number_far_away_survives(self, name: str) -> None:

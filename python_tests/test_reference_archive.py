@@ -92,7 +92,7 @@ FLOAT_SECTION = float32_decoder(FLOAT_LAYERS)
 
 
 # Tensors of one quantized section: one with everything along its axes, one with a codebook, an empty one, a scalar.
-QUANTIzED = RNG.integers(-3, 4, (3, 4)).astype(np.int32)
+QUANTIZED = RNG.integers(-3, 4, (3, 4)).astype(np.int32)
 EXPONENTS, COLUMN_STEPS = [-2, 0, 1], [0, 3, -1, 0]
 ROW_CONTEXTS, COLUMN_CONTEXTS = [0, 2, 1], [1, 0, 0, 1]
 BOOK = np.array([-1.5, -0.0, 0.25, 3.0], np.float32)
@@ -105,7 +105,7 @@ MATRICES = [
     matrix(1.0, 0, 200),
 ]
 AXES = [*EXPONENTS, *ROW_CONTEXTS, *COLUMN_STEPS, *COLUMN_CONTEXTS]
-ALL_SYMBOLS = np.concatenate([QUANTIzED.reshape(-1), BOOK_SYMBOLS.reshape(-1), [77]])
+ALL_SYMBOLS = np.concatenate([QUANTIZED.reshape(-1), BOOK_SYMBOLS.reshape(-1), [77]])
 ALL_CONTEXTS = np.concatenate([CONTEXTS.reshape(-1), np.zeros(6, np.int64), [2]])
 CODED = coded_symbols(ALL_SYMBOLS, ALL_CONTEXTS)
 SUM_SYMBOLS = np.array([[9, -9, 0], [1, 0, -1]], np.int32)
@@ -122,7 +122,7 @@ def scaled(level: float, step: float, exponent: int) -> np.float32:
 FULL = np.array(
     [
         [scaled(q, 0.375, EXPONENTS[i] + COLUMN_STEPS[j]) for j, q in enumerate(line)]
-        for i, line in enumerate(QUANTIzED.tolist())
+        for i, line in enumerate(QUANTIZED.tolist())
     ]
 ).astype(ml_dtypes.bfloat16)
 FROM_BOOK = BOOK[BOOK_SYMBOLS + 1] * np.float32(2)

@@ -9,7 +9,7 @@ import pytest
 
 import vaecomp_native as vc
 from vaecomp_native import _core, reference
-from vaecomp_native.candidates import assemble
+from vaecomp_native.codecs.assembly import assemble
 from vaecomp_native.codecs.sections import encode_raw
 from vaecomp_native.state_dict import StateDict
 

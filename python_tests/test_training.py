@@ -12,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from vaecomp_native import kernels  # noqa: E402
-from vaecomp_native.decoders import IntegerDecoder  # noqa: E402
-from vaecomp_native.errors import TrainingError  # noqa: E402
-from vaecomp_native.quantization.fixed_point import fixed_point  # noqa: E402
-from vaecomp_native.training import (  # noqa: E402
+from vaecomp_native.codecs.vae.finetune import SimulatedDecoder  # noqa: E402
+from vaecomp_native.codecs.vae.hidden import hidden_activations  # noqa: E402
+from vaecomp_native.codecs.vae.refine import refine_latents  # noqa: E402
+from vaecomp_native.codecs.vae.trainer import EarlyStopping, normalized_importance  # noqa: E402
+from vaecomp_native.codecs.vae.training import (  # noqa: E402
     TrainedVAE,
     TrainingConfig,
     WeightPrecision,
@@ -24,11 +25,10 @@ from vaecomp_native.training import (  # noqa: E402
     to_integer,
     train_vae,
 )
-from vaecomp_native.training.finetune import SimulatedDecoder  # noqa: E402
-from vaecomp_native.training.hidden import hidden_activations  # noqa: E402
-from vaecomp_native.training.refine import refine_latents  # noqa: E402
-from vaecomp_native.training.trainer import EarlyStopping, normalized_importance  # noqa: E402
-from vaecomp_native.training.variants import Variants  # noqa: E402
+from vaecomp_native.codecs.vae.variants import Variants  # noqa: E402
+from vaecomp_native.decoders import IntegerDecoder  # noqa: E402
+from vaecomp_native.errors import TrainingError  # noqa: E402
+from vaecomp_native.quantization.fixed_point import fixed_point  # noqa: E402
 
 SMALL = TrainingConfig(
     latent=8,

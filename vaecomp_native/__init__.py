@@ -36,16 +36,19 @@ from vaecomp_native.errors import (
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet, torch
-    from vaecomp_native.choosing import RunnerUp
-    from vaecomp_native.compression import CompressionReport, compress
-    from vaecomp_native.evaluation.rate_distortion import RatePoint, rate_distortion
-    from vaecomp_native.planning import Plan, plan
+    from vaecomp_native.calibration.config import Calibration
+    from vaecomp_native.codecs.vae.config import VaeConfig
+    from vaecomp_native.compression.choice import RunnerUp
+    from vaecomp_native.compression.curve import RatePoint, rate_distortion
+    from vaecomp_native.compression.pipeline import CompressionReport, compress
+    from vaecomp_native.compression.plan import Plan, plan
     from vaecomp_native.torch import LoadReport, load_into
 
 __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveInfo",
+    "Calibration",
     "CalibrationError",
     "CompressionReport",
     "LoadReport",
@@ -59,6 +62,7 @@ __all__ = [
     "TrainingError",
     "UnreachableError",
     "UnsupportedVersionError",
+    "VaeConfig",
     "VaecompError",
     "WeightsError",
     "__version__",
@@ -76,13 +80,15 @@ __all__ = [
 
 # Services load archives and never write one: for them importing takes a third of the time.
 _HOMES = {
-    "CompressionReport": "compression",
-    "RunnerUp": "choosing",
-    "compress": "compression",
-    "RatePoint": "evaluation.rate_distortion",
-    "rate_distortion": "evaluation.rate_distortion",
-    "Plan": "planning",
-    "plan": "planning",
+    "Calibration": "calibration.config",
+    "VaeConfig": "codecs.vae.config",
+    "CompressionReport": "compression.pipeline",
+    "RunnerUp": "compression.choice",
+    "compress": "compression.pipeline",
+    "RatePoint": "compression.curve",
+    "rate_distortion": "compression.curve",
+    "Plan": "compression.plan",
+    "plan": "compression.plan",
     "LoadReport": "torch",
     "load_into": "torch",
 }

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
+from vaecomp_native.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.arguments import check_names, check_threads
 from vaecomp_native.errors import ArchiveError
-from vaecomp_native.evaluation.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.io.sources import Source, open_reader
 
 Array = npt.NDArray[Any]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MOST_THREADS = 65_536
+MAX_THREADS = 65_536
 
 
 def check_threads(threads: int) -> int:
     """The number of threads, 0 for all cores. Raises TypeError or ValueError."""
     if isinstance(threads, bool) or not hasattr(threads, "__index__"):
         raise TypeError(f"threads is {threads!r}; give a whole number, 0 for all cores")
-    if not 0 <= threads <= MOST_THREADS:
-        raise ValueError(f"threads is {threads}; give 0 for all cores, or at most {MOST_THREADS}")
+    if not 0 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads is {threads}; give 0 for all cores, or at most {MAX_THREADS}")
     return threads.__index__()
 
 
@@ -27,3 +27,9 @@ def check_names(names: Sequence[str] | None) -> list[str] | None:
         if not isinstance(name, str):
             raise TypeError(f"names has {name!r}; tensor names are strings")
     return listed
+
+
+def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ValueError, naming the option, if its value is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{option} is {value!r}; choose one of {', '.join(choices)}")

@@ -24,6 +24,18 @@ def silent(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> N
 
 
 @contextmanager
+def shown(progress: Progress | bool) -> Iterator[Progress]:
+    """What a library call was given for its progress: True draws a bar, False reports nothing."""
+    if callable(progress):
+        yield progress
+    elif progress:
+        with console() as bar:
+            yield bar
+    else:
+        yield silent
+
+
+@contextmanager
 def console() -> Iterator[Progress]:
     """Draw a bar on standard error while the block runs: loss, time spent and time left.
 

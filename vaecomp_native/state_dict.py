@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 LATENT_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 """Dtypes that lossy codecs take on; everything else must come back as it is."""
-MOST_DIMENSIONS = 32
+MAX_DIMENSIONS = 32
 """Of a tensor in an archive."""
 ARCHIVE_MAGIC = b"\x89VAEC\r\n\x1a"
 
@@ -193,9 +193,9 @@ def _as_array(name: str, value: Any) -> Array:
         _core.dtype_name(array.dtype)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise WeightsError(f"tensor '{name}' {_problem(value, error)}") from error
-    if array.ndim > MOST_DIMENSIONS:
+    if array.ndim > MAX_DIMENSIONS:
         raise WeightsError(
-            f"tensor '{name}' has {array.ndim} dimensions, more than {MOST_DIMENSIONS}; reshape it"
+            f"tensor '{name}' has {array.ndim} dimensions, more than {MAX_DIMENSIONS}; reshape it"
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "abi/open_archive.hpp"
+#include "abi/structures.hpp"
 #include "core/file_source.hpp"
 
 using namespace vaecomp::core;
@@ -51,9 +52,11 @@ void require(bool condition, const char* problem) {
 }
 
 int report(vaecomp_error* error, int code, const char* message) {
-    if (error == nullptr || error->size < sizeof(vaecomp_error)) return code;
-    error->code = code;
-    error->message[std::string_view(message).copy(error->message, fitting(message, sizeof(error->message) - 1))] = '\0';
+    if (error == nullptr || !has_size(*error)) return code;
+    vaecomp_error own = VAECOMP_ERROR_INIT;
+    own.code = code;
+    std::string_view(message).copy(own.message, fitting(message, sizeof(own.message) - 1));
+    write_structure(*error, own);
     return code;
 }
 
@@ -74,12 +77,10 @@ int guarded(vaecomp_error* error, const Body& body) noexcept {
     }
 }
 
-// What the caller's structure says, with defaults for members that its version does not have.
 vaecomp_options options_of(const vaecomp_options* given) {
-    vaecomp_options options = VAECOMP_OPTIONS_INIT;
-    if (given == nullptr) return options;
-    require(given->size >= sizeof(vaecomp_options), "options: the size is not set; use VAECOMP_OPTIONS_INIT");
-    options = *given;
+    const vaecomp_options defaults = VAECOMP_OPTIONS_INIT;
+    if (given == nullptr) return defaults;
+    const vaecomp_options options = read_structure(*given, defaults);
     require((options.allocator.allocate == nullptr) == (options.allocator.deallocate == nullptr),
             "options: an allocator has both functions or none");
     return options;
@@ -173,20 +174,13 @@ size_t vaecomp_tensor_count(const vaecomp_archive* archive) {
     return archive == nullptr ? 0 : archive->index().tensors.size();
 }
 
-int vaecomp_tensor(const vaecomp_archive* archive, size_t tensor, vaecomp_tensor_info* result, vaecomp_error* error) {
+int vaecomp_tensor(const vaecomp_archive* archive, size_t tensor, vaecomp_tensor_info* info, vaecomp_error* error) {
     return guarded(error, [&] {
-        require(archive != nullptr && result != nullptr, "archive or info: null");
-        require(result->size >= sizeof(vaecomp_tensor_info), "info: its size is not set; use VAECOMP_TENSOR_INFO_INIT");
+        require(archive != nullptr && info != nullptr, "archive or info: null");
         const Tensor& own = tensor_of(*archive, tensor);
-        result->name = own.name.c_str();
-        result->name_bytes = own.name.size();
-        result->shape = own.shape.data();
-        result->rank = own.shape.size();
-        result->elements = own.count();
-        result->bytes = own.bytes();
-        result->dtype = static_cast<std::int32_t>(own.dtype);
-        result->codec = static_cast<std::int32_t>(own.codec);
-        result->same_data_as = owner_of(*archive, tensor);
+        write_structure(*info, {0, own.name.c_str(), own.name.size(), own.shape.data(), own.shape.size(), own.count(),
+                                own.bytes(), static_cast<std::int32_t>(own.dtype), static_cast<std::int32_t>(own.codec),
+                                owner_of(*archive, tensor)});
     });
 }
 
@@ -220,11 +214,10 @@ int vaecomp_metadata(const vaecomp_archive* archive, size_t entry, vaecomp_strin
 
 int vaecomp_account(vaecomp_archive* archive, vaecomp_accounting* accounting, vaecomp_error* error) {
     return with_archive(archive, error, [&] {
-        require(accounting != nullptr && accounting->size >= sizeof(vaecomp_accounting),
-                "accounting: its size is not set; use VAECOMP_ACCOUNTING_INIT");
+        require(accounting != nullptr, "accounting: null");
         const Accounting own = archive->archive().accounting();
-        *accounting = {accounting->size, own.container, own.decoder,    own.latents,
-                       own.weights,      own.tables,    own.passthrough};
+        write_structure(*accounting,
+                        {0, own.container, own.decoder, own.latents, own.weights, own.tables, own.passthrough});
     });
 }
 
@@ -233,8 +226,8 @@ int vaecomp_chunk_groups(vaecomp_archive* archive, vaecomp_chunks* groups, size_
         require(count != nullptr && (groups != nullptr || *count == 0), "groups or count: null");
         const Vector<ChunkSummary> own = archive->archive().chunks();
         for (std::size_t i = 0; i < std::min(*count, own.size()); ++i) {
-            require(groups[i].size >= sizeof(vaecomp_chunks), "groups: a size is not set; use VAECOMP_CHUNKS_INIT");
-            groups[i] = {groups[i].size, own[i].chunks, own[i].chunk_length, own[i].latent, own[i].padding};
+            write_structure(*groups, {0, own[i].chunks, own[i].chunk_length, own[i].latent, own[i].padding});
+            groups = behind(groups);
         }
         *count = own.size();
     });

@@ -1,46 +1,16 @@
-"""Calibration: what a module's linear operators see and cause when it runs on sample inputs.
+"""What a module's linear operators see and cause when it runs on sample inputs. Needs PyTorch.
 
-`find_linear_maps` lists the operators, `sensitivities` measures their inputs and how much the
-module's output depends on theirs, `capture` collects the inputs of one. Parameters in no map
-(gains, embeddings, ...) get a `diagonal_sensitivity`. Needs PyTorch.
+    config        what a caller gives: batches, how to pick inputs from them, what differences mean
+    batches       what of each batch goes into the module
+    running       one run of the module, as it is used for inference
+    outputs       a run's results as a list of tensors
+    detection     which divergence fits a module's outputs
+    divergence    how far outputs are from others
+    model         a module with its batches and its score
+    interception  finds the linear operators while the module runs
+    sensitivity   moments of their inputs, and how much the outputs depend on theirs
+    capture       the inputs of one operator
 
 A batch is one call of the module: a tensor, a tuple or list of positional arguments, or a mapping
-of keyword arguments; `picked` makes such batches of what a data loader gives. `measure_for` tells
-what differences between outputs mean.
+of keyword arguments.
 """
-
-from __future__ import annotations
-
-from vaecomp_native.calibration.batches import Inputs, picked
-from vaecomp_native.calibration.capture import capture
-from vaecomp_native.calibration.detection import measure_for
-from vaecomp_native.calibration.divergence import Measure
-from vaecomp_native.calibration.maps import LinearMap
-from vaecomp_native.calibration.outputs import Outputs
-from vaecomp_native.calibration.running import Batch, outputs, run
-from vaecomp_native.calibration.sensitivity import (
-    Sensitivity,
-    diagonal_sensitivity,
-    sensitivities,
-)
-from vaecomp_native.calibration.tapping import find_linear_maps, tapped
-from vaecomp_native.calibration.taps import Callback
-
-__all__ = [
-    "Batch",
-    "Callback",
-    "Inputs",
-    "LinearMap",
-    "Measure",
-    "Outputs",
-    "Sensitivity",
-    "capture",
-    "diagonal_sensitivity",
-    "find_linear_maps",
-    "measure_for",
-    "outputs",
-    "picked",
-    "run",
-    "sensitivities",
-    "tapped",
-]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import nn
 
+from vaecomp_native.calibration.config import Inputs
 from vaecomp_native.calibration.running import Batch, unwrapped
 from vaecomp_native.errors import CalibrationError, in_one_line
-
-Inputs = Callable[[Any], Any]
-"""Picks a module's inputs from a batch."""
 
 POSITIONAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -107,7 +105,7 @@ def _check_kind(batch: Any, which: str) -> None:
     )
     raise CalibrationError(
         f"{which} is of type {type(batch).__name__}: {remedy}; pick the module's "
-        "inputs from a batch with inputs="
+        "inputs from a batch with Calibration(batches, inputs=...)"
     )
 
 
@@ -124,7 +122,8 @@ def _check_labels(batch: Batch, which: str, module: nn.Module) -> None:
             raise CalibrationError(
                 f"element {place} of {which}, {_described(part)}, may be labels, and would go into "
                 f"the module as '{argument.name}': pick its inputs with "
-                "inputs=lambda batch: batch[0], or say with inputs=tuple that all are inputs"
+                "Calibration(batches, inputs=lambda batch: batch[0]), or say with inputs=tuple that "
+                "all are inputs"
             )
 
 

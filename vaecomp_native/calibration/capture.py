@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from vaecomp_native.calibration.interception import hooked
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch, outputs
-from vaecomp_native.calibration.tapping import tapped
 
 
 def capture(
@@ -28,7 +28,7 @@ def capture(
     runs in evaluation mode and is left as it was. Raises CalibrationError as `run` does.
     """
     sample = _Sample(linear_map.columns, limit, seed)
-    with tapped(module, [linear_map], lambda _map, inputs, _outputs: sample.add(inputs)):
+    with hooked(module, [linear_map], lambda _map, inputs, _outputs: sample.add(inputs)):
         outputs(module, batches)
     return sample.rows()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.taps import Tap, Taps
+from vaecomp_native.calibration.hooks import Hook, Hooks
 
 FUNCTIONS = (F.conv1d, F.conv2d, F.conv3d)
 
@@ -19,7 +19,7 @@ Size = int | Sequence[int]
 
 
 def run(
-    taps: Taps,
+    hooks: Hooks,
     convolve: Callable[..., torch.Tensor],
     input: torch.Tensor,
     weight: torch.Tensor,
@@ -29,10 +29,10 @@ def run(
     dilation: Size = 1,
     groups: int = 1,
 ) -> torch.Tensor:
-    """`convolve`, one of `FUNCTIONS`, with its windows and outputs shown to the tap."""
+    """`convolve`, one of `FUNCTIONS`, with its windows and outputs shown to the hook."""
     outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
-    tap = taps.tap([weight], [bias], groups=groups)
-    if tap is None:
+    hook = hooks.hook([weight], [bias], groups=groups)
+    if hook is None:
         return outputs
     batched = input.dim() == weight.dim()
     if not batched:
@@ -40,16 +40,16 @@ def run(
     windows = _windows(input, weight.shape[2:], stride, padding, dilation)
     samples = max(1, PART_ITEMS // math.prod(windows.shape[1:]))
     parts = zip(torch.split(windows, samples), torch.split(outputs, samples), strict=True)
-    shown = torch.cat([_shown(tap, *part, groups) for part in parts]).contiguous()
+    shown = torch.cat([_shown(hook, *part, groups) for part in parts]).contiguous()
     return shown if batched else shown[0]
 
 
-def _shown(tap: Tap, windows: torch.Tensor, outputs: torch.Tensor, groups: int) -> torch.Tensor:
+def _shown(hook: Hook, windows: torch.Tensor, outputs: torch.Tensor, groups: int) -> torch.Tensor:
     """Outputs [N, C', positions ...] of windows [N, positions ..., C, kernel ...], group by group."""
     channels = outputs.dim() - 1
     last = outputs.movedim(1, -1).chunk(groups, -1)
     shown = [
-        tap(x.flatten(channels).flatten(0, -2), y.flatten(0, -2)).reshape(y.shape)
+        hook(x.flatten(channels).flatten(0, -2), y.flatten(0, -2)).reshape(y.shape)
         for x, y in zip(windows.chunk(groups, channels), last, strict=True)
     ]
     return torch.cat(shown, -1).movedim(-1, 1)

@@ -93,7 +93,8 @@ def _measure_of_one(
 def _question(output: torch.Tensor, which: str = "") -> str:
     return (
         f"divergence='auto' cannot tell what the module's output {list(output.shape)}{which} "
-        "means: give divergence='kl' if it is logits of classes, or 'mse' if it is other numbers"
+        "means: give Calibration(batches, divergence='kl') if it is logits of classes, or 'mse' if it "
+        "is other numbers"
     )
 
 

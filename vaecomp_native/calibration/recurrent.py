@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.taps import Taps
+from vaecomp_native.calibration.hooks import Hooks
 
 State = tuple[torch.Tensor, ...]
 """Hidden state [N, H], and for an LSTM the cell state [N, H]."""
@@ -22,7 +22,7 @@ Affine = Callable[..., torch.Tensor]
 
 
 def run(
-    taps: Taps,
+    hooks: Hooks,
     native: Callable[..., tuple[torch.Tensor, ...]],
     inputs: Any,
     state: Any,
@@ -34,7 +34,7 @@ def run(
     bidirectional: Any,
     batch_first: Any,
 ) -> tuple[torch.Tensor, ...]:
-    """`native`, one of `FUNCTIONS`: output and last states. Unrolled if a layer of it is tapped."""
+    """`native`, one of `FUNCTIONS`: output and last states. Unrolled if a layer of it is hooked."""
     whole = partial(
         native,
         inputs,
@@ -51,8 +51,8 @@ def run(
     size = 4 if biased is True else 2
     if not isinstance(biased, bool) or len(weights) != size * layers * (1 + bidirectional):
         return whole()
-    cells = [FUNCTIONS[native](taps, *weights[k : k + size]) for k in range(0, len(weights), size)]
-    if not any(tapped for _, tapped in cells):
+    cells = [FUNCTIONS[native](hooks, *weights[k : k + size]) for k in range(0, len(weights), size)]
+    if not any(hooked for _, hooked in cells):
         return whole()
     states = state if isinstance(state, tuple | list) else (state,)
     sequence = inputs.transpose(0, 1) if batch_first else inputs
@@ -83,37 +83,37 @@ def _scan(
 
 
 def _elman(
-    activation: Callable[[torch.Tensor], torch.Tensor], taps: Taps, *weights: torch.Tensor
+    activation: Callable[[torch.Tensor], torch.Tensor], hooks: Hooks, *weights: torch.Tensor
 ) -> tuple[Step, bool]:
-    affine, tapped = _joint(taps, *weights)
+    affine, hooked = _joint(hooks, *weights)
 
     def step(x: torch.Tensor, state: State) -> State:
         return (activation(affine(x, state[0])),)
 
-    return step, tapped
+    return step, hooked
 
 
-def _lstm(taps: Taps, *weights: torch.Tensor) -> tuple[Step, bool]:
-    affine, tapped = _joint(taps, *weights)
+def _lstm(hooks: Hooks, *weights: torch.Tensor) -> tuple[Step, bool]:
+    affine, hooked = _joint(hooks, *weights)
 
     def step(x: torch.Tensor, state: State) -> State:
         i, f, g, o = affine(x, state[0]).chunk(4, -1)
         cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
 
-    return step, tapped
+    return step, hooked
 
 
 def _gru(
-    taps: Taps,
+    hooks: Hooks,
     w_ih: torch.Tensor,
     w_hh: torch.Tensor,
     b_ih: torch.Tensor | None = None,
     b_hh: torch.Tensor | None = None,
 ) -> tuple[Step, bool]:
     # The reset gate comes between the two products, so that they are operators of their own.
-    of_input, input_tapped = _affine(taps, w_ih, b_ih, lambda name: _layer_name(name) + ".ih")
-    of_hidden, hidden_tapped = _affine(taps, w_hh, b_hh, lambda name: _layer_name(name) + ".hh")
+    of_input, input_hooked = _affine(hooks, w_ih, b_ih, lambda name: _layer_name(name) + ".ih")
+    of_hidden, hidden_hooked = _affine(hooks, w_hh, b_hh, lambda name: _layer_name(name) + ".hh")
 
     def step(x: torch.Tensor, state: State) -> State:
         input_r, input_z, input_n = of_input(x).chunk(3, -1)
@@ -122,36 +122,36 @@ def _gru(
         n = (input_n + (input_r + hidden_r).sigmoid() * hidden_n).tanh()
         return (n + z * (state[0] - n),)
 
-    return step, input_tapped or hidden_tapped
+    return step, input_hooked or hidden_hooked
 
 
 def _joint(
-    taps: Taps,
+    hooks: Hooks,
     w_ih: torch.Tensor,
     w_hh: torch.Tensor,
     b_ih: torch.Tensor | None = None,
     b_hh: torch.Tensor | None = None,
 ) -> tuple[Affine, bool]:
     """The sum of both products, as one operator on [inputs, hidden state]."""
-    tap = taps.tap([w_ih, w_hh], [b_ih, b_hh], name=_layer_name)
+    hook = hooks.hook([w_ih, w_hh], [b_ih, b_hh], name=_layer_name)
 
     def affine(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
         outputs = F.linear(x, w_ih, b_ih) + F.linear(h, w_hh, b_hh)
-        return outputs if tap is None else tap(torch.cat((x, h), -1), outputs)
+        return outputs if hook is None else hook(torch.cat((x, h), -1), outputs)
 
-    return affine, tap is not None
+    return affine, hook is not None
 
 
 def _affine(
-    taps: Taps, weight: torch.Tensor, bias: torch.Tensor | None, name: Callable[[str], str]
+    hooks: Hooks, weight: torch.Tensor, bias: torch.Tensor | None, name: Callable[[str], str]
 ) -> tuple[Affine, bool]:
-    tap = taps.tap([weight], [bias], name=name)
+    hook = hooks.hook([weight], [bias], name=name)
 
     def affine(x: torch.Tensor) -> torch.Tensor:
         outputs = F.linear(x, weight, bias)
-        return outputs if tap is None else tap(x, outputs)
+        return outputs if hook is None else hook(x, outputs)
 
-    return affine, tap is not None
+    return affine, hook is not None
 
 
 def _layer_name(weight: str) -> str:
@@ -165,4 +165,4 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., tuple[Step, bool]]] = {
     torch.lstm: _lstm,
     torch.gru: _gru,
 }
-"""Torch's recurrent functions, and what makes one layer's step and says if it is tapped."""
+"""Torch's recurrent functions, and what makes one layer's step and says if it is hooked."""

@@ -145,9 +145,9 @@ def _remedy(batch: Batch) -> str:
     remedy = "a batch is a tensor, a tuple of positional arguments or a dict of keyword arguments"
     if isinstance(batch, tuple | list) and len(batch) > 1:
         return (
-            f"{remedy}; if it holds labels, drop them: inputs=lambda batch: batch[0]; if it is one "
-            "argument: inputs=lambda batch: (batch,)"
+            f"{remedy}; if it holds labels, drop them: Calibration(batches, inputs=lambda "
+            "batch: batch[0]); if it is one argument: inputs=lambda batch: (batch,)"
         )
     if isinstance(batch, Mapping):
-        return f"{remedy}; drop what is not the module's with inputs="
+        return f"{remedy}; drop what is not the module's with Calibration(batches, inputs=...)"
     return remedy

@@ -18,12 +18,12 @@ from torch import nn
 
 from vaecomp_native.calibration.detection import measure_for
 from vaecomp_native.calibration.divergence import Measure
+from vaecomp_native.calibration.interception import hooked
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.moments import Moment
 from vaecomp_native.calibration.outputs import Outputs
 from vaecomp_native.calibration.probes import Probes
 from vaecomp_native.calibration.running import Batch, evaluation, ordinary_tensors, run
-from vaecomp_native.calibration.tapping import tapped
 from vaecomp_native.errors import CalibrationError
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
@@ -77,7 +77,7 @@ def sensitivities(
             shown.append((squares, outputs))
 
     samples = 0
-    with _differentiable(module), tapped(module, maps, collect):
+    with _differentiable(module), hooked(module, maps, collect):
         for found in _outputs(module, batches, progress):
             samples += probe.samples(found)
             for gradients in probe.gradients(found, [outputs for _, outputs in shown]):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vaecomp_native import __version__
-from vaecomp_native.cli import compress, decode, demo, experiment, fleet, inspect, verify
+from vaecomp_native.cli import compress, decode, demo, fleet, inspect, verify
 from vaecomp_native.cli.errors import BROKEN_PIPE, INTERRUPTED, Problem, explain
 from vaecomp_native.cli.text import examples
 from vaecomp_native.directories import OPTIONS
@@ -39,7 +39,6 @@ for _name, _module, _summary in (
     _epilog = examples(*_module.EXAMPLES)
     app.command(_name, epilog=_epilog, short_help=_summary)(_module.command)
 app.add_typer(fleet.app, name="fleet", short_help="Many fine-tunes of one model.")
-app.add_typer(experiment.app, name="experiment", short_help="Measure: codecs, fleets, the paper.")
 
 
 def _answer(option: str, text: Callable[[], str], summary: str) -> Any:
@@ -107,15 +106,17 @@ def _flushed() -> Problem | None:
     return None
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 if all went well, otherwise one line on standard error.
+def main(
+    arguments: Sequence[str] | None = None, command: typer.Typer = app, name: str = "vaecomp"
+) -> NoReturn:
+    """Run a command line, called ``name``, and exit: 0 if all went well, otherwise one line on standard error.
 
     Exit codes: 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
     """
     warnings.showwarning = _print_warning
     _prepare_streams()
     try:
-        code = app(arguments, prog_name="vaecomp", standalone_mode=False)
+        code = command(arguments, prog_name=name, standalone_mode=False)
         problem = INTERRUPTED if code == INTERRUPTED.exit_code else None
     except (KeyboardInterrupt, typer.Abort):
         problem = INTERRUPTED
@@ -127,5 +128,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         problem = _flushed()
     if problem is None:
         sys.exit(0)
-    print(f"vaecomp: {problem.message}", file=sys.stderr)
+    print(f"{name}: {problem.message}", file=sys.stderr)
     sys.exit(problem.exit_code)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +13,8 @@ from vaecomp_native.cli import tables
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive, parse_size
 from vaecomp_native.cli.text import print_json
+from vaecomp_native.codecs.vae.config import DecoderKind, VaeConfig
+from vaecomp_native.compression.options import Codec, Options, Quantizer
 
 EXAMPLES = (
     "vaecomp compress model.safetensors model.vaec",
@@ -25,34 +26,7 @@ EXAMPLES = (
 )
 
 
-class Codec(str, enum.Enum):
-    """Values of ``--codec``."""
-
-    AUTO = "auto"
-    QUANTIZED = "quantized"
-    VAE_RESIDUAL = "vae+residual"
-    LOSSLESS = "lossless"
-    VAE = "vae"
-    RAW = "raw"
-
-
-class Quantizer(str, enum.Enum):
-    """Values of ``--quantizer``."""
-
-    FEEDBACK = "feedback"
-    UNIFORM = "uniform"
-    ECSQ = "ecsq"
-    ECSQ_LLOYD = "ecsq-lloyd"
-    KMEANS = "kmeans"
-    VBQ = "vbq"
-
-
-class Decoder(str, enum.Enum):
-    """Values of ``--decoder``."""
-
-    COMPACT = "compact"
-    PAPER = "paper"
-    FLOAT32 = "float32"
+VAE = VaeConfig()
 
 
 def command(
@@ -78,16 +52,16 @@ def command(
         ),
     ] = None,
     codec: Annotated[
-        Codec,
+        Literal["auto", Codec],
         typer.Option(
             help="quantized: rounded and entropy-coded; lossless: bit for bit; auto: the smaller of "
-            "these; raw: as they are; vae: latents and a decoder; vae+residual: what the vae leaves, quantized "
-            "of a small decoder."
+            "these; raw: as they are; vae: latents and a decoder; vae+residual: a small decoder, and "
+            "what it leaves quantized."
         ),
-    ] = Codec.AUTO,
+    ] = "auto",
     quantizer: Annotated[
         Quantizer, typer.Option(help="Of the quantized codec; the others are for comparison.")
-    ] = Quantizer.FEEDBACK,
+    ] = "feedback",
     bits_per_weight: Annotated[
         float | None,
         typer.Option(
@@ -98,7 +72,9 @@ def command(
     target_bytes: Annotated[
         int | None,
         typer.Option(
-            parser=parse_size, metavar="SIZE", help="Most bytes of the file, or 250kB, 1.5MB, ..."
+            parser=parse_size,
+            metavar="SIZE",
+            help="Maximum bytes of the file, or 250kB, 1.5MB, ...",
         ),
     ] = None,
     rate_weight: Annotated[
@@ -112,25 +88,29 @@ def command(
         bool, typer.Option("--plan", help="Show what would be done, and write nothing.")
     ] = False,
     decoder: Annotated[
-        Decoder,
+        DecoderKind,
         typer.Option(
             help="Of codec vae. compact: smallest file; paper: the paper's size, int8; float32: "
             "the same, float."
         ),
-    ] = Decoder.COMPACT,
-    latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = 64,
-    chunk_length: Annotated[int, typer.Option(min=1, max=2**20, help="Weights a chunk.")] = 2048,
+    ] = VAE.decoder,
+    latent: Annotated[int, typer.Option(min=1, max=65_536, help="Latents a chunk.")] = VAE.latent,
+    chunk_length: Annotated[
+        int, typer.Option(min=1, max=2**20, help="Weights a chunk.")
+    ] = VAE.chunk_length,
     distortion: Annotated[
         float,
         typer.Option(
             min=1e-6, max=1.0, help="Error that a compact decoder's coarse weights may add."
         ),
-    ] = 0.015,
+    ] = VAE.distortion,
     epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of training at most; it stops early.")
-    ] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed; a run on the CPU repeats exactly.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
+    ] = VAE.epochs,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed; a run on the CPU repeats exactly.")
+    ] = VAE.seed,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = VAE.device,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,52 +120,37 @@ def command(
     they need its code: use vaecomp_native.compress(module, ..., calibration=..., max_loss=...) in Python.
     """
     _check_one_target(bits_per_weight, target_bytes, rate_weight)
+    options: Options = {
+        "key": key,
+        "codec": codec,
+        "quantizer": quantizer,
+        "bits_per_weight": bits_per_weight,
+        "target_bytes": target_bytes,
+        "rate_weight": rate_weight,
+        "vae": VaeConfig(decoder, latent, chunk_length, distortion, epochs, seed, device),
+        "threads": threads,
+    }
     if plan:
-        planned = vc.plan(
-            source,
-            key=key,
-            codec=codec.value,
-            quantizer=quantizer.value,
-            bits_per_weight=bits_per_weight,
-            target_bytes=target_bytes,
-            rate_weight=rate_weight,
-            decoder=decoder.value,
-            chunk_length=chunk_length,
-        )
-        if as_json:
-            print_json(planned.to_dict())
-        else:
-            tables.print_notes(planned.notes)
-            tables.print_plan(planned)
+        _show_plan(vc.plan(source, **options), as_json)
         return
     if out is None:
         raise typer.BadParameter("missing: name the archive to write", param_hint="OUT")
     with interruptible(f"{out} was not written"), progress.console() as bar:
-        report = vc.compress(
-            source,
-            out,
-            key=key,
-            codec=codec.value,
-            quantizer=quantizer.value,
-            bits_per_weight=bits_per_weight,
-            target_bytes=target_bytes,
-            rate_weight=rate_weight,
-            decoder=decoder.value,
-            latent=latent,
-            chunk_length=chunk_length,
-            distortion=distortion,
-            epochs=epochs,
-            seed=seed,
-            device=device,
-            threads=threads,
-            progress=bar,
-        )
+        report = vc.compress(source, out, progress=bar, **options)
     if as_json:
         print_json(report.to_dict())
     else:
         tables.print_notes(report.notes)
         tables.print_archive(out, report.info)
         tables.print_compression(report)
+
+
+def _show_plan(planned: vc.Plan, as_json: bool) -> None:
+    if as_json:
+        print_json(planned.to_dict())
+    else:
+        tables.print_notes(planned.notes)
+        tables.print_plan(planned)
 
 
 def _check_one_target(

@@ -14,7 +14,8 @@ from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOptio
 from vaecomp_native.cli.packs import PackOption, opened
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
-from vaecomp_native.io import safetensors, sinks
+from vaecomp_native.io import sinks
+from vaecomp_native.io.checkpoints import safetensors
 
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",

@@ -29,10 +29,10 @@ def command(
     """
     check_directory(out)
     with interruptible(f"the demo in {out} is not complete"):
-        from vaecomp_native.experiments import demo
+        from vaecomp_native.demo.run import run
 
         with progress.console() as bar:
-            result = demo.run(out, progress=bar, notice=print_notice)
+            result = run(out, progress=bar, notice=print_notice)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -6,7 +6,7 @@ import enum
 import sys
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -14,6 +14,7 @@ from vaecomp_native import progress
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive
 from vaecomp_native.cli.text import examples, print_json, print_notice
+from vaecomp_native.compression.options import Options
 from vaecomp_native.errors import VaecompError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ DECODE_EXAMPLES = (
     "vaecomp fleet decode --members 's3://bucket/members/*.vaec' --pack fleet.vaepack --out users/ "
     "--json",
 )
-MOST_NOTICES = 20
+MAX_NOTICES = 20
 
 app = typer.Typer(
     help="Many fine-tunes of one model: a pack that they share, and a small file for each.",
@@ -217,7 +218,7 @@ def decode(
     _show(report, as_json)
 
 
-def _base_options(bits_per_weight: float | None) -> dict[str, Any] | None:
+def _base_options(bits_per_weight: float | None) -> Options | None:
     if bits_per_weight is None:
         return None
     return {"codec": "quantized", "bits_per_weight": bits_per_weight}
@@ -230,10 +231,10 @@ def _show(report: ManyReport, as_json: bool) -> None:
     else:
         typer.echo(_summary(report))
     failed = report.failed
-    for member in failed[:MOST_NOTICES]:
+    for member in failed[:MAX_NOTICES]:
         print_notice(f"vaecomp: {member.name}: {member.reason}")
-    if len(failed) > MOST_NOTICES:
-        print_notice(f"vaecomp: ... and {len(failed) - MOST_NOTICES} more, all named with --json")
+    if len(failed) > MAX_NOTICES:
+        print_notice(f"vaecomp: ... and {len(failed) - MAX_NOTICES} more, all named with --json")
     if failed:
         raise VaecompError(f"{len(failed):,} of {len(report.members):,} members failed")
 

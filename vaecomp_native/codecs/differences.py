@@ -27,13 +27,13 @@ DETAILS = (0, 1)
 """Numbers of bits below a difference's leading one to try in its symbol: more cost larger tables."""
 FEW_SYMBOLS = 1 << 21
 """With more symbols the last of the details wins: nothing else is tried."""
-LEAST_OTHERS = 8
+MIN_OTHERS = 8
 """Levels along an axis say something if so many elements stand behind each of them."""
 FLOOR = 2.0**-8
 """Of the mean change: a smaller one counts as this."""
 RARE, RARE_SHARE = 1 << 12, 1 / 16
 """The highest contexts share a table, as far as they have no more elements and no greater share of all of them."""
-MOST_TABLES, MOST_LEVEL = 256, 255
+MAX_TABLES, MAX_LEVEL = 256, 255
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ def _fit(values: Array, predicted: Array) -> _Fit:
     mean = float(columns[alive_columns].mean())
     level = 2 * _bias(values.dtype)
     row_levels = column_levels = None
-    if len(rows) > 1 and len(columns) >= LEAST_OTHERS:
+    if len(rows) > 1 and len(columns) >= MIN_OTHERS:
         least, row_levels = _levels(rows)
         level += least
     else:
         level += round(2 * mean)
-    if len(rows) >= LEAST_OTHERS:
+    if len(rows) >= MIN_OTHERS:
         least, column_levels = _levels(columns - mean)
         level += least
     return _Fit(values, predicted, level, row_levels, column_levels)
@@ -150,7 +150,7 @@ def _levels(means: Float64Array) -> tuple[int, Levels]:
     """Half octaves from 1 on, 0 for what does not change, and what to add to them."""
     alive = np.isfinite(means)
     halves = np.rint(2 * np.where(alive, means, means[alive].min())).astype(np.int64)
-    least = max(int(halves.min()), int(halves.max()) - MOST_LEVEL + 1) - 1
+    least = max(int(halves.min()), int(halves.max()) - MAX_LEVEL + 1) - 1
     return least, np.where(alive, np.maximum(halves - least, 1), 0).astype(np.uint8)
 
 
@@ -167,7 +167,7 @@ def _range(fits: list[_Fit]) -> tuple[int, int]:
     while rare > counts.get(last, 0) and last > min(counts):
         rare -= counts.get(last, 0)
         last -= 1
-    least = max(min(counts), last - MOST_TABLES + 2)
+    least = max(min(counts), last - MAX_TABLES + 2)
     return least - 1, last - least + 2
 
 

@@ -1,4 +1,4 @@
-"""the quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
+"""The quantized codec: quantized matrices, entropy-coded under contexts, into a section (format.md, Quantized)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.batches import batches
 from vaecomp_native.codecs.sections import EncodedTensors
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import values_of
 from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
 from vaecomp_native.quantization.matrix import QuantizedMatrix

@@ -10,15 +10,10 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from vaecomp_native.calibration import (
-    Batch,
-    Measure,
-    diagonal_sensitivity,
-    measure_for,
-    outputs,
-    run,
-)
-from vaecomp_native.calibration.divergence import divergence, samples
+from vaecomp_native.calibration.detection import measure_for
+from vaecomp_native.calibration.divergence import Measure, divergence, samples
+from vaecomp_native.calibration.running import Batch, outputs, run
+from vaecomp_native.calibration.sensitivity import diagonal_sensitivity
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.tensors import array_to_tensor
 

@@ -25,7 +25,7 @@ from vaecomp_native.quantization.matrix import matrix_shape
 
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
-LEAST_DISTANCE = 0.1
+MIN_DISTANCE = 0.1
 """Of the mean one: members nearer than that count as if they were that far."""
 
 
@@ -45,7 +45,7 @@ def decoder_by_differences(
 def _distances(deltas: Float32Array, weights: Float32Array) -> Float32Array:
     """Of each member, float32 [N]: the root of its weighted squares."""
     distances = np.array([np.dot(np.square(delta), weights) for delta in deltas]) ** 0.5
-    least = np.float32(LEAST_DISTANCE * float(distances.mean()) or 1.0)
+    least = np.float32(MIN_DISTANCE * float(distances.mean()) or 1.0)
     floored: Float32Array = np.maximum(distances, least)
     return floored
 

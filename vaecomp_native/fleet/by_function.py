@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vaecomp_native.calibration import Inputs, picked
+from vaecomp_native.calibration.batches import picked
+from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.fleet.behaviour import Behaviour, Student
 from vaecomp_native.fleet.decoder import FleetDecoder, LatentPlan
 from vaecomp_native.fleet.forward import forward_of
@@ -31,7 +31,7 @@ proportion to its root, as for a fine quantizer the error that a bit saves is in
 """
 SENSITIVE_MEMBERS = 16
 """Members whose sensitivity is measured; it is much the same for all."""
-HELD_OUT, MOST_HELD_OUT = 8, 16
+HELD_OUT, MAX_HELD_OUT = 8, 16
 """One member in so many is held out to choose by, up to as many."""
 WEIGHTS_FLOOR = 0.05
 """Of the mean sensitivity: components of what no sample depends on are to be small, not arbitrary."""
@@ -65,19 +65,17 @@ class FunctionTraining:
         self,
         members: Members,
         module: torch.nn.Module,
-        calibration: Sequence[Iterable[Any]],
-        inputs: Inputs | None,
-        divergence: str,
+        calibration: Calibration,
         progress: Progress,
     ) -> None:
         self._members, self._module, self._progress = members, module, progress
-        self._student = Student(module, members.layout, divergence)
+        self._student = Student(module, members.layout, calibration.divergence)
         self._base = members.vector
         self._deltas = np.empty((len(members.weights), len(self._base)), np.float32)
         self._behaviours: list[Behaviour] = []
-        for number, (arrays, batches) in enumerate(zip(members, calibration, strict=True)):
+        for number, (arrays, batches) in enumerate(zip(members, calibration.batches, strict=True)):
             self._deltas[number] = members.layout.deltas(arrays, self._base)
-            own = picked(batches, inputs, module, of=f" of member {number}")
+            own = picked(batches, calibration.inputs, module, of=f" of member {number}")
             self._behaviours.append(Behaviour(self._student, arrays, own))
             progress("reading members", number + 1, len(self._deltas), {})
         self._importance = self._mean_importance()
@@ -93,7 +91,7 @@ class FunctionTraining:
             found = self._train(plans[0], options, range(len(self._deltas)))
             design = Design(plans[0].common, plans[0].hidden, _bytes(found.decoder), None)
             return replace(found, designs=[design])
-        held_out = range(0, len(self._deltas), HELD_OUT)[:MOST_HELD_OUT]
+        held_out = range(0, len(self._deltas), HELD_OUT)[:MAX_HELD_OUT]
         others = [i for i in range(len(self._deltas)) if i not in held_out]
         tried: list[tuple[float, Found]] = []
         designs: list[Design] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from vaecomp_native.codecs.vae.rounding import round_straight_through
 from vaecomp_native.fleet.decoder import LARGEST, UNIT, HiddenLayer, LatentPlan
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.principal import Components
-from vaecomp_native.training.rounding import round_straight_through
 
 
 class Features:

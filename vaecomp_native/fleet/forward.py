@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import torch
 
+from vaecomp_native.codecs.vae.rounding import round_straight_through
 from vaecomp_native.decoders import Float32Array, IntegerLayer
 from vaecomp_native.fleet.decoder import LARGEST, UNIT
 from vaecomp_native.fleet.group import Group
-from vaecomp_native.training.rounding import round_straight_through
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 

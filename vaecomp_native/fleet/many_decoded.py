@@ -14,7 +14,8 @@ from vaecomp_native.fleet import storage
 from vaecomp_native.fleet.bulk import decode
 from vaecomp_native.fleet.engines.work import Item, Outcome, failed
 from vaecomp_native.fleet.many import ManyReport, collect
-from vaecomp_native.io import safetensors, sinks
+from vaecomp_native.io import sinks
+from vaecomp_native.io.checkpoints import safetensors
 from vaecomp_native.io.urls import Location
 from vaecomp_native.progress import Progress, console
 

@@ -7,31 +7,30 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration, call_evaluate
 from vaecomp_native.archive import Archive
 from vaecomp_native.bits import identical
+from vaecomp_native.calibration.config import Calibration
+from vaecomp_native.compression.request import calibrated_model
 from vaecomp_native.fleet.latents import by_function, least_squares
 from vaecomp_native.fleet.member_encoder import MemberEncoder
 from vaecomp_native.fleet.member_file import write_member
-from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.fleet.principal import tensor_weights
 from vaecomp_native.io import sinks
 from vaecomp_native.io.sources import Source
-from vaecomp_native.jobs import Divergence, calibration_of, check_inputs, measured
-from vaecomp_native.progress import Progress, console
+from vaecomp_native.progress import Progress, shown
 from vaecomp_native.state_dict import read_state_dict
 
 if TYPE_CHECKING:
     import torch
 
+    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.state_dict import Weights
 
 Array = npt.NDArray[Any]
@@ -69,9 +68,7 @@ def compress(
     pack: Pack | Archive | Source,
     path: str | os.PathLike[str],
     *,
-    calibration: Iterable[Any] | None = None,
-    divergence: Divergence = "auto",
-    inputs: Callable[[Any], Any] | None = None,
+    calibration: Calibration | Iterable[Any] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     max_loss: float | None = None,
     rate_weight: float | None = None,
@@ -79,7 +76,7 @@ def compress(
     metadata: Mapping[str, str] | None = None,
     seed: int = 0,
     threads: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
 ) -> MemberReport:
     """Compress a model into the member `path` of a pack, which stays as it is.
 
@@ -92,17 +89,16 @@ def compress(
         member: the model, as `vaecomp_native.compress` takes weights, with the pack's tensors.
         pack: the pack; open it once as a `Pack` for many members.
         path: the file to write.
-        calibration: batches of the module's inputs, without labels, a few hundred samples. `member` must be a torch module.
-        divergence: what differences of the outputs mean, as for `vaecomp_native.compress`.
-        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
+        calibration: batches of the module's inputs, without labels, a few hundred samples, or a
+            `Calibration` with them. `member` must be a torch module.
         evaluate: takes the module with decoded weights and returns a score, larger being better. `member` must be a torch module.
-        max_loss: most that `evaluate` may fall by. A residual is added if it falls by more, as coarse as can be.
+        max_loss: what `evaluate` may fall by at most. A residual is added if it falls by more, as coarse as can be.
         rate_weight: adds a residual: what a bit of it must save, as for `vaecomp_native.compress`.
         lossless: every tensor comes back bit for bit.
         metadata: text to store in the file.
         seed: of everything random; equal seeds give equal files on the same machine.
         threads: threads of the native kernels, 0 for all cores.
-        progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
+        progress: as for `vaecomp_native.compress`.
 
     Warns:
         UserWarning: a tensor is stored without loss because no decoder could follow its values; or tensors that the member ties come back as
@@ -111,38 +107,34 @@ def compress(
     Raises:
         WeightsError: the model does not have the pack's tensors, naming the tensor.
         ArchiveError: the pack is none.
-        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may hold labels, `divergence` must be given, or
+        CalibrationError: the module rejects a batch or gives no finite numbers for it, a batch may hold labels, the divergence must be given, or
             `evaluate` raises or gives no finite number.
         OverwriteError: `path` is the model's file or the pack.
         ValueError: options that exclude each other, or a module is needed.
         OSError: the file cannot be written.
     """
     _check_options(evaluate, max_loss, rate_weight, lossless)
-    check_inputs(calibration, inputs)
     started = time.perf_counter()
     opened = pack if isinstance(pack, Pack) else Pack(pack, threads=threads)
     state = read_state_dict(member)
     pack_file = [pack] if isinstance(pack, (str, os.PathLike)) else []
     sinks.check_output(path, [*state.files, *pack_file])
     arrays = opened.arrays_of(state)
-    with console() if progress is None else nullcontext(progress) as report:
-        found = None
-        if calibration is not None or evaluate is not None:
-            module = as_module(member, "member")
-            found = measured(calibration_of(module, calibration, inputs, evaluate, divergence))
-        original = call_evaluate(found) if found is not None and evaluate is not None else None
-        encoder = MemberEncoder(opened, arrays, found, threads, report)
+    with shown(progress) as report:
+        model = calibrated_model(member, Calibration.of(calibration), evaluate)
+        original = model.score() if model is not None and evaluate is not None else None
+        encoder = MemberEncoder(opened, arrays, model, threads, report)
         if lossless:
             latents = None
             # What a module with NaNs gives tells nothing of its latents.
-            seen = None if encoder.unfollowed or calibration is None else found
+            seen = None if encoder.unfollowed or calibration is None else model
             if opened.latents and (seen is not None or opened.is_linear):
                 latents = _latents(opened, arrays, seen, seed, report)
             choice = encoder.lossless(latents)
         else:
-            latents = _latents(opened, arrays, found, seed, report)
-            least = None if original is None or max_loss is None else original - max_loss
-            choice = encoder.lossy(latents, rate_weight, least)
+            latents = _latents(opened, arrays, model, seed, report)
+            min_score = None if original is None or max_loss is None else original - max_loss
+            choice = encoder.lossy(latents, rate_weight, min_score)
         score = None if original is None else encoder.score(choice.decoded)
     file = write_member(opened, choice.parts, choice.decoded, metadata or {}, threads)
     with Archive(file.data, pack=opened.archive, threads=threads) as archive:
@@ -159,7 +151,7 @@ def compress(
         rate_weight=choice.rate_weight,
         score_original=original,
         score=score,
-        divergence=None if found is None else found.kind,
+        divergence=None if model is None else model.divergence,
         seconds=time.perf_counter() - started,
     )
 
@@ -184,14 +176,14 @@ def _warn(kept_exact: Sequence[str], ties: Mapping[str, str], decoded: Mapping[s
 def _latents(
     pack: Pack,
     arrays: Mapping[str, Array],
-    calibration: Calibration | None,
+    model: CalibratedModel | None,
     seed: int,
     progress: Progress,
 ) -> Int8Array:
     """The latents that go into the file."""
     if not pack.latents:
         return np.empty(0, np.int8)
-    if calibration is None or not calibration.batches:
+    if model is None or not model.batches:
         if not pack.is_linear:
             raise ValueError("this pack's decoder is not linear: give calibration batches")
         offset, matrix = pack.linear_map
@@ -201,8 +193,9 @@ def _latents(
     else:
         from vaecomp_native.fleet.behaviour import Behaviour, Student
 
-        student = Student(calibration.module, pack.layout, calibration.divergence)
-        behaviour = Behaviour(student, arrays, calibration.batches)
+        assert model.measure is not None
+        student = Student(model.module, pack.layout, model.measure)
+        behaviour = Behaviour(student, arrays, model.batches)
         posterior = by_function(
             student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
         )

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.allocation.fit import Calibration, call_evaluate, fitting, workbench
 from vaecomp_native.bits import identical
 from vaecomp_native.codecs.differences import has_differences
+from vaecomp_native.compression.fit import fitting, trial_model
+from vaecomp_native.compression.suitability import is_delicate
 from vaecomp_native.errors import UnreachableError
 from vaecomp_native.fleet.layout import is_ordinary
 from vaecomp_native.fleet.member_file import MemberParts, write_member
 from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
-from vaecomp_native.suitability import is_delicate
+
+if TYPE_CHECKING:
+    from vaecomp_native.calibration.model import CalibratedModel
 
 Array = npt.NDArray[Any]
 Int8Array = npt.NDArray[np.int8]
@@ -42,7 +45,7 @@ class MemberEncoder:
 
     pack: Pack
     arrays: Mapping[str, Array]
-    calibration: Calibration | None
+    model: CalibratedModel | None
     threads: int
     progress: Progress
 
@@ -55,8 +58,10 @@ class MemberEncoder:
             tried.append(self._with_differences(latents, changed | made))
         return self._smallest(tried)
 
-    def lossy(self, latents: Int8Array, rate_weight: float | None, least: float | None) -> Choice:
-        """Latents; with a residual at a rate weight, or with the coarsest that scores `least` if latents alone do not.
+    def lossy(
+        self, latents: Int8Array, rate_weight: float | None, min_score: float | None
+    ) -> Choice:
+        """Latents; with a residual at a rate weight, or with the coarsest that scores `min_score` if latents alone do not.
 
         What no decoder changes comes back bit for bit, and so do the tensors in `unfollowed`.
         """
@@ -71,10 +76,10 @@ class MemberEncoder:
         if others:
             tried.append(self._with_differences(latents, others))
         alone = self._smallest(tried)
-        if rate_weight is None and (least is None or self.score(alone.decoded) >= least):
+        if rate_weight is None and (min_score is None or self.score(alone.decoded) >= min_score):
             return alone
         try:
-            return self._with_residual(alone.parts, latents, rate_weight, least)
+            return self._with_residual(alone.parts, latents, rate_weight, min_score)
         except UnreachableError:
             return self.lossless(latents)
 
@@ -85,21 +90,21 @@ class MemberEncoder:
 
     def score(self, decoded: Mapping[str, Array]) -> float:
         """The caller's score of the module with decoded weights; the module is as it was afterwards."""
-        assert self.calibration is not None
+        assert self.model is not None
         names = self.pack.layout.shapes
         originals = {name: self.arrays[name] for name in names}
-        with workbench(originals, replace(self.calibration, batches=())).restored() as bench:
-            bench.replace({name: decoded[name] for name in names})
-            return call_evaluate(self.calibration)
+        with trial_model(originals, replace(self.model, batches=())).restored() as trial:
+            trial.replace({name: decoded[name] for name in names})
+            return self.model.score()
 
     def _with_residual(
         self,
         parts: MemberParts,
         latents: Int8Array,
         rate_weight: float | None,
-        least: float | None,
+        min_score: float | None,
     ) -> Choice:
-        """A residual on what latents make, at a rate weight or the coarsest found that scores `least`. Raises UnreachableError."""
+        """A residual on what latents make, at a rate weight or the coarsest found that scores `min_score`. Raises UnreachableError."""
         predicted = {
             name: values
             for name, values in self.pack.values(latents, self.threads).items()
@@ -107,11 +112,11 @@ class MemberEncoder:
         }
         lossy = {name: self.arrays[name] for name in predicted}
         with fitting(
-            lossy, "feedback", self.calibration, self.threads, self.progress, predicted
+            lossy, "feedback", self.model, self.threads, self.progress, predicted
         ) as fitter:
             if rate_weight is None:
-                assert least is not None
-                fit = fitter.keeping_score(least, start=STARTING_RATE_WEIGHT)
+                assert min_score is not None
+                fit = fitter.keeping_score(min_score, start=STARTING_RATE_WEIGHT)
             else:
                 fit = fitter.at_rate_weight(rate_weight)
             # A residual of zeros costs bytes and changes nothing.

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vaecomp_native import _core
-from vaecomp_native.candidates import Candidate, assemble
-from vaecomp_native.choosing import encode_best
+from vaecomp_native.codecs.assembly import assemble
 from vaecomp_native.codecs.sections import SectionKind
+from vaecomp_native.compression.candidates import Candidate
+from vaecomp_native.compression.choice import encode_best
+from vaecomp_native.compression.options import DEFAULTS, Options
+from vaecomp_native.compression.request import make_request
 from vaecomp_native.fleet.group import Group
 from vaecomp_native.fleet.prior import LatentPrior
-from vaecomp_native.jobs import make_job
 from vaecomp_native.progress import Progress
 from vaecomp_native.state_dict import StateDict
 
 if TYPE_CHECKING:
     from vaecomp_native.state_dict import Weights
 
-BASE_OPTIONS: Mapping[str, Any] = {
-    "codec": "lossless",
-    "quantizer": "feedback",
-    "bits_per_weight": None,
-    "target_bytes": None,
-    "rate_weight": None,
-    "max_loss": None,
-    "calibration": None,
-    "evaluate": None,
-    "divergence": "auto",
-    "inputs": None,
-}
-"""What can be said of the base's compression, and what holds if nothing is."""
+NOT_OF_A_BASE = ("key", "vae", "threads")
+"""Options of `compress` that a pack's base does not take."""
 
 
 def encode_base(
-    base: Weights, options: Mapping[str, Any], threads: int, progress: Progress
+    base: Weights, options: Options, threads: int, progress: Progress
 ) -> tuple[StateDict, Candidate]:
-    """The base as `compress` encodes it. Raises what that raises."""
-    unknown = [name for name in options if name not in BASE_OPTIONS]
+    """The base as `compress` encodes it, by default without loss. Raises what that raises."""
+    choices = [name for name in DEFAULTS if name not in NOT_OF_A_BASE]
+    unknown = [name for name in options if name not in choices]
     if unknown:
-        raise ValueError(f"base_options has '{unknown[0]}'; choose from {', '.join(BASE_OPTIONS)}")
-    chosen = {**BASE_OPTIONS, **options}
-    job = make_job(
-        base,
-        key=None,
-        chunk_length=2048,
-        vae={"decoder": "compact"},
-        threads=threads,
-        progress=progress,
-        **chosen,
-    )
-    made, _ = encode_best(job, chosen["codec"])
-    return job.state, made
+        raise ValueError(f"base_options has '{unknown[0]}'; choose from {', '.join(choices)}")
+    chosen: Options = {"codec": "lossless", **options, "threads": threads}
+    request = make_request(base, chosen, progress)
+    made, _ = encode_best(request)
+    return request.state, made
 
 
 def pack_bytes(

@@ -34,7 +34,7 @@ STEPS_A_LEARNING_RATE = 60.0
 """The columns' learning rate is the median weight's step divided by this."""
 LATENT_RATE = 0.05
 HIDDEN_RATE = 0.003
-STANDARDIzE_EVERY = 50
+STANDARDIZE_EVERY = 50
 REPORT_EVERY = 10
 
 
@@ -90,7 +90,7 @@ def train_by_function(
     recent = 0.0
     for step in range(1, options.steps + 1):
         recent += training.step(step) / REPORT_EVERY
-        if step % STANDARDIzE_EVERY == 0:
+        if step % STANDARDIZE_EVERY == 0:
             training.standardize()
         if step % REPORT_EVERY == 0:
             if not math.isfinite(recent):

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vaecomp_native.archive import Archive
+from vaecomp_native.calibration.config import Calibration
+from vaecomp_native.compression.options import Options
+from vaecomp_native.compression.request import as_module
 from vaecomp_native.errors import WeightsError
 from vaecomp_native.fleet.by_components import decoder_by_components
 from vaecomp_native.fleet.by_differences import decoder_by_differences
 from vaecomp_native.fleet.decoder import LatentPlan
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.fleet.members import Members
-from vaecomp_native.fleet.modules import as_module
 from vaecomp_native.fleet.packing import encode_base, pack_bytes
 from vaecomp_native.io import sinks
-from vaecomp_native.jobs import Divergence, check_inputs
-from vaecomp_native.progress import Progress, console
+from vaecomp_native.progress import Progress, shown
 
 if TYPE_CHECKING:
     from vaecomp_native.fleet.by_function import Design
@@ -62,20 +62,18 @@ def train(
     *,
     base: Weights,
     out: str | os.PathLike[str],
-    calibration: Sequence[Iterable[Any]] | None = None,
-    divergence: Divergence = "auto",
-    inputs: Callable[[Any], Any] | None = None,
+    calibration: Calibration | Sequence[Iterable[Any]] | None = None,
     lossless: bool = False,
     latent: int | Sequence[int] = 8,
     hidden: int | Sequence[int] = 0,
     local: int = 0,
     common_cost: float = 1.0,
-    rate_weight: float = 1.4e-5,
+    decoder_rate_weight: float = 1.4e-5,
     steps: int = 1500,
-    base_options: Mapping[str, Any] | None = None,
+    base_options: Options | None = None,
     seed: int = 0,
     threads: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
 ) -> PackReport:
     """Train a decoder that all members share, and write it with their base as the pack `out`.
 
@@ -87,10 +85,9 @@ def train(
         members: fine-tunes of the base, each as `compress` takes weights, read one after another.
         base: the model that they were made from; a torch module if `calibration` is given.
         out: the pack to write.
-        calibration: for each member batches of its inputs, without labels, as `compress` takes them. A few hundred samples do. A member's batches
-            may be a sequence that makes them when they are asked for.
-        divergence: what differences of the outputs mean, as for `compress`; "auto" finds out from the first member's first batch.
-        inputs: picks the module's inputs from each batch, as `lambda batch: batch[0]` from samples with labels.
+        calibration: for each member batches of its inputs, without labels, as `compress` takes them,
+            or a `Calibration` whose `batches` are these. A few hundred samples do. A member's
+            batches may be a sequence that makes them when they are asked for.
         lossless: members will be compressed without loss: the components are those that leave few bits, near the base as far from it. Excludes `calibration`.
         latent: latents that the whole model depends on. Of several numbers, and several of `hidden`, the best is chosen by
             members held out: each takes a training.
@@ -99,17 +96,18 @@ def train(
         local: further latents of each module of the base with tensors of its own, which only these depend on.
         common_cost: what information in the common latents costs relative to that in the local ones: above 1, the common latents keep what
             modules share, and the rest moves to the local ones (Ryu et al. 2019, arXiv 1905.10945). Needs `calibration`.
-        rate_weight: mean divergence that a bit of the decoder must save. Larger is smaller and less accurate.
+        decoder_rate_weight: mean divergence that a bit of the decoder must save, in nats or as
+            `divergence` has it. Larger is smaller and less accurate.
         steps: of training, with 16 members each.
         base_options: how the base is compressed: `codec`, one target and what it needs, as for `compress`; by default lossless. The decoder is
             trained on the base as it is decoded, and makes up for some of its loss.
         seed: of everything random.
         threads: of the native kernels, 0 for all cores.
-        progress: called as the work proceeds; by default a bar is drawn on a terminal's standard error.
+        progress: as for `compress`.
 
     Raises:
         WeightsError: a member does not have the base's tensors, naming the tensor. Values that are not finite count as the base's.
-        CalibrationError: the module rejects a batch, what it gives is not finite, a batch may hold labels, or `divergence` must be given.
+        CalibrationError: the module rejects a batch, what it gives is not finite, a batch may hold labels, or the divergence must be given.
         TrainingError: training did not converge.
         OverwriteError: `out` is the base's file or a member's.
         ValueError: an option out of range, naming it.
@@ -120,13 +118,13 @@ def train(
         for common in _several(latent)
         for units in _several(hidden)
     ]
-    _check_options(members, base, calibration, lossless, plans, common_cost, rate_weight, steps)
-    check_inputs(calibration, inputs)
+    samples = Calibration.of(calibration)
+    _check_options(members, base, samples, lossless, plans, common_cost, decoder_rate_weight, steps)
     started = time.perf_counter()
     sinks.check_output(
         out, [one for one in (base, *members) if isinstance(one, (str, os.PathLike))]
     )
-    with console() if progress is None else nullcontext(progress) as report:
+    with shown(progress) as report:
         state, encoded = encode_base(base, base_options or {}, threads, report)
         sinks.check_output(out, state.files)
         decoded = {name: np.asarray(encoded.decoded[name]) for name in state.arrays}
@@ -138,17 +136,17 @@ def train(
         history: Sequence[Mapping[str, float]] = []
         designs: Sequence[Design] = []
         common_bits = local_bits = kind = None
-        if calibration is None:
+        if samples is None:
             by_weights = decoder_by_differences if lossless else decoder_by_components
             decoder, prior = by_weights(fleet, plans[0], report)
         else:
             from vaecomp_native.fleet.by_function import FunctionTraining
             from vaecomp_native.fleet.trainer import TrainingOptions
 
-            training = FunctionTraining(
-                fleet, as_module(base, "base"), calibration, inputs, divergence, report
+            training = FunctionTraining(fleet, as_module(base, "base"), samples, report)
+            found = training.best(
+                plans, TrainingOptions(steps, decoder_rate_weight, common_cost, seed)
             )
-            found = training.best(plans, TrainingOptions(steps, rate_weight, common_cost, seed))
             decoder, prior = found.decoder, found.prior
             history, designs = found.history, found.designs
             kind = training.kind
@@ -181,32 +179,33 @@ def train(
 def _check_options(
     members: Sequence[Weights],
     base: Weights,
-    calibration: Sequence[Iterable[Any]] | None,
+    samples: Calibration | None,
     lossless: bool,
     plans: Sequence[LatentPlan],
     common_cost: float,
-    rate_weight: float,
+    decoder_rate_weight: float,
     steps: int,
 ) -> None:
     if len(members) < 2:
         raise ValueError(f"there are {len(members)} members; a fleet has at least 2")
-    if calibration is None and len(plans) != 1:
+    if samples is None and len(plans) != 1:
         raise ValueError("several values of latent or hidden need calibration to choose among them")
     for plan in plans:
-        _check_plan(plan, calibrated=calibration is not None)
+        _check_plan(plan, calibrated=samples is not None)
     if not common_cost > 0:
         raise ValueError(f"common_cost is {common_cost}; it must be above 0")
-    if not rate_weight >= 0:
-        raise ValueError(f"rate_weight is {rate_weight}; it must be at least 0")
+    if not decoder_rate_weight >= 0:
+        raise ValueError(f"decoder_rate_weight is {decoder_rate_weight}; it must be at least 0")
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1")
-    if calibration is None:
+    if samples is None:
         return
     if lossless:
         raise ValueError("lossless members need no calibration: give one of both")
-    if len(calibration) != len(members):
+    given = list(samples.batches)
+    if len(given) != len(members):
         raise ValueError(
-            f"calibration has {len(calibration)} entries for {len(members)} members; give one a member"
+            f"calibration has {len(given)} entries for {len(members)} members; give one a member"
         )
     as_module(base, "base")
 

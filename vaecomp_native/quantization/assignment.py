@@ -53,20 +53,16 @@ class _Search:
         self._walk(everything, nearest, 1, np.minimum.accumulate(self.costs[::-1])[::-1])
         return self.labels
 
-    def _walk(
-        self, which: IntArray, at: IntArray, direction: int, least_costs: Float64Array
-    ) -> None:
-        """Go on from codeword to codeword; `least_costs` are those from each one on outwards."""
+    def _walk(self, which: IntArray, at: IntArray, direction: int, min_costs: Float64Array) -> None:
+        """Go on from codeword to codeword; `min_costs` are those from each one on outwards."""
         while which.size:
             at = at + direction
             inside = (at >= 0) & (at < self.centres.size)
             which, at = which[inside], at[inside]
-            hopeful = self._try(which, at, least_costs)
+            hopeful = self._try(which, at, min_costs)
             which, at = which[hopeful], at[hopeful]
 
-    def _try(
-        self, which: IntArray, at: IntArray, least_costs: Float64Array
-    ) -> npt.NDArray[np.bool_]:
+    def _try(self, which: IntArray, at: IntArray, min_costs: Float64Array) -> npt.NDArray[np.bool_]:
         """Offer each value `which` its codeword; say where one with a least cost could be taken."""
         errors = self.weights[which] * (self.values[which] - self.centres[at]) ** 2
         before = self.best[which]
@@ -74,4 +70,4 @@ class _Search:
         better = found < before
         self.best[which[better]] = found[better]
         self.labels[which[better]] = at[better]
-        return errors + least_costs[at] < np.minimum(before, found)
+        return errors + min_costs[at] < np.minimum(before, found)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.batches import batches
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, scales
 
 Array = npt.NDArray[Any]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.batches import batches
+from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import SMALL, Bunch, joined
 from vaecomp_native.quantization.matrix import slabs
 
@@ -24,12 +24,12 @@ Levels = npt.NDArray[np.uint8]
 Float64Array = npt.NDArray[np.float64]
 
 ROUNDS = 5
-LEAST_ACTIVITY = 0.02
+MIN_ACTIVITY = 0.02
 """Mean magnitude of the symbols of the quietest table to start from."""
 SMOOTHING = 0.02
 TINY = 1 << 10
 """Most elements of a matrix that has one level for all."""
-MOST_TOGETHER = 1 << 16
+MAX_TOGETHER = 1 << 16
 """Elements of small matrices that are looked at together: a table of their costs fits a cache."""
 
 
@@ -75,7 +75,7 @@ def _fits(matrices: Sequence[Symbols]) -> list[_OneMatrix | _SmallMatrices]:
         else:
             fits.append(_OneMatrix(number, symbols))
     for kind, sizes in kinds.items():
-        for numbers in batches(sizes, MOST_TOGETHER):
+        for numbers in batches(sizes, MAX_TOGETHER):
             fits.append(kind(numbers, [matrices[number] for number in numbers]))
     return fits
 
@@ -85,7 +85,7 @@ def _starting_tables(
 ) -> Float64Array:
     """Two-sided geometric distributions, their mean magnitudes evenly spread on a logarithmic scale."""
     liveliest = max((fit.liveliest() for fit in fits if fit.symbols.size), default=1.0)
-    activities = np.geomspace(LEAST_ACTIVITY, max(liveliest, 2 * LEAST_ACTIVITY), tables)
+    activities = np.geomspace(MIN_ACTIVITY, max(liveliest, 2 * MIN_ACTIVITY), tables)
     distance = np.abs(np.arange(first, last + 1))
     return _normalized(np.exp(-distance * np.log1p(1 / activities)[:, None]))
 

@@ -32,7 +32,7 @@ _FINE_STEPS = 2.0 ** np.arange(-0.4375, 0.5, 0.0625)
 _START = 0.5
 """First step of the iterations, likewise. Won over 1 and 2 where importance varies."""
 _ITERATIONS = 40
-_LEAST_GAIN = 1e-4
+_MIN_GAIN = 1e-4
 """Relative gain of an iteration at which the next one is not worth its time."""
 
 
@@ -80,7 +80,7 @@ def entropy_constrained_lloyd(
     step = usable_step(values, high_rate_step(importance, rate_weight) * _START)
     previous = np.inf
     for clustering in descend(flat, weights, round_to_step(values, step).ravel(), rate_weight):
-        if clustering.objective >= previous * (1 - _LEAST_GAIN):
+        if clustering.objective >= previous * (1 - _MIN_GAIN):
             break
         previous = clustering.objective
     candidates = (

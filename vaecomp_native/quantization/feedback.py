@@ -35,7 +35,7 @@ DECISION = 0.35
 """How much of the rate weight the decisions use. All of it shrinks weights, which adds up over recurrent steps."""
 SCALE_POWER = 0.25
 """Scales follow curvature^-0.25, halfway between one step for all and steps for equal cost."""
-LEAST_ROW_WEIGHT = 1e-3
+MIN_ROW_WEIGHT = 1e-3
 """Of a row, relative to the geometric mean of those that count: rows that calibration never moved still get some precision."""
 LARGEST_EXPONENT = 32
 STEP_RANGE = (2.0**-94, 2.0**94)
@@ -152,7 +152,7 @@ class _Grid:
 
     @classmethod
     def of(cls, curvature: Curvature, row_weights: Float64Array, rate_weight: float) -> _Grid:
-        rows = np.maximum(row_weights, LEAST_ROW_WEIGHT * _geometric_mean(row_weights))
+        rows = np.maximum(row_weights, MIN_ROW_WEIGHT * _geometric_mean(row_weights))
         diagonal = curvature.diagonal.astype(np.float64)
         mean_row = _geometric_mean(rows[row_weights > 0])
         mean_column = _geometric_mean(diagonal)

@@ -367,13 +367,13 @@ def required(cursor: Cursor, field: str, dtype: str, count: int) -> npt.NDArray[
 
 
 def read_layer_sizes(
-    cursor: Cursor, previous: int | None, most_out: int = MAX_WIDTH
+    cursor: Cursor, previous: int | None, max_out: int = MAX_WIDTH
 ) -> tuple[int, int]:
     """A decoder layer's (in, out)."""
     inputs = cursor.varint("layer's in", 1, MAX_WIDTH)
     if previous not in (None, inputs):
         cursor.fail("layer's in", f"{inputs} is not the previous layer's out, {previous}")
-    return inputs, cursor.varint("layer's out", 1, most_out)
+    return inputs, cursor.varint("layer's out", 1, max_out)
 
 
 def read_integer_decoder(cursor: Cursor, room: int) -> Decoder:

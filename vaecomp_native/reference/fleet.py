@@ -125,9 +125,9 @@ def read_group(
 
 
 def read_fleet(
-    cursor: Cursor, sizes: Sequence[int | None], decoders: Mapping[int, Decoder], most_work: int
+    cursor: Cursor, sizes: Sequence[int | None], decoders: Mapping[int, Decoder], max_work: int
 ) -> Fleet:
-    """A section of kind 6; decoding a member may take ``most_work`` products."""
+    """A section of kind 6; decoding a member may take ``max_work`` products."""
     contexts, tables = read_coding(cursor)
     taken: set[int] = set()
     groups = [
@@ -136,8 +136,8 @@ def read_fleet(
     ]
     cursor.finish("fleet")
     work = sum(decoders[g.decoder].multiplications * len(g.position) for g in groups)
-    if work > most_work:
-        cursor.fail("groups", f"decoding takes above {most_work} products")
+    if work > max_work:
+        cursor.fail("groups", f"decoding takes above {max_work} products")
     return Fleet(contexts, tables, groups)
 
 

@@ -28,7 +28,7 @@ MAX_RETRIES = 5
 """Of a task whose worker dies."""
 TASK_SECONDS = 2.0
 """How long a task should take: much longer than the few milliseconds that starting it costs."""
-MOST_MEMBERS = 64
+MAX_MEMBERS = 64
 """Of a task."""
 TASKS_PER_CPU = 2
 """In flight: one at work and one that waits for its place."""
@@ -87,7 +87,7 @@ class _Queue:
         if self._alone:
             return [self._alone.popleft()]
         fair = math.ceil(len(self._items) / (2 * tasks))
-        count = max(1, min(self._affordable(), fair, MOST_MEMBERS))
+        count = max(1, min(self._affordable(), fair, MAX_MEMBERS))
         return [self._items.popleft() for _ in range(min(count, len(self._items)))]
 
     def _affordable(self) -> int:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaecomp_native.errors import WeightsError
-from vaecomp_native.io import safetensors
-from vaecomp_native.io.checkpoints import gguf, npz, pickled
+from vaecomp_native.io.checkpoints import gguf, npz, pickled, safetensors
 from vaecomp_native.io.checkpoints.base import Checkpoint
 from vaecomp_native.io.checkpoints.directory import INDEX_SUFFIX, model_in
 from vaecomp_native.io.checkpoints.shards import read_shards

@@ -1,0 +1,1 @@
+"""What the experiments compare with: codecs of other packages and published ones that have none."""

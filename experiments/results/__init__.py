@@ -1,0 +1,1 @@
+"""What the experiments found, as data: one module a result."""

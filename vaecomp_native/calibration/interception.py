@@ -1,0 +1,102 @@
+"""Finds a module's linear operators while it runs, and shows their inputs and outputs.
+
+The operators are caught as torch functions called with the module's own parameters, whoever calls
+them: layers of `torch.nn`, their subclasses, or a forward method directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from vaecomp_native.calibration import attention, convolution, recurrent
+from vaecomp_native.calibration.hooks import Callback, Hooks, Visitor
+from vaecomp_native.calibration.maps import LinearMap
+from vaecomp_native.calibration.running import Batch, evaluation, run
+
+
+def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
+    """The linear operators that one run of the module in evaluation mode uses, in their order.
+
+    They come from linear layers, convolutions, attention (input projections of self-attention, output
+    projections) and recurrent layers (without projections, on padded sequences). A parameter belongs
+    to one map at most: an operator that shares some parameters with one before it is no map, and one
+    that shares all of them is the same map. Raises CalibrationError as `run` does.
+    """
+    found: dict[LinearMap, None] = {}
+    taken: set[str] = set()
+
+    def note(linear_map: LinearMap) -> None:
+        if taken.isdisjoint(linear_map.parameters):
+            found[linear_map] = None
+            taken.update(linear_map.parameters)
+
+    with evaluation(module), torch.no_grad(), _intercepted(module, note):
+        run(module, batch)
+    return tuple(found)
+
+
+@contextmanager
+def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> Iterator[None]:
+    """While inside, running the module calls `callback(map, inputs, outputs)` for each of `maps`.
+
+    Inputs are float32 [M, columns], detached, and valid during the call; outputs [M, rows] are part
+    of the autograd graph where gradients are on, even if all parameters are frozen, and the module's
+    result depends on them. A map is shown in several parts: a recurrent layer time step by time step,
+    a convolution by runs of samples and within them group by group (outputs [M, rows / groups], the
+    groups in turn). The module's results are its own up to float rounding.
+    """
+    wanted = frozenset(maps)
+    with _intercepted(module, lambda linear_map: callback if linear_map in wanted else None):
+        yield
+
+
+@contextmanager
+def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
+    # Torch's fused inference kernels for attention and transformer layers hide what is inside them.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _Interception(Hooks(module, visit)):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _Interception(TorchFunctionMode):
+    """Runs torch's linear operators in versions that show what is inside them."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        super().__init__()
+        self._hooks = hooks
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        options = kwargs or {}
+        if func is F.linear:
+            return self._linear(*args, **options)
+        if func is F.multi_head_attention_forward:
+            return attention.run(self._linear, *args, **options)
+        if func in convolution.FUNCTIONS:
+            return convolution.run(self._hooks, func, *args, **options)
+        if func in recurrent.FUNCTIONS:
+            return recurrent.run(self._hooks, func, *args, **options)
+        return func(*args, **options)
+
+    def _linear(
+        self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        outputs = F.linear(input, weight, bias)
+        hook = self._hooks.hook([weight], [bias]) if weight.dim() == 2 else None
+        if hook is None:
+            return outputs
+        rows, columns = weight.shape
+        shown = hook(input.reshape(-1, columns), outputs.reshape(-1, rows))
+        return shown.reshape(outputs.shape)

@@ -1,0 +1,142 @@
+"""Which tensors lossy codecs may change, and what keeps the others exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vaecomp_native import _core
+from vaecomp_native.quantization.batches import batches
+from vaecomp_native.quantization.matrix import LARGEST_SYMBOL
+from vaecomp_native.state_dict import LATENT_DTYPES
+
+Array = npt.NDArray[Any]
+LARGEST_VALUE = 1e15
+"""Of a tensor that lossy codecs take on: squares of weights and their reciprocals fit in float32."""
+FLOAT16_LIMIT = 32_752.0
+"""Decoded values may be larger than the original ones, and must be finite."""
+COMMON_SHARE = 0.99
+"""The share of a tensor's values that its outliers are measured by."""
+NOT_FINITE = "NaN or infinite values"
+OUTLIERS = "outliers"
+OUT_OF_RANGE = "values out of range"
+SPECIAL_VALUES = (NOT_FINITE, OUTLIERS, OUT_OF_RANGE)
+"""Reasons that lie in a float tensor's values; its owner will want to know."""
+KINDS = {"b": "boolean", "i": "integer", "u": "integer", "c": "complex"}
+
+
+class Extent(NamedTuple):
+    """The least and the greatest of a tensor's values, and the mean of their squares."""
+
+    low: float
+    high: float
+    mean_square: float
+
+    @property
+    def largest(self) -> float:
+        """The greatest magnitude; NaN if a value is NaN."""
+        return max(self.high, -self.low) if self.low <= self.high else math.nan
+
+
+def why_exact(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Tensors that no lossy codec may change, and why: their dtypes, or their values."""
+    reasons = {name: _why_not_float(array) for name, array in arrays.items()}
+    floats = {name: array for name, array in arrays.items() if reasons[name] is None}
+    for name, extent in extents(floats).items():
+        reasons[name] = _special(floats[name], extent)
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def delicacies(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Tensors that are too small to gain from a lossy codec or would suffer from any error, and why.
+
+    Scalars and empty tensors; and vectors of one sign or one value: gains and variances of
+    normalization layers, which must not change their sign, and zeros.
+    """
+    found = {
+        name: "empty" if array.size == 0 else "one value"
+        for name, array in arrays.items()
+        if array.size <= 1
+    }
+    vectors = {n: array for n, array in arrays.items() if array.ndim == 1 and array.size > 1}
+    for name, (low, high, _) in extents(vectors).items():
+        if low == high:
+            found[name] = "one value"
+        elif low > 0 or high < 0:
+            found[name] = "one sign"
+    return found
+
+
+def is_delicate(array: Array) -> bool:
+    """Whether `delicacies` finds something in one tensor."""
+    return bool(delicacies({"": array}))
+
+
+def extents(arrays: Mapping[str, Array]) -> dict[str, Extent]:
+    """The extents of tensors of real numbers, none of them empty."""
+    found: dict[str, Extent] = {}
+    with np.errstate(all="ignore"):
+        for names in batches({name: array.size for name, array in arrays.items()}):
+            parts = [arrays[name] for name in names]
+            for name, extent in zip(names, _extents(parts), strict=True):
+                found[name] = extent
+    return found
+
+
+def _extents(arrays: Sequence[Array]) -> Iterator[Extent]:
+    if len(arrays) == 1:
+        yield _extent(arrays[0])
+        return
+    values = np.concatenate([array.ravel() for array in arrays], dtype=np.float64, casting="unsafe")
+    sizes = np.array([array.size for array in arrays])
+    starts = np.cumsum(sizes) - sizes
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    squares = np.add.reduceat(np.square(values, out=values), starts) / sizes
+    yield from map(Extent, low.tolist(), high.tolist(), squares.tolist())
+
+
+def _extent(array: Array) -> Extent:
+    values = array.astype(
+        np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False
+    ).ravel()
+    square = float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
+    return Extent(float(values.min()), float(values.max()), square)
+
+
+def _why_not_float(array: Array) -> str | None:
+    name = _core.dtype_name(array.dtype)
+    if name not in LATENT_DTYPES:
+        return KINDS.get(array.dtype.kind) or name
+    return "empty" if array.size == 0 else None
+
+
+def _special(array: Array, extent: Extent) -> str | None:
+    """What is special about a float tensor's values, if something is."""
+    largest = extent.largest
+    if not math.isfinite(largest):
+        return NOT_FINITE
+    limit = FLOAT16_LIMIT if array.dtype == np.float16 else LARGEST_VALUE
+    if largest > limit or 0 < largest < 1 / LARGEST_VALUE:
+        return OUT_OF_RANGE
+    return OUTLIERS if _has_outliers(array, extent) else None
+
+
+def _has_outliers(array: Array, extent: Extent) -> bool:
+    """Whether steps that reach the largest value would make the others zeros.
+
+    The others are all but the largest hundredth, at least one; where they are zeros anyway, nothing
+    is lost.
+    """
+    largest = extent.largest
+    count = min(math.ceil(COMMON_SHARE * array.size), array.size - 1)
+    # Nearly always this bound is enough, and nothing need be sorted.
+    at_least = extent.mean_square - (1 - count / array.size) * largest**2
+    if count == 0 or (at_least > 0 and largest <= LARGEST_SYMBOL * math.sqrt(at_least)):
+        return False
+    magnitudes = np.abs(array.ravel().astype(np.float64))
+    others = np.partition(magnitudes, count - 1)[:count]
+    return largest > LARGEST_SYMBOL * math.sqrt(float(np.square(others).mean())) > 0

@@ -14,7 +14,6 @@ from timing import Function, medians
 
 import vaecomp_native as vc
 from vaecomp_native import _core
-from vaecomp_native.progress import silent
 
 LATENTS = (8, 64)
 DIFFERENT = 16
@@ -24,9 +23,10 @@ Destination = tuple[_core.ArchiveReader, list[tuple[int, int, npt.NDArray[Any]]]
 
 
 def members(models: Models, peaks: Peaks, results: Results) -> None:
-    """A linear decoder of the CNN's 122,270 weights: whole members, with and without digests, beside decoders alone.
+    """Whole members of a linear decoder beside the decoder alone, for the CNN's 122,270 weights.
 
-    All on one thread, into memory that is there; the smallest ratio counts, digests compared.
+    All is on one thread, into memory that is there. The smallest ratio with digests compared
+    counts; those without are noted.
     """
     ratios = []
     for latent in LATENTS:
@@ -67,11 +67,11 @@ def _pack(models: Models, latent: int) -> tuple[Path, list[Path]]:
             }
         )
     path = models.folder / f"fleet-{latent}.vaepack"
-    vc.fleet.train(trained, base=base, out=path, latent=latent, threads=1, progress=silent)
+    vc.fleet.train(trained, path, base=base, latent=latent, threads=1)
     opened = vc.fleet.Pack(path, threads=1)
     files = [models.folder / f"fleet-{latent}-{number}.vaec" for number in range(DIFFERENT)]
     for number, file in enumerate(files):
-        vc.fleet.compress(trained[number % len(trained)], opened, file, threads=1, progress=silent)
+        vc.fleet.compress(trained[number % len(trained)], file, pack=opened, threads=1)
     return path, files
 
 

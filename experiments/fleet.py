@@ -7,19 +7,17 @@ store the held-out members, whose test digits are read once.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 
 from experiments.baselines import nncodec
 from experiments.bases import BASES, LossyBase, differences, lossy_base, stored_bases
+from experiments.fleet_files import encode, measure
 from experiments.measures.savings import frontier
 from experiments.member_codecs import (
     MemberCodec,
@@ -38,7 +36,6 @@ from experiments.personal_fleet import Examination, Fleet, make_fleet
 from experiments.results.fleet import FleetResult, Point, TrainedPack, compared
 from vaecomp_native.demo import machine
 from vaecomp_native.demo.digits import MnistData
-from vaecomp_native.demo.files import write_json
 from vaecomp_native.progress import Progress, silent
 
 CODECS = ("fleet", "quantized", "nncodec", "bitdelta")
@@ -72,10 +69,6 @@ QUICK: dict[str, Any] = {
 
 HOPELESS_LOSS = 15.0
 """Points of validation accuracy below the members' own beyond which smaller files of the same kind are not tried."""
-
-
-ENCODE_SECONDS = "seconds.json"
-"""Beside a codec's files."""
 
 
 def run(
@@ -129,11 +122,11 @@ def run(
     tried = _validate(fleet, families, cache, progress)
     chosen = _choose(tried.points, members)
     for done, codec in enumerate(chosen, start=1):
-        _encode(codec, fleet.held_out, cache)
+        encode(codec, fleet.held_out, cache)
         progress("coding held-out members", done, len(chosen), {})
     # Only now are test digits looked at.
     test = Examination(fleet, fleet.held_out, test=True)
-    points = [_measure(codec, test, cache, "test") for codec in chosen]
+    points = [measure(codec, test, cache, "test") for codec in chosen]
     result = FleetResult(
         members=members,
         held_out=held_out,
@@ -219,7 +212,7 @@ def _validate(fleet: Fleet, families: Sequence[Family], cache: Path, progress: P
     points: list[tuple[MemberCodec, Point]] = []
     for family, end in zip(families, accumulate(map(len, families)), strict=True):
         for done, codec in enumerate(family, start=end - len(family) + 1):
-            point = _measure(codec, examination, cache, "validation")
+            point = measure(codec, examination, cache, "validation")
             points.append((codec, point))
             metrics = {"bytes": point.bytes_per_member, "accuracy": point.accuracy_mean}
             progress("coding validation members", done, total, metrics)
@@ -239,55 +232,6 @@ def _choose(tried: Sequence[tuple[MemberCodec, Point]], members: int) -> list[Me
         for name in {point.codec for _, point in tried}
     }
     return [codec for codec, point in tried if pair(point) in best[point.codec]]
-
-
-def _folder(codec: MemberCodec, cache: Path) -> Path:
-    return cache / "files" / f"{codec.codec}-{codec.key[:16]}"
-
-
-def _encode(codec: MemberCodec, numbers: Sequence[int], cache: Path) -> list[Path]:
-    """The members' files; those that are there are used again."""
-    folder = _folder(codec, cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"member-{number:04d}{codec.suffix}" for number in numbers]
-    spent = []
-    try:
-        for number, path in zip(numbers, paths, strict=True):
-            if not path.exists():
-                start = time.perf_counter()
-                codec.encode(number, path)
-                spent.append(time.perf_counter() - start)
-    finally:
-        if spent:
-            write_json(folder / ENCODE_SECONDS, {"mean": fmean(spent)})
-    return paths
-
-
-def _measure(codec: MemberCodec, examination: Examination, cache: Path, part: str) -> Point:
-    """Encode the members that are examined and score what their files decode to, or look up what came of it."""
-    notes = _folder(codec, cache) / f"{part}.json"
-    numbers = list(examination.numbers)
-    if notes.exists() and (known := json.loads(notes.read_text("utf-8")))["numbers"] == numbers:
-        return Point(**known["point"])
-    paths = _encode(codec, numbers, cache)
-    spent = notes.with_name(ENCODE_SECONDS)
-    start = time.perf_counter()
-    decoded = codec.decode(paths)
-    decode_seconds = (time.perf_counter() - start) / len(paths)
-    scores = examination.scores(decoded)
-    point = Point(
-        codec=codec.codec,
-        setting=codec.setting,
-        accuracy_mean=scores.accuracy,
-        accuracy_worst=min(scores.accuracies),
-        agreement=scores.agreement,
-        bytes_per_member=fmean(path.stat().st_size for path in paths),
-        shared_bytes=codec.shared_bytes,
-        encode_seconds=json.loads(spent.read_text("utf-8"))["mean"] if spent.exists() else None,
-        decode_seconds=decode_seconds,
-    )
-    write_json(notes, {"numbers": numbers, "point": asdict(point)})
-    return point
 
 
 def _summary(codec: str, result: FleetResult) -> str:

@@ -159,8 +159,8 @@ def train_pack(
     if not (path.exists() and notes.exists()):
         report = vc.fleet.train(
             [fleet.paths[number] for number in fleet.training],
+            path,
             base=fleet.base,
-            out=path,
             calibration=[fleet.calibration(number) for number in fleet.training],
             **setting.options,
             base_options=base.options,
@@ -179,8 +179,8 @@ def shared_decoder(fleet: Fleet, pack: Pack, residual: float | None) -> MemberCo
     def encode(number: int, path: Path) -> None:
         vc.fleet.compress(
             fleet.module(number),
-            opened,
             path,
+            pack=opened,
             calibration=fleet.calibration(number),
             rate_weight=residual,
             threads=threads,
@@ -188,7 +188,7 @@ def shared_decoder(fleet: Fleet, pack: Pack, residual: float | None) -> MemberCo
         )
 
     def decode(paths: Sequence[Path]) -> list[Arrays]:
-        return vc.fleet.decode(paths, opened, threads=threads)
+        return vc.fleet.decode(paths, pack=opened, threads=threads)
 
     setting: Setting = {**pack.setting.options}
     if residual is not None:

@@ -58,8 +58,8 @@ def faithful_members(setup: Setup, pack: SeriesPack) -> SeriesCodec:
     def encode(number: int, out: Path) -> float | None:
         report = vc.fleet.compress(
             series.module(number),
-            opened,
             out,
+            pack=opened,
             calibration=setup.calibration(MEMBER_BATCH),
             **setup.faithful(number),
             threads=threads,
@@ -79,7 +79,7 @@ def without_loss(setup: Setup, pack: SeriesPack) -> SeriesCodec:
 
     def encode(number: int, out: Path) -> None:
         source = series.paths[number]
-        vc.fleet.compress(source, opened, out, lossless=True, threads=threads, progress=silent)
+        vc.fleet.compress(source, out, pack=opened, lossless=True, threads=threads)
 
     return _of_pack("series-lossless", setup, trained, opened.sha256, encode, lossless=True)
 
@@ -131,7 +131,7 @@ def _train(setup: Setup, pack: SeriesPack, codec: str, **options: Any) -> _Train
     if not (path.exists() and notes.exists()):
         report = vc.fleet.train(
             setup.series.paths,
-            out=path,
+            path,
             latent=pack.latent,
             threads=torch.get_num_threads(),
             progress=setup.progress,

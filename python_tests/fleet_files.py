@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 
 import vaecomp_native as vc
 from vaecomp_native import fleet
-from vaecomp_native.progress import silent
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 DIRECTIONS = 3
@@ -32,7 +31,7 @@ class FleetFiles:
 
 
 def make_fleet_files(directory: Path, count: int, seed: int = 0) -> FleetFiles:
-    """Members of three tensors that differ from their base along three directions, and by some noise."""
+    """Members of three tensors that differ from their base along three directions, and by noise."""
     generator = np.random.default_rng(seed)
     shapes = {"fc.weight": (12, 16), "fc.bias": (12,)}
     base = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
@@ -60,7 +59,7 @@ def make_fleet_files(directory: Path, count: int, seed: int = 0) -> FleetFiles:
 def train_pack(files: FleetFiles, out: Path, latent: int = 4) -> None:
     """Train a pack on some of the members."""
     some = sorted(files.members.iterdir())[:20]
-    fleet.train(some, base=files.base, out=out, latent=latent, progress=silent)
+    fleet.train(some, out, base=files.base, latent=latent)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -73,7 +72,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def assert_intact(directory: Path, pack: Path, count: int) -> None:
-    """As many members are in the directory, nothing else is, and every one decodes to what was stored."""
+    """So many members are in the directory, nothing else is, and each decodes to what it was."""
     files = sorted(directory.rglob("*"))
     assert len(files) == count
     with vc.open(pack) as opened:

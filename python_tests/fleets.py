@@ -35,7 +35,7 @@ class Pack:
         return _core.ArchiveReader(self.data)
 
     def values(self, latents: npt.NDArray[np.int8]) -> Arrays:
-        """Base and what the decoders add to the matrices, before they are rounded to the tensors' dtypes."""
+        """Base and what the decoders add to the matrices, before rounding to their dtypes."""
         chunks = len(self.position)
         inputs = np.concatenate(
             [np.tile(latents[: COMMON + LOCAL], (chunks, 1)), self.position], axis=1
@@ -52,8 +52,10 @@ class Pack:
 
 
 def make_pack(seed: int = 0) -> Pack:
-    """A float32 matrix of several chunks, a bfloat16 one with a linear decoder, a bias that no decoder changes,
-    integers and an alias."""
+    """A pack of matrices, a bias that no decoder changes, integers and an alias.
+
+    The float32 matrix has several chunks, the bfloat16 one a linear decoder.
+    """
     generator = np.random.default_rng(seed)
     normal = generator.standard_normal
     arrays: Arrays = {
@@ -104,7 +106,7 @@ class Member:
 
 
 def make_member(pack: Pack, seed: int = 1) -> Member:
-    """Latents for the matrices, with a residual on the bfloat16 one, the pack's bias, and integers of its own."""
+    """Latents for the matrices, a residual on the bfloat16 one, and integers of its own."""
     generator = np.random.default_rng(seed)
     latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
     values = pack.values(latents)
@@ -147,7 +149,10 @@ def moved(array: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArra
 
 
 def make_difference_member(pack: Pack, seed: int = 1) -> Member:
-    """Matrices as differences from what latents make, with levels and without, and the bias as one from the pack's."""
+    """Matrices as differences from what latents make, the bias as one from the pack's.
+
+    The matrices' differences have levels, of which the bfloat16 one has those of columns alone.
+    """
     generator = np.random.default_rng(seed)
     latents = generator.integers(-20, 21, COMMON + LOCAL).astype(np.int8)
     predicted = {

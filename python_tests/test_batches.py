@@ -308,15 +308,17 @@ class TestFleets:
         for batches, inputs in ((BATCHES, None), (iter(labelled), lambda batch: batch[0])):
             member = vc.fleet.compress(
                 members[0],
-                tmp_path / "p",
                 tmp_path / "m.vaec",
+                pack=tmp_path / "p",
                 calibration=vc.Calibration(batches, inputs),
                 progress=silent,
             )
             assert member.divergence == "kl"
             files.append((tmp_path / "m.vaec").read_bytes())
         assert files[0] == files[1]
-        alone = vc.fleet.compress(members[0], tmp_path / "p", tmp_path / "m.vaec", progress=silent)
+        alone = vc.fleet.compress(
+            members[0], tmp_path / "m.vaec", pack=tmp_path / "p", progress=silent
+        )
         assert alone.divergence is None
 
     def test_of_other_modules_are_asked_for_their_divergence(self, tmp_path: Path) -> None:

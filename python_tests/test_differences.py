@@ -182,7 +182,7 @@ def test_blocks_rows_and_many_members(with_latents: bool, isa: str) -> None:
             rows = len(array)
             for first, last in ((0, 1), (rows // 2, rows // 2 + 3), (rows - 1, rows), (2, 2)):
                 assert archive.rows(name, first, last).tobytes() == array[first:last].tobytes()
-    decoded = vc.fleet.decode([data, data], pack.data)
+    decoded = vc.fleet.decode([data, data], pack=pack.data)
     for one in decoded:
         assert all(one[name].tobytes() == array.tobytes() for name, array in arrays.items())
 

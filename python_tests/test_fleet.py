@@ -14,9 +14,8 @@ import pytest
 import vaecomp_native as vc
 from vaecomp_native.fleet.decoder import UNIT, FleetDecoder, HiddenLayer, LatentPlan
 from vaecomp_native.fleet.layout import Layout
-from vaecomp_native.fleet.principal import principal_components
 from vaecomp_native.fleet.prior import LatentPrior
-from vaecomp_native.progress import silent
+from vaecomp_native.fleet.training.components import principal_components
 from vaecomp_native.state_dict import read_state_dict
 
 torch = pytest.importorskip("torch")
@@ -27,7 +26,10 @@ RANK = 2
 
 
 def make_fleet(members: int, seed: int = 0) -> tuple[Arrays, list[Arrays]]:
-    """A base with tensors of several dtypes, and members that differ from it in `RANK` directions and a little noise."""
+    """A base with tensors of several dtypes, and its members.
+
+    They differ from it in `RANK` directions and a little noise.
+    """
     generator = np.random.default_rng(seed)
     normal = generator.standard_normal
     base: Arrays = {
@@ -67,7 +69,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack of principal components."""
     path = tmp_path_factory.mktemp("pack") / "fleet.vaepack"
     base, members = make_fleet(40)
-    report = vc.fleet.train(members[:32], base=base, out=path, latent=RANK, progress=silent)
+    report = vc.fleet.train(members[:32], path, base=base, latent=RANK)
     assert report.bytes == path.stat().st_size == report.base_bytes + report.decoder_bytes
     assert report.latents == RANK
     assert report.sha256 == vc.fleet.Pack(path).sha256
@@ -86,7 +88,7 @@ def test_members_that_the_decoder_never_saw_are_near_what_they_were(
     base, members = make_fleet(40)
     for number in range(32, 40):
         path = tmp_path / f"{number}.vaec"
-        report = vc.fleet.compress(members[number], pack, path, progress=silent)
+        report = vc.fleet.compress(members[number], path, pack=pack)
         decoded = vc.decode(path, pack=pack)
         assert list(decoded) == list(base)
         lost = distance(decoded, members[number]) / distance(base, members[number])
@@ -102,7 +104,7 @@ def test_a_residual_takes_bytes_and_saves_error(pack: Path, tmp_path: Path) -> N
     _, members = make_fleet(40)
     path = tmp_path / "m.vaec"
     reports = [
-        vc.fleet.compress(members[35], pack, path, rate_weight=weight, progress=silent)
+        vc.fleet.compress(members[35], path, pack=pack, rate_weight=weight)
         for weight in (None, 1e-4, 1e-6)
     ]
     errors = [report.relative_error for report in reports]
@@ -115,7 +117,7 @@ def test_a_residual_takes_bytes_and_saves_error(pack: Path, tmp_path: Path) -> N
 def test_lossless_members_come_back_bit_for_bit(pack: Path, tmp_path: Path) -> None:
     _, members = make_fleet(40)
     path = tmp_path / "m.vaec"
-    report = vc.fleet.compress(members[36], pack, path, lossless=True, progress=silent)
+    report = vc.fleet.compress(members[36], path, pack=pack, lossless=True)
     decoded = vc.decode(path, pack=pack)
     assert report.relative_error == 0
     assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[36].items())
@@ -127,7 +129,10 @@ def codecs_of(path: Path, pack: Path) -> dict[str, str]:
 
 
 def make_series(seed: int = 5) -> tuple[Arrays, list[Arrays]]:
-    """A base with tensors of several dtypes, and members that moved a little from it, in two directions and at random."""
+    """A base with tensors of several dtypes, and members that moved a little from it.
+
+    They moved in two directions, and at random.
+    """
     generator = np.random.default_rng(seed)
     shapes = {"a": (60, 50), "b": (60,), "c": (40, 60), "d": (40,)}
     dtypes = dict(zip("abcd", ("f4", "f4", ml_dtypes.bfloat16, "f8"), strict=True))
@@ -155,18 +160,18 @@ def make_series(seed: int = 5) -> tuple[Arrays, list[Arrays]]:
 def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path) -> None:
     base, members = make_series()
     pack, path, alone = tmp_path / "p.vaepack", tmp_path / "m.vaec", tmp_path / "a.vaec"
-    vc.fleet.train(members, base=base, out=pack, latent=2, progress=silent)
-    report = vc.fleet.compress(members[4], pack, path, lossless=True, progress=silent)
+    vc.fleet.train(members, pack, base=base, latent=2)
+    report = vc.fleet.compress(members[4], path, pack=pack, lossless=True)
     decoded = vc.decode(path, pack=pack)
     assert all(decoded[n].tobytes() == array.tobytes() for n, array in members[4].items())
     codecs = codecs_of(path, pack)
     assert [codecs[name] for name in "abcd"] == ["differences"] * 4
     assert report.latent_bytes > 0
-    vc.compress(members[4], alone, codec="lossless", progress=silent)
+    vc.compress(members[4], alone, codec="lossless")
     assert path.stat().st_size < 0.75 * alone.stat().st_size
     # What has nothing to do with the directions is nearer to the base alone.
     other = {**base, "a": base["a"] * np.float32(1 + 2**-20)}
-    report = vc.fleet.compress(other, pack, path, lossless=True, progress=silent)
+    report = vc.fleet.compress(other, path, pack=pack, lossless=True)
     assert report.latent_bytes == 0
     assert codecs_of(path, pack) == {
         **dict.fromkeys(base, "shared"),
@@ -176,7 +181,10 @@ def test_lossless_members_are_differences_from_what_latents_make(tmp_path: Path)
 
 
 def make_run(checkpoints: int = 12, seed: int = 7) -> list[Arrays]:
-    """A training run whose steps become smaller: all rows move in a few directions, and half of them stop early on."""
+    """A training run whose steps become smaller.
+
+    All rows move in a few directions, and half of them stop early on.
+    """
     generator = np.random.default_rng(seed)
     weight = generator.standard_normal((64, 90))
     directions = generator.standard_normal((2, *weight.shape))
@@ -197,13 +205,11 @@ def test_a_pack_for_lossless_members_leaves_alone_what_stays(tmp_path: Path) -> 
     sizes = []
     for lossless in (False, True):
         path = tmp_path / f"{lossless}.vaepack"
-        vc.fleet.train(run, base=run[-1], out=path, latent=2, lossless=lossless, progress=silent)
+        vc.fleet.train(run, path, base=run[-1], latent=2, lossless=lossless)
         pack, total = vc.fleet.Pack(path), path.stat().st_size
         for number, checkpoint in enumerate(run):
             member = tmp_path / f"{number}.vaec"
-            total += vc.fleet.compress(
-                checkpoint, pack, member, lossless=True, progress=silent
-            ).bytes
+            total += vc.fleet.compress(checkpoint, member, pack=pack, lossless=True).bytes
             assert (
                 vc.decode(member, pack=path)["weight"].tobytes() == checkpoint["weight"].tobytes()
             )
@@ -220,8 +226,8 @@ def test_a_pack_for_lossless_members_leaves_alone_what_stays(tmp_path: Path) -> 
 def test_members_like_the_base_make_a_pack(tmp_path: Path) -> None:
     base, _ = make_series()
     pack, path = tmp_path / "p.vaepack", tmp_path / "m.vaec"
-    vc.fleet.train([base] * 3, base=base, out=pack, latent=2, lossless=True, progress=silent)
-    report = vc.fleet.compress(base, pack, path, lossless=True, progress=silent)
+    vc.fleet.train([base] * 3, pack, base=base, latent=2, lossless=True)
+    report = vc.fleet.compress(base, path, pack=pack, lossless=True)
     assert report.latent_bytes == report.residual_bytes == 0
 
 
@@ -241,10 +247,10 @@ def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path
         for i in range(6)
     ]
     pack, path = tmp_path / "p.vaepack", tmp_path / "m.vaec"
-    vc.fleet.train(members, base=base, out=pack, latent=2, progress=silent)
-    vc.fleet.compress(members[3], pack, path, progress=silent)
+    vc.fleet.train(members, pack, base=base, latent=2)
+    vc.fleet.compress(members[3], path, pack=pack)
     decoded = vc.decode(path, pack=pack)
-    # The float64 one is 14 bits away from the pack's, and far more from what float32 could make of it.
+    # The float64 one is 14 bits away from the pack's, and far more from a float32 of it.
     assert path.stat().st_size < 1000 + (1.5 * 3000 + 3 * 4000)
     for name in ("norm.running_var", "norm.weight"):
         assert codecs_of(path, pack)[name] == "differences"
@@ -254,9 +260,9 @@ def test_tensors_that_no_decoder_changes_are_differences_beside_latents(tmp_path
 def test_the_base_itself_as_a_member_takes_no_section(pack: Path, tmp_path: Path) -> None:
     base, _ = make_fleet(40)
     path = tmp_path / "m.vaec"
-    report = vc.fleet.compress(base, pack, path, lossless=True, progress=silent)
+    report = vc.fleet.compress(base, path, pack=pack, lossless=True)
     assert report.latent_bytes == report.residual_bytes == 0
-    (decoded,) = vc.fleet.decode([path], pack)
+    (decoded,) = vc.fleet.decode([path], pack=pack)
     assert all(decoded[name].tobytes() == base[name].tobytes() for name in base)
 
 
@@ -266,33 +272,53 @@ def test_many_are_decoded_together_as_one_by_one(pack: Path, tmp_path: Path) -> 
     paths = [tmp_path / f"{i}.vaec" for i in range(6)]
     for i, path in enumerate(paths):
         rate_weight = 1e-3 if i % 2 else None
-        vc.fleet.compress(members[i], opened, path, rate_weight=rate_weight, progress=silent)
+        vc.fleet.compress(members[i], path, pack=opened, rate_weight=rate_weight)
     alone = [vc.decode(path, pack=pack) for path in paths]
     for pack_form in (pack, opened, opened.archive):
-        together = vc.fleet.decode(paths, pack_form)
+        together = vc.fleet.decode(paths, pack=pack_form)
         for one, other in zip(alone, together, strict=True):
             assert all(one[name].tobytes() == other[name].tobytes() for name in one)
-    assert vc.fleet.decode([], pack) == []
+    assert vc.fleet.decode([], pack=pack) == []
+
+
+def test_many_are_decoded_as_one_is(pack: Path, tmp_path: Path) -> None:
+    _, members = make_fleet(40)
+    path = tmp_path / "m.vaec"
+    vc.fleet.compress(members[3], path, pack=pack, rate_weight=1e-3)
+    names = ["steps", "layer.bias"]
+    for options in ({"names": names}, {"names": []}, {"mmap": True}, {"threads": 1}):
+        alone = vc.decode(path, pack=pack, **options)
+        for one in vc.fleet.decode([path, path], pack=pack, **options):
+            assert list(one) == list(alone)
+            assert all(one[name].tobytes() == alone[name].tobytes() for name in one)
+    with pytest.raises(KeyError, match="'other'"):
+        vc.fleet.decode([path], pack=pack, names=["other"])
+    with pytest.raises(TypeError, match="names"):
+        vc.fleet.decode([path], pack=pack, names="steps")
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    with pytest.raises(vc.ArchiveError):
+        vc.fleet.decode([bytes(damaged)], pack=pack)
 
 
 def test_another_pack_is_refused_by_its_hash(pack: Path, tmp_path: Path) -> None:
     base, members = make_fleet(8)
     other = tmp_path / "other.vaepack"
-    report = vc.fleet.train(members, base=base, out=other, latent=1, progress=silent)
+    report = vc.fleet.train(members, other, base=base, latent=1)
     path = tmp_path / "m.vaec"
-    vc.fleet.compress(members[0], other, path, progress=silent)
+    vc.fleet.compress(members[0], path, pack=other)
     with pytest.raises(vc.MissingPackError, match=report.sha256):
         vc.decode(path)
     with pytest.raises(vc.MissingPackError, match=report.sha256):
-        vc.fleet.decode([path], pack)
+        vc.fleet.decode([path], pack=pack)
 
 
 def test_what_is_no_pack_is_refused(tmp_path: Path) -> None:
     base, members = make_fleet(1)
     path = tmp_path / "base.vaec"
-    vc.compress(base, path, codec="lossless", progress=silent)
+    vc.compress(base, path, codec="lossless")
     with pytest.raises(vc.ArchiveError, match="fleet"):
-        vc.fleet.compress(members[0], path, tmp_path / "m.vaec", progress=silent)
+        vc.fleet.compress(members[0], tmp_path / "m.vaec", pack=path)
 
 
 @pytest.mark.parametrize(
@@ -310,9 +336,9 @@ def test_models_unlike_the_base_are_refused(
     member = dict(members[1])
     change(member)
     with pytest.raises(vc.WeightsError, match=message):
-        vc.fleet.compress(member, pack, tmp_path / "m.vaec", progress=silent)
+        vc.fleet.compress(member, tmp_path / "m.vaec", pack=pack)
     with pytest.raises(vc.WeightsError, match=message):
-        vc.fleet.train([members[0], member], base=base, out=tmp_path / "p.vaepack", progress=silent)
+        vc.fleet.train([members[0], member], tmp_path / "p.vaepack", base=base)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,7 +349,7 @@ def test_models_unlike_the_base_are_refused(
         {"hidden": 16},
         {"latent": [2, 4]},
         {"steps": 0},
-        {"rate_weight": -1.0},
+        {"decoder_rate_weight": -1.0},
         {"common_cost": 0.0},
         {"calibration": []},
         {"calibration": [[]] * 4, "lossless": True},
@@ -333,17 +359,17 @@ def test_models_unlike_the_base_are_refused(
 def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     base, members = make_fleet(4)
     with pytest.raises(ValueError, match=next(iter(options))):
-        vc.fleet.train(members, base=base, out=tmp_path / "p.vaepack", progress=silent, **options)
+        vc.fleet.train(members, tmp_path / "p.vaepack", base=base, **options)
 
 
 def test_targets_exclude_each_other(pack: Path, tmp_path: Path) -> None:
     _, members = make_fleet(1)
     with pytest.raises(ValueError, match="rate_weight and lossless"):
         vc.fleet.compress(
-            members[0], pack, tmp_path / "m.vaec", rate_weight=0.1, lossless=True, progress=silent
+            members[0], tmp_path / "m.vaec", pack=pack, rate_weight=0.1, lossless=True
         )
     with pytest.raises(ValueError, match="max_loss needs evaluate"):
-        vc.fleet.compress(members[0], pack, tmp_path / "m.vaec", max_loss=0.1, progress=silent)
+        vc.fleet.compress(members[0], tmp_path / "m.vaec", pack=pack, max_loss=0.1)
 
 
 class Classifier(torch.nn.Module):
@@ -383,6 +409,10 @@ def batches_of(member: int) -> list[Any]:
     return [torch.randn(32, 8, generator=generator) for _ in range(4)]
 
 
+def mse(batches: list[Any]) -> vc.Calibration:
+    return vc.Calibration(batches, divergence="mse")
+
+
 def disagreement(left: Classifier, right: Classifier) -> float:
     """Mean squared difference of outputs on fresh inputs."""
     x = torch.randn(200, 8, generator=torch.Generator().manual_seed(99))
@@ -397,14 +427,12 @@ def test_decoders_are_trained_by_function(tmp_path: Path, options: dict[str, int
     path = tmp_path / "fleet.vaepack"
     report = vc.fleet.train(
         members[:-1],
+        path,
         base=base,
-        out=path,
-        calibration=[batches_of(i) for i in range(11)],
-        divergence="mse",
+        calibration=mse([batches_of(i) for i in range(11)]),
         latent=2,
         steps=200,
-        rate_weight=1e-8,
-        progress=silent,
+        decoder_rate_weight=1e-8,
         **options,
     )
     # How much is left to train depends on the start, which components make good already.
@@ -413,9 +441,7 @@ def test_decoders_are_trained_by_function(tmp_path: Path, options: dict[str, int
     assert not any(parameter.grad is not None for parameter in base.parameters())
     member = members[-1]
     made = tmp_path / "m.vaec"
-    vc.fleet.compress(
-        member, path, made, calibration=batches_of(11), divergence="mse", progress=silent
-    )
+    vc.fleet.compress(member, made, pack=path, calibration=mse(batches_of(11)))
     loaded = Classifier().eval()
     vc.load_into(loaded, made, pack=path)
     assert disagreement(loaded, member) < 0.15 * disagreement(base, member)
@@ -427,16 +453,14 @@ def test_costly_common_latents_leave_more_to_local_ones(tmp_path: Path) -> None:
     for common_cost in (1.0, 1000.0):
         report = vc.fleet.train(
             members,
+            tmp_path / "fleet.vaepack",
             base=base,
-            out=tmp_path / "fleet.vaepack",
-            calibration=[batches_of(i) for i in range(12)],
-            divergence="mse",
+            calibration=mse([batches_of(i) for i in range(12)]),
             latent=1,
             local=1,
             common_cost=common_cost,
             steps=150,
-            rate_weight=1e-8,
-            progress=silent,
+            decoder_rate_weight=1e-8,
         )
         assert report.latents == 1 + 3
         assert report.common_bits >= 0
@@ -450,15 +474,13 @@ def test_the_best_of_several_designs_is_chosen_by_members_held_out(tmp_path: Pat
     base, members = make_classifiers(16)
     report = vc.fleet.train(
         members,
+        tmp_path / "fleet.vaepack",
         base=base,
-        out=tmp_path / "fleet.vaepack",
-        calibration=[batches_of(i) for i in range(16)],
-        divergence="mse",
+        calibration=mse([batches_of(i) for i in range(16)]),
         latent=[1, 2],
         hidden=[0, 4],
         steps=60,
-        rate_weight=1e-9,
-        progress=silent,
+        decoder_rate_weight=1e-9,
     )
     tried = [(design.latent, design.hidden) for design in report.designs]
     assert tried == [(1, 0), (1, 4), (2, 0), (2, 4)]
@@ -470,7 +492,7 @@ def test_the_best_of_several_designs_is_chosen_by_members_held_out(tmp_path: Pat
 def test_a_residual_is_added_until_the_score_is_kept(tmp_path: Path) -> None:
     base, members = make_classifiers(6)
     path = tmp_path / "fleet.vaepack"
-    vc.fleet.train(members[:4], base=base, out=path, latent=1, progress=silent)
+    vc.fleet.train(members[:4], path, base=base, latent=1)
     member = members[5]
     state = {name: tensor.clone() for name, tensor in member.state_dict().items()}
 
@@ -482,9 +504,7 @@ def test_a_residual_is_added_until_the_score_is_kept(tmp_path: Path) -> None:
     scores = []
     for max_loss in (1e9, 1e-3, 1e-5, 0.0):
         made = tmp_path / "m.vaec"
-        report = vc.fleet.compress(
-            member, path, made, evaluate=score, max_loss=max_loss, progress=silent
-        )
+        report = vc.fleet.compress(member, made, pack=path, evaluate=score, max_loss=max_loss)
         assert report.score_original == 0
         assert report.score >= -max_loss
         loaded = Classifier().eval()
@@ -503,22 +523,18 @@ def test_equal_seeds_make_equal_files(tmp_path: Path) -> None:
         path = tmp_path / f"{run}.vaepack"
         vc.fleet.train(
             members,
+            path,
             base=base,
-            out=path,
-            calibration=[batches_of(i) for i in range(5)],
-            divergence="mse",
+            calibration=mse([batches_of(i) for i in range(5)]),
             latent=1,
             steps=20,
-            progress=silent,
         )
         made = tmp_path / f"{run}.vaec"
         vc.fleet.compress(
             members[0],
-            path,
             made,
-            calibration=batches_of(0),
-            divergence="mse",
-            progress=silent,
+            pack=path,
+            calibration=mse(batches_of(0)),
         )
         files.append((path.read_bytes(), made.read_bytes()))
     assert files[0] == files[1]
@@ -537,7 +553,8 @@ def test_principal_components_reconstruct_a_fleet_of_their_rank() -> None:
     weights = generator.uniform(0.5, 2, layout.size).astype(np.float32)
     found = principal_components(deltas, weights, layout, plan)
     made = found.deltas(layout, plan)
-    # Common ones take what varies most, local ones the rest of each block; with rank 2 + 1 in each all is found.
+    # Common ones take what varies most, local ones the rest of each block.
+    # The rank is 2 + 1 in each block, so that all is found.
     assert np.square(made - deltas).mean() < 0.2 * deltas.var(0).mean()
     assert np.allclose(found.latents.mean(0), 0, atol=1e-5)
     assert np.allclose(found.latents.std(0), 1, atol=1e-4)
@@ -603,5 +620,5 @@ def test_latents_beyond_the_tables_are_still_stored(pack: Path) -> None:
 
 def test_reports_are_plain_data(pack: Path, tmp_path: Path) -> None:
     _, members = make_fleet(1)
-    report = vc.fleet.compress(members[0], pack, tmp_path / "m.vaec", progress=silent)
+    report = vc.fleet.compress(members[0], tmp_path / "m.vaec", pack=pack)
     assert report.to_dict() == dataclasses.asdict(report)

@@ -1,4 +1,7 @@
-"""Members without loss, bit for bit: zeros of both signs, NaNs of all kinds, infinities and subnormal numbers, tied or not."""
+"""Members without loss, bit for bit.
+
+Their tensors have zeros of both signs, NaNs of all kinds, infinities and subnormal numbers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,6 @@ import vaecomp_native as vc
 from vaecomp_native import reference
 from vaecomp_native.bits import all_identical, identical
 from vaecomp_native.errors import CalibrationError, WeightsError
-from vaecomp_native.progress import silent
 
 from .test_cli import vaecomp
 
@@ -110,7 +112,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("pack") / "fleet.vaepack"
     for member in members:
         member["tied"] = member["w"]
-    vc.fleet.train(members, base=base, out=path, lossless=True, latent=2, progress=silent)
+    vc.fleet.train(members, path, base=base, lossless=True, latent=2)
     return Trained(path, base)
 
 
@@ -131,7 +133,7 @@ def test_a_lossless_member_has_the_bits_of_its_model(
         member[name] = other
     member["tied"] = member["w"].copy() if data.draw(st.booleans()) else member["w"]
     path = folder / "m.vaec"
-    report = vc.fleet.compress(member, trained.path, path, lossless=True, progress=silent)
+    report = vc.fleet.compress(member, path, pack=trained.path, lossless=True)
     assert report.relative_error == 0
     assert all_identical(vc.decode(path, pack=trained.path), member)
     packed = trained.path.read_bytes()
@@ -146,14 +148,14 @@ def test_a_tied_tensor_that_is_equal_but_not_identical_is_refused(
     member["w"][0, 0], member["tied"][0, 0] = how, -how
     out = tmp_path / "m.vaec"
     with pytest.raises(WeightsError, match=r"'tied' of the member differs from 'w'.* tied"):
-        vc.fleet.compress(member, trained.path, out, lossless=True, progress=silent)
+        vc.fleet.compress(member, out, pack=trained.path, lossless=True)
     assert not out.exists()
     others = [trained.base, member]
     with pytest.raises(WeightsError, match="'tied' of member 1 differs from 'w'"):
-        vc.fleet.train(others, base=trained.base, out=out, latent=1, progress=silent)
+        vc.fleet.train(others, out, base=trained.base, latent=1)
     # A NaN is not equal to itself, and still the same.
     member["tied"] = member["w"].copy()
-    vc.fleet.compress(member, trained.path, out, lossless=True, progress=silent)
+    vc.fleet.compress(member, out, pack=trained.path, lossless=True)
     assert all_identical(vc.decode(out, pack=trained.path), member)
 
 
@@ -172,7 +174,7 @@ def near(base: Arrays, seed: int) -> Arrays:
 
 def pack_of(base: Arrays, path: Path, **options: Any) -> Path:
     members = [near(base, seed) for seed in range(4)]
-    vc.fleet.train(members, base=base, out=path, progress=silent, **options)
+    vc.fleet.train(members, path, base=base, **options)
     return path
 
 
@@ -183,10 +185,10 @@ def test_tensors_that_only_the_member_ties_come_back_the_same_or_with_a_warning(
     pack = pack_of(base, tmp_path / "p.vaepack", latent=1)
     shared = near(base, 9)["a"]
     member, out = {"a": shared, "b": shared}, tmp_path / "m.vaec"
-    vc.fleet.compress(member, pack, out, lossless=True, progress=silent)
+    vc.fleet.compress(member, out, pack=pack, lossless=True)
     assert all_identical(vc.decode(out, pack=pack), member)
     with pytest.warns(UserWarning, match="'b' and 'a' are tied in the member and not in the pack"):
-        vc.fleet.compress(member, pack, out, progress=silent)
+        vc.fleet.compress(member, out, pack=pack)
 
 
 def test_tensors_that_the_pack_ties_are_the_same_in_every_member(tmp_path: Path) -> None:
@@ -194,11 +196,11 @@ def test_tensors_that_the_pack_ties_are_the_same_in_every_member(tmp_path: Path)
     base["b"] = base["a"]
     members = [{"a": one["a"], "b": one["a"]} for one in (near(base, k) for k in range(4))]
     pack = tmp_path / "p.vaepack"
-    vc.fleet.train(members, base=base, out=pack, latent=2, progress=silent)
+    vc.fleet.train(members, pack, base=base, latent=2)
     member = {"a": members[0]["a"], "b": members[0]["a"].copy()}
     for options in ({}, {"rate_weight": 0.01}, {"lossless": True}):
         out = tmp_path / "m.vaec"
-        report = vc.fleet.compress(member, pack, out, progress=silent, **options)
+        report = vc.fleet.compress(member, out, pack=pack, **options)
         decoded = vc.decode(out, pack=pack)
         assert identical(decoded["a"], decoded["b"])
         assert (report.relative_error == 0) == ("lossless" in options)
@@ -214,7 +216,7 @@ def test_a_lossy_member_keeps_what_no_decoder_can_follow(
     member, out = near(base, 9), tmp_path / "m.vaec"
     member["a"][2, 3] = value
     with pytest.warns(UserWarning, match="'a' is stored without loss") as warned:
-        report = vc.fleet.compress(member, pack, out, progress=silent, **options)
+        report = vc.fleet.compress(member, out, pack=pack, **options)
     assert len(warned) == 1
     decoded = vc.decode(out, pack=pack)
     assert identical(decoded["a"], member["a"])
@@ -222,7 +224,7 @@ def test_a_lossy_member_keeps_what_no_decoder_can_follow(
     assert 0 <= report.relative_error < 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        vc.fleet.compress(member, pack, out, lossless=True, progress=silent)
+        vc.fleet.compress(member, out, pack=pack, lossless=True)
     assert all_identical(vc.decode(out, pack=pack), member)
 
 
@@ -232,9 +234,9 @@ def test_a_pack_is_trained_on_members_with_nans(tmp_path: Path) -> None:
     members[1]["a"][0] = np.nan
     for lossless in (False, True):
         pack = tmp_path / "p.vaepack"
-        vc.fleet.train(members, base=base, out=pack, latent=2, lossless=lossless, progress=silent)
+        vc.fleet.train(members, pack, base=base, latent=2, lossless=lossless)
         out = tmp_path / "m.vaec"
-        vc.fleet.compress(members[1], pack, out, lossless=True, progress=silent)
+        vc.fleet.compress(members[1], out, pack=pack, lossless=True)
         assert all_identical(vc.decode(out, pack=pack), members[1])
 
 
@@ -257,26 +259,26 @@ def test_calibration_names_what_is_not_finite(tmp_path: Path) -> None:
     modules = [Net(0) for _ in range(4)]
     batches = [[torch.ones(5, 8)] for _ in modules]
     pack, out = tmp_path / "p.vaepack", tmp_path / "m.vaec"
-    options: dict[str, Any] = {"latent": 1, "steps": 10, "progress": silent}
-    vc.fleet.train(modules[1:], base=modules[0], out=pack, calibration=batches[1:], **options)
+    options: dict[str, Any] = {"latent": 1, "steps": 10}
+    vc.fleet.train(modules[1:], pack, base=modules[0], calibration=batches[1:], **options)
     member = Net(5)
     with torch.no_grad():
         member.layer.weight[0, 0] = torch.nan
-    call = {"calibration": batches[0], "progress": silent}
+    call = {"calibration": batches[0]}
     with pytest.raises(CalibrationError, match="not finite"):
-        vc.fleet.compress(member, pack, out, **call)
-    vc.fleet.compress(member, pack, out, lossless=True, **call)
+        vc.fleet.compress(member, out, pack=pack, **call)
+    vc.fleet.compress(member, out, pack=pack, lossless=True, **call)
     state = {name: tensor.numpy() for name, tensor in member.state_dict().items()}
     assert all_identical(vc.decode(out, pack=pack), state)
     with pytest.raises(CalibrationError, match="not finite"):
         vc.fleet.train(
-            [modules[1], member], base=modules[0], out=out, calibration=batches[:2], **options
+            [modules[1], member], out, base=modules[0], calibration=batches[:2], **options
         )
     # Where the outputs are finite, latents are found as for any member.
     masked = Net(5)
     masked.get_buffer("mask").fill_(-torch.inf)
     with pytest.warns(UserWarning, match="'mask' is stored without loss"):
-        vc.fleet.compress(masked, pack, out, **call)
+        vc.fleet.compress(masked, out, pack=pack, **call)
     assert np.isneginf(vc.decode(out, pack=pack)["mask"]).all()
 
 
@@ -300,13 +302,13 @@ def test_the_command_line_keeps_every_bit(dtype: str, tmp_path: Path) -> None:
         flat[: special.size] = special
         flat[special.size : 2 * special.size] = special | sign
         save("members", number, member)
-    files = ("--members", tmp_path / "members" / "*.safetensors")
+    files = tmp_path / "members" / "*.safetensors"
     pack, out = tmp_path / "p.vaepack", tmp_path / "out"
     base_file = tmp_path / "base" / "0.safetensors"
     for command in (
-        ("train", *files, "--base", base_file, "--out", pack, "--latent", "1", "--lossless"),
-        ("compress", *files, "--pack", pack, "--out", out, "--lossless"),
-        ("decode", "--members", out / "*.vaec", "--pack", pack, "--out", tmp_path / "decoded"),
+        ("train", files, pack, "--base", base_file, "--latent", "1", "--lossless"),
+        ("compress", files, out, "--pack", pack, "--lossless"),
+        ("decode", out / "*.vaec", tmp_path / "decoded", "--pack", pack),
     ):
         run = vaecomp("fleet", *command)
         assert (run.returncode, run.stderr) == (0, "")

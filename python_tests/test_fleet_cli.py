@@ -37,13 +37,13 @@ def members(files: FleetFiles, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def compress(files: FleetFiles, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return vaecomp(
-        *("fleet", "compress", "--members", files.pattern, "--pack", files.pack, "--out", out),
+        *("fleet", "compress", files.pattern, out, "--pack", files.pack),
         *options,
     )
 
 
 def test_train_writes_a_pack(files: FleetFiles, tmp_path: Path) -> None:
-    arguments = ("fleet", "train", "--members", files.pattern, "--base", files.base, "--out")
+    arguments = ("fleet", "train", "--base", files.base, files.pattern)
     run = vaecomp(*arguments, tmp_path / "a.vaepack", "--latent", "4")
     assert (run.returncode, run.stderr) == (0, "")
     assert (tmp_path / "a.vaepack").read_bytes() == files.pack.read_bytes()
@@ -65,8 +65,8 @@ def test_compress_decode_and_compress_again(
 ) -> None:
     assert_intact(members, files.pack, COUNT)
     run = vaecomp(
-        *("fleet", "decode", "--members", members / "*.vaec"),
-        *("--pack", files.pack, "--out", tmp_path / "decoded"),
+        *("fleet", "decode", members / "*.vaec", tmp_path / "decoded"),
+        *("--pack", files.pack),
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert f"{COUNT} members: {COUNT} made" in run.stdout
@@ -107,8 +107,8 @@ def test_members_that_fail_are_named_and_counted(files: FleetFiles, tmp_path: Pa
     (users / "none.safetensors").write_bytes(b"")
     for as_json in (False, True):
         run = vaecomp(
-            *("fleet", "compress", "--members", users / "*", "--pack", files.pack),
-            *("--out", tmp_path / "out", *(["--json"] if as_json else [])),
+            *("fleet", "compress", users / "*", tmp_path / "out", "--pack", files.pack),
+            *(["--json"] if as_json else []),
         )
         assert run.returncode == 1
         lines = run.stderr.splitlines()
@@ -123,8 +123,8 @@ def test_members_that_fail_are_named_and_counted(files: FleetFiles, tmp_path: Pa
             assert "5 members: 3 made, 2 failed" in run.stdout
     (tmp_path / "out" / "u0001.vaec").write_bytes(b"damaged")
     run = vaecomp(
-        *("fleet", "decode", "--members", tmp_path / "out" / "*", "--pack", files.pack),
-        *("--out", tmp_path / "decoded"),
+        *("fleet", "decode", tmp_path / "out" / "*", tmp_path / "decoded"),
+        *("--pack", files.pack),
     )
     assert run.returncode == 1
     assert run.stderr.startswith("vaecomp: u0001: ")
@@ -169,18 +169,17 @@ def test_without_the_pack_or_with_another_one_line_says_which(
 
 def test_what_cannot_be_done_is_one_line(files: FleetFiles, tmp_path: Path) -> None:
     pattern, pack, out = files.pattern, files.pack, tmp_path / "out"
-    command = ("fleet", "compress", "--out", out)
-    fails(vaecomp(*command, "--members", tmp_path / "*", "--pack", pack), "no file matches")
-    fails(vaecomp(*command, "--members", pattern, "--pack", tmp_path / "p"), str(tmp_path / "p"))
-    fails(vaecomp(*command, "--members", pattern, "--pack", files.base), "magic")
+    command = ("fleet", "compress")
+    fails(vaecomp(*command, tmp_path / "*", out, "--pack", pack), "no file matches")
+    fails(vaecomp(*command, pattern, out, "--pack", tmp_path / "p"), str(tmp_path / "p"))
+    fails(vaecomp(*command, pattern, out, "--pack", files.base), "magic")
     file = tmp_path / "file"
     file.touch()
-    run = vaecomp("fleet", "compress", "--members", pattern, "--pack", pack, "--out", file)
-    fails(run, "not a directory")
-    train = ("fleet", "train", "--base", files.base, "--out", tmp_path / "p")
-    fails(vaecomp(*train, "--members", files.base), "at least 2 members")
-    fails(vaecomp(*train, "--members", pattern, "--latent", "0"), "--latent")
-    fails(vaecomp(*train, "--members", str(files.members.parent / "*.vaepack")), "at least 2")
+    fails(vaecomp(*command, pattern, file, "--pack", pack), "not a directory")
+    train, new = ("fleet", "train", "--base", files.base), tmp_path / "p"
+    fails(vaecomp(*train, files.base, new), "at least 2 members")
+    fails(vaecomp(*train, pattern, new, "--latent", "0"), "--latent")
+    fails(vaecomp(*train, files.members.parent / "*.vaepack", new), "at least 2")
     for path in ("p", "out"):
         assert not (tmp_path / path).is_file()
 
@@ -216,7 +215,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "vaecomp_native", "fleet", "compress", "--workers", "2"),
-            *("--members", files.pattern, "--pack", files.pack, "--out", out),
+            *(files.pattern, out, "--pack", files.pack),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

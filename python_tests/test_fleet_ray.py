@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("ray", reason="needs Ray: pip install 'vaecomp_native[fleet]'")
 
 from vaecomp_native.errors import ArchiveError, VaecompError
-from vaecomp_native.fleet.engines import ray as engine
-from vaecomp_native.fleet.engines.work import Item, Outcome
-from vaecomp_native.fleet.many import compress_many
+from vaecomp_native.fleet import compress_many
+from vaecomp_native.fleet.many import ray as engine
+from vaecomp_native.fleet.many.report import Item, Outcome
 
 from .fleet_files import FleetFiles, assert_intact, contents, make_fleet_files
 
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> FleetFiles:
 def local(files: FleetFiles, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the local engine makes of the members."""
     out = tmp_path_factory.mktemp("local")
-    assert compress_many(files.pattern, files.pack, out).counts["made"] == COUNT
+    assert compress_many(files.pattern, out, pack=files.pack).counts["made"] == COUNT
     return contents(out)
 
 
@@ -65,7 +65,8 @@ def test_a_node_that_is_killed_loses_no_member(
             cluster.remove_node(working, allow_graceful=False)
 
     report = compress_many(
-        *(files.pattern, files.pack, tmp_path / "out"),
+        *(files.pattern, tmp_path / "out"),
+        pack=files.pack,
         engine="ray",
         ray_address=cluster.address,
         progress=kill,
@@ -75,7 +76,7 @@ def test_a_node_that_is_killed_loses_no_member(
     assert working not in cluster.worker_nodes and len(cluster.worker_nodes) == 1
     assert report.counts["failed"] == 0
     assert report.counts["made"] + report.counts["kept"] == COUNT
-    # A process that is killed while it writes leaves its temporary file, which nobody takes for a member.
+    # A process that is killed while it writes leaves its temporary file, which is no member.
     for path in (tmp_path / "out").glob(".*.tmp"):
         path.unlink()
     assert_intact(tmp_path / "out", files.pack, COUNT)
@@ -92,7 +93,8 @@ def test_members_that_fail_are_reported_and_whole_ones_kept(
     for name in ("u0001.vaec", "u0002.vaec"):
         (tmp_path / "out" / name).write_bytes(local[name])
     report = compress_many(
-        *(sources, files.pack, tmp_path / "out"),
+        *(sources, tmp_path / "out"),
+        pack=files.pack,
         engine="ray",
         workers=3,
         ray_address=cluster.address,
@@ -111,7 +113,8 @@ def test_ctrl_c_cancels_the_tasks(
 
     with pytest.raises(KeyboardInterrupt):
         compress_many(
-            *(files.pattern, files.pack, tmp_path / "out"),
+            *(files.pattern, tmp_path / "out"),
+            pack=files.pack,
             engine="ray",
             ray_address=cluster.address,
             progress=interrupt,
@@ -126,12 +129,16 @@ def test_an_address_where_no_cluster_is_fails_soon(files: FleetFiles, tmp_path: 
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(VaecompError, match=address):
-            compress_many(files.pattern, files.pack, tmp_path, engine="ray", ray_address=address)
+            compress_many(
+                files.pattern, tmp_path, pack=files.pack, engine="ray", ray_address=address
+            )
 
 
 def test_what_is_no_pack_is_refused_without_a_cluster(files: FleetFiles, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError):
-        compress_many(files.pattern, files.base, tmp_path, engine="ray", ray_address="nowhere:1")
+        compress_many(
+            files.pattern, tmp_path, pack=files.base, engine="ray", ray_address="nowhere:1"
+        )
 
 
 def outcomes(items: list[Item], seconds: float) -> list[Outcome]:

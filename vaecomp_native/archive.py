@@ -211,7 +211,17 @@ class Archive(Mapping[str, Array]):
         Raises KeyError for a name that is not there, ValueError for an array that does not fit or two for tied weights, and
         ArchiveError if bytes or decoded values do not match their checksums.
         """
-        given = out or {}
+        owners, outputs = self._destinations(names, out or {})
+        self.reader.decode([(owner, 0, array) for owner, array in outputs.items()])
+        return {name: outputs[owner] for name, owner in owners.items()}
+
+    def _destinations(
+        self, names: Sequence[str] | None, given: Mapping[str, Array]
+    ) -> tuple[dict[str, int], dict[int, Array]]:
+        """For each of the names the row that has its data, and for each such row an array.
+
+        Raises what `decode` does of names and arrays.
+        """
         listed = check_names(names)
         wanted = list(self._index) if listed is None else listed
         unknown = [name for name in (*wanted, *given) if name not in self._index]
@@ -229,8 +239,7 @@ class Archive(Mapping[str, Array]):
                 _, shape, dtype, *_ = self._rows[owner]
                 outputs[owner] = np.empty(shape, dtype)
         used = set(owners.values())
-        self.reader.decode([(owner, 0, array) for owner, array in outputs.items() if owner in used])
-        return {name: outputs[owner] for name, owner in owners.items()}
+        return owners, {owner: array for owner, array in outputs.items() if owner in used}
 
     def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Array:
         """Decode rows `[start, stop)` of a tensor's first dimension, counted as slices count.
@@ -353,23 +362,24 @@ class _Values(ValuesView[Array]):
         return (array for _, array in self._mapping._in_batches())
 
 
-def decode_members(members: Sequence[Archive]) -> list[dict[str, Array]]:
-    """Decode all tensors of members of one pack, natively in batches.
+def decode_members(
+    members: Sequence[Archive], names: Sequence[str] | None = None
+) -> list[dict[str, Array]]:
+    """Decode the named tensors, or all, of members of one pack, natively in batches.
 
-    `members` are open archives that were opened with the same open pack. Raises ValueError if they were not, and ArchiveError.
+    `members` are open archives that were opened with the same open pack. Raises ValueError if they
+    were not, KeyError for a name that is not there, and ArchiveError.
     """
-    outputs = []
-    for member in members:
-        owners = {name: member._owner(i) for name, i in member._index.items()}
-        arrays = {i: np.empty(*member._rows[i][1:3]) for i in set(owners.values())}
-        outputs.append((owners, arrays))
+    destinations = [member._destinations(names, {}) for member in members]
     _core.decode_members(
         [
-            (member.reader, [(i, 0, array) for i, array in arrays.items()])
-            for member, (_, arrays) in zip(members, outputs, strict=True)
+            (member.reader, [(owner, 0, array) for owner, array in outputs.items()])
+            for member, (_, outputs) in zip(members, destinations, strict=True)
         ]
     )
-    return [{name: arrays[i] for name, i in owners.items()} for owners, arrays in outputs]
+    return [
+        {name: outputs[owner] for name, owner in owners.items()} for owners, outputs in destinations
+    ]
 
 
 def open(

@@ -1,4 +1,7 @@
-// Reading archives, through the C interface that everybody else uses, and making members of packs.
+// Reading archives, and making members of packs. All that is read, of packs and members too, goes through the C
+// interface, as it does for everybody else. What makes members goes around it, by ArchiveReader::pack() alone: the C
+// interface gives tensors and no more, whereas training takes the decoders of a fleet, its slices and its positions, a
+// member's latents are encoded with the fleet's tables, and a member's file is written after the pack's index.
 #include <memory>
 #include <optional>
 
@@ -96,11 +99,7 @@ class ArchiveReader {
 
     [[nodiscard]] std::uint32_t version() const { return archive_->format_version(); }
 
-    [[nodiscard]] py::bytes hash() {
-        Hash hash{};
-        unlocked([&] { hash = archive_->hash(); });
-        return bytes_of(hash);
-    }
+    [[nodiscard]] py::bytes hash() { return bytes_of(file_hash()); }
 
     [[nodiscard]] py::object pack_hash() const {
         const std::optional<Hash> hash = archive_->pack_hash();
@@ -121,18 +120,23 @@ class ArchiveReader {
 
     [[nodiscard]] py::bytes write_member(const MetadataList& metadata, const SectionList& sections,
                                          const std::vector<py::object>& tensors) {
-        const Sha256* hash = nullptr;
-        unlocked([&] { hash = &pack().hash(); });
-        return write_member_file({pack().index(), *hash}, metadata, sections, tensors);
+        const Index& index = pack().index();
+        return write_member_file({index, file_hash()}, metadata, sections, tensors);
     }
 
     [[nodiscard]] const vaecomp::Archive& archive() const { return *archive_; }
     [[nodiscard]] vaecomp_archive* handle() const { return archive_->get(); }
 
   private:
+    // Of the core: what the C interface does not show.
     [[nodiscard]] const core::Archive& pack() const {
         require(handle()->archive().is_pack(), "this archive is no pack of a fleet; use the pack itself");
         return handle()->archive();
+    }
+    [[nodiscard]] Hash file_hash() {
+        Hash hash{};
+        unlocked([&] { hash = archive_->hash(); });
+        return hash;
     }
     [[nodiscard]] std::size_t threads() const { return handle()->decoding().threads; }
 

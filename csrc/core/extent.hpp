@@ -5,11 +5,19 @@
 #include <cstddef>
 #include <span>
 
+#include "core/containers.hpp"
+
 namespace vaecomp::core {
 
 struct Extent {
     std::size_t start, count;
 };
+
+// Where parts end that stand one behind another from 0 on.
+inline std::size_t end_of(std::span<const Extent> parts) {
+    return parts.empty() ? 0 : parts.back().start + parts.back().count;
+}
+inline void append_part(Vector<Extent>& parts, std::size_t count) { parts.push_back({end_of(parts), count}); }
 
 // Calls visit(number, first, count, at) for what lies in [begin, end) of the sequence: `count` items of part `number`
 // from its item `first` on, which is item begin + at of the sequence. A part has at least the members of Extent.

@@ -1,61 +1,25 @@
-#include "decode/differences.hpp"
+// Differences sections: what the pack predicts, moved to what is (docs/kernels.md, 8).
+#include "format/differences.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "decode/archive.hpp"
+#include "decode/bit_reader.hpp"
+#include "decode/kinds.hpp"
+#include "decode/lazy.hpp"
+#include "decode/member.hpp"
 #include "format/ordered.hpp"
 #include "format/planes.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-// Where each tensor's elements lie in the section's sequence.
-Vector<Extent> places_in(const DifferenceSection& section) {
-    Vector<Extent> places;
-    std::size_t start = 0;
-    for (const DifferenceMatrix& matrix : section.matrices) {
-        places.push_back({start, matrix.shape.matrix.count()});
-        start += matrix.shape.matrix.count();
-    }
-    return places;
-}
-
-// Numbers of a few bits each, the lowest first.
-class BitReader {
-  public:
-    explicit BitReader(Bytes bytes) : bytes_(bytes) {}
-
-    // At most 63 bits.
-    std::uint64_t take(unsigned bits) {
-        const std::size_t byte = at_ / 8;
-        const auto offset = static_cast<unsigned>(at_ % 8);
-        if (bits > 8 * bytes_.size() - at_) throw Error(ErrorCode::malformed, "a block's bits end before its symbols");
-        at_ += bits;
-        std::uint64_t low = 0, high = 0;
-        if (bytes_.size() - byte > 8) {
-            low = load_le<std::uint64_t>(bytes_.data() + byte);
-            high = bytes_[byte + 8];
-        } else {
-            std::array<std::uint8_t, 8> last{};
-            std::copy(bytes_.begin() + static_cast<std::ptrdiff_t>(byte), bytes_.end(), last.begin());
-            low = load_le<std::uint64_t>(last.data());
-        }
-        // The ninth byte begins 64 - offset bits behind, which may be all 64.
-        const std::uint64_t value = low >> offset | high << (63 - offset) << 1;
-        return value & ((std::uint64_t{1} << bits) - 1);
-    }
-
-    void expect_end() const {
-        const std::size_t left = 8 * bytes_.size() - at_;
-        if (left >= 8 || (left > 0 && bytes_.back() >> (8 - left) != 0)) {
-            throw Error(ErrorCode::malformed, "a block has bits behind its last symbol");
-        }
-    }
-
-  private:
-    Bytes bytes_;
-    std::size_t at_ = 0;
+// Elements of a tensor as predicted, contiguous and in host byte order; decoding replaces them.
+struct Prediction {
+    Extent elements{0, 0};  // of the tensor
+    Vector<std::uint8_t> data;
 };
 
 // A block's rANS symbols, and the bits that follow these.
@@ -93,11 +57,7 @@ class DifferenceDecoder {
   public:
     DifferenceDecoder(const DifferenceSection& section, std::span<Prediction> predictions,
                       std::span<const TensorTarget> targets)
-        : section_(section),
-          predictions_(predictions),
-          targets_(targets),
-          tables_(section.tables),
-          places_(places_in(section)) {}
+        : section_(section), predictions_(predictions), targets_(targets), tables_(section.tables) {}
 
     void decode_block(std::size_t number, Bytes bytes) const {
         DifferenceBlock block(bytes, section_.blocks.lanes());
@@ -122,7 +82,9 @@ class DifferenceDecoder {
         std::array<std::int32_t, piece_symbols> symbols;
         std::array<std::uint8_t, piece_symbols> contexts;
         const auto piece = std::span(symbols).first(end - begin);
-        const auto visit = [&](auto part) { for_each_overlap(std::span<const Extent>(places_), begin, end, part); };
+        const auto visit = [&](auto part) {
+            for_each_overlap(std::span<const Extent>(section_.places), begin, end, part);
+        };
         visit([&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
             section_.matrices[t].contexts(first, first + count, data_of(t, first), section_.tables.size() - 1,
                                           contexts.data() + at);
@@ -138,10 +100,9 @@ class DifferenceDecoder {
     // What is wanted of the elements [begin, end).
     void copy(std::size_t begin, std::size_t end) const {
         for_each_overlap(targets_, begin, end, [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
-            if (targets_[t].data == nullptr) return;
-            const std::size_t size = info(targets_[t].dtype).size;
-            std::memcpy(targets_[t].data + first * size, data_of(t, targets_[t].start - places_[t].start + first),
-                        count * size);
+            const TensorTarget& target = targets_[t];
+            const std::size_t size = info(target.dtype).size, start = section_.places[target.place].start;
+            std::memcpy(target.data + first * size, data_of(target.place, target.start - start + first), count * size);
         });
     }
 
@@ -149,32 +110,110 @@ class DifferenceDecoder {
     std::span<Prediction> predictions_;
     std::span<const TensorTarget> targets_;
     DecodingTables tables_;
-    Vector<Extent> places_;
+};
+
+class OpenDifferences final : public OpenSection {
+  public:
+    using OpenSection::OpenSection;
+
+    void check(std::size_t threads) const override { static_cast<void>(content(threads)); }
+
+    void decode(std::span<const TensorTarget> targets, std::size_t threads, Written written) const override {
+        const DifferenceSection& own = content(threads);
+        Vector<Prediction> predictions = room_for(own, targets);
+        if (own.base) {
+            predict_by_member(predictions, threads);
+        } else {
+            predict_by_pack(predictions, threads);
+        }
+        located([&] {
+            const DifferenceDecoder decoder(own, predictions, targets);
+            own.blocks.for_each_bytes(file(), wanted_parts(targets, block_symbols), threads,
+                                      [&](std::size_t block, Bytes bytes) {
+                                          decoder.decode_block(block, bytes);
+                                          tell(written, targets, own.blocks.begin(block), own.blocks.end(block));
+                                      });
+        });
+    }
+
+    void account(Ledger& ledger) const override {
+        const std::uint64_t payload = content(0).blocks.payload_bytes();
+        ledger.bytes.weights += payload;
+        ledger.bytes.tables += entry().size - payload;
+    }
+
+  private:
+    [[nodiscard]] const DifferenceSection& content(std::size_t threads) const {
+        return content_.get(context(), [&] { return load(threads); });
+    }
+
+    [[nodiscard]] DifferenceSection load(std::size_t threads) const {
+        Vector<DifferenceShape> shapes;
+        for (const std::size_t t : entry().tensors) {
+            shapes.push_back({matrix_shape(index().tensors[t].shape), index().tensors[t].dtype});
+        }
+        DifferenceSection section =
+            read_differences(read(threads).reader, entry().end(), shapes, index().most_symbols(), threads);
+        if (section.base && section.base != index().find(SectionKind::member)) {
+            reject("base section", "is not the member's");
+        }
+        return section;
+    }
+
+    // Room, by tensor of the section, for the elements whose predictions decoding needs: those of whole blocks.
+    [[nodiscard]] Vector<Prediction> room_for(const DifferenceSection& own,
+                                              std::span<const TensorTarget> targets) const {
+        Vector<Prediction> predictions(own.places.size());
+        for (const std::size_t block : wanted_parts(targets, block_symbols)) {
+            for_each_overlap(std::span<const Extent>(own.places), own.blocks.begin(block), own.blocks.end(block),
+                             [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
+                                 Extent& elements = predictions[t].elements;
+                                 if (elements.count == 0) elements.start = first;
+                                 elements.count = first + count - elements.start;
+                             });
+        }
+        for (std::size_t t = 0; t < predictions.size(); ++t) {
+            predictions[t].data.resize(predictions[t].elements.count * info(tensor(t).dtype).size);
+        }
+        return predictions;
+    }
+
+    void predict_by_member(std::span<Prediction> predictions, std::size_t threads) const {
+        Vector<OpenMember::Wanted> wanted;
+        for (std::size_t t = 0; t < predictions.size(); ++t) {
+            wanted.push_back({entry().tensors[t], predictions[t].elements});
+        }
+        archive().member().values(wanted, threads,
+                                  [&](std::size_t t, std::size_t first, std::span<const float> values) {
+                                      Prediction& own = predictions[t];
+                                      write({own.data.data(), own.elements.count, tensor(t).dtype}, first, values);
+                                  });
+    }
+
+    void predict_by_pack(std::span<Prediction> predictions, std::size_t threads) const {
+        const Archive& pack = *archive().pack();
+        Vector<Destination> destinations;
+        for (std::size_t t = 0; t < predictions.size(); ++t) {
+            auto& [elements, data] = predictions[t];
+            if (elements.count == 0) continue;
+            const std::size_t number = entry().tensors[t];
+            if (tensor(t).dtype == DType::f32) {
+                // Which other members ask for, too.
+                std::memcpy(data.data(), pack.base(number, threads).data() + elements.start, data.size());
+            } else {
+                destinations.push_back({number, data.data(), elements.start, elements.count});
+            }
+        }
+        pack.decode(destinations, {.verify = true, .threads = threads});
+    }
+
+    Lazy<DifferenceSection> content_;
 };
 
 }  // namespace
 
-Vector<Extent> predicted_elements(const DifferenceSection& section, std::span<const TensorTarget> targets) {
-    const Vector<Extent> places = places_in(section);
-    Vector<Extent> elements(places.size(), Extent{0, 0});
-    for (const std::size_t block : wanted_parts(targets, block_symbols)) {
-        for_each_overlap(std::span<const Extent>(places), section.blocks.begin(block), section.blocks.end(block),
-                         [&](std::size_t t, std::size_t first, std::size_t count, std::size_t) {
-                             if (elements[t].count == 0) elements[t].start = first;
-                             elements[t].count = first + count - elements[t].start;
-                         });
-    }
-    return elements;
-}
-
-void decode_differences(const Source& source, const DifferenceSection& section, std::span<Prediction> predictions,
-                        std::span<const TensorTarget> targets, std::size_t threads, Written written) {
-    const DifferenceDecoder decoder(section, predictions, targets);
-    section.blocks.for_each_bytes(source, wanted_parts(targets, block_symbols), threads,
-                                  [&](std::size_t block, Bytes bytes) {
-                                      decoder.decode_block(block, bytes);
-                                      tell(written, targets, section.blocks.begin(block), section.blocks.end(block));
-                                  });
+std::unique_ptr<OpenSection> open_differences(const Archive& archive, std::size_t number) {
+    return std::make_unique<OpenDifferences>(archive, number);
 }
 
 }  // namespace vaecomp::core

@@ -1,8 +1,11 @@
 #include "decode/fleet.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/parallel.hpp"
+#include "decode/archive.hpp"
+#include "decode/kinds.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -13,6 +16,7 @@ static_assert(outputs_a_tile % IntegerDecoder::output_grain == 0);
 // Tasks for each thread. Few rows have their outputs split among them: no more than it takes, as each makes the hidden
 // layers of its own, and digests of what lies in two are left for later.
 constexpr std::size_t tasks_a_thread = 4;
+constexpr std::size_t no_decoder = std::numeric_limits<std::size_t>::max();
 
 // What is common to [first, first + count) of a tensor and an extent of it that is wanted.
 Extent common(std::size_t first, std::size_t count, const Extent& wanted) {
@@ -113,6 +117,47 @@ void Fleet::decode_group(std::size_t number, std::span<const MemberLatents* cons
             }
         }
     });
+}
+
+const Fleet& OpenFleet::fleet(std::size_t threads) const {
+    return fleet_.get(context(), [&] { return load(threads); });
+}
+
+Fleet OpenFleet::load(std::size_t threads) const {
+    FleetSection content = read_fleet(read(threads).reader, index(), index().most_symbols(), threads);
+    Vector<FleetDecoder> decoders;
+    Vector<std::size_t> places(index().sections.size(), no_decoder);
+    std::uint64_t left = most_work * index().file_bytes;
+    for (const FleetGroup& group : content.groups) {
+        std::size_t& place = places[group.decoder];
+        if (place == no_decoder) {
+            place = decoders.size();
+            const CheckedSection own = archive().section(group.decoder).read(threads);
+            decoders.push_back({group.decoder, read_integer_decoder(own.reader, index().most_symbols(), threads)});
+        }
+        const IntegerDecoder& own = decoders[place].content.decoder;
+        if (own.latent() != group.inputs() || own.chunk_length() != group.chunk_length) {
+            reject("decoder section", "the decoder's inputs or outputs do not fit the group");
+        }
+        if (own.multiplications() > left / std::max<std::size_t>(group.chunks, 1)) {
+            reject("groups", "decoding would take more than 2^24 multiplications for each byte of the file");
+        }
+        left -= own.multiplications() * group.chunks;
+    }
+    return Fleet(std::move(content), std::move(decoders), index());
+}
+
+void OpenFleet::account(Ledger& ledger) const {
+    const Fleet& own = fleet(0);
+    ledger.bytes.decoder += entry().size - own.section().table_bytes;
+    ledger.bytes.tables += own.section().table_bytes;
+    for (const FleetDecoder& decoder : own.decoders()) {
+        ledger.split_decoder(decoder.section, decoder.content.table_bytes);
+    }
+}
+
+std::unique_ptr<OpenSection> open_fleet(const Archive& archive, std::size_t number) {
+    return std::make_unique<OpenFleet>(archive, number);
 }
 
 }  // namespace vaecomp::core

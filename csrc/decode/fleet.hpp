@@ -1,4 +1,4 @@
-// A pack's decoders, ready to make what they add for any number of members.
+// Fleet sections: a pack's decoders, ready to make what they add for any number of members.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,8 @@
 #include "core/containers.hpp"
 #include "core/extent.hpp"
 #include "core/function_ref.hpp"
+#include "decode/lazy.hpp"
+#include "decode/section.hpp"
 #include "format/fleet.hpp"
 #include "format/sections.hpp"
 
@@ -65,6 +67,21 @@ class Fleet {
     std::optional<DecodingTables> tables_;
     Vector<Group> groups_;
     Vector<bool> changed_;  // by tensor
+};
+
+class OpenFleet final : public OpenSection {
+  public:
+    using OpenSection::OpenSection;
+
+    void check(std::size_t threads) const override { static_cast<void>(fleet(threads)); }
+    void account(Ledger& ledger) const override;
+
+    [[nodiscard]] const Fleet& fleet(std::size_t threads) const;
+
+  private:
+    [[nodiscard]] Fleet load(std::size_t threads) const;
+
+    Lazy<Fleet> fleet_;
 };
 
 }  // namespace vaecomp::core

@@ -37,7 +37,8 @@ struct Sorted {
         }
     }
 
-    Vector<TensorTarget> targets;  // by tensor: of those that base and decoders alone make
+    // By tensor: of those that base and decoders alone make, without data where nobody asks.
+    Vector<TensorTarget> targets;
     Vector<Destination> others;
     Vector<Destination> checked;  // of the targets
     Vector<std::size_t> places;   // by tensor: its place among the sources of all
@@ -69,7 +70,7 @@ void Archive::decode_members(std::span<const MemberDestinations> members, const 
 }
 
 void Archive::decode_batch(std::span<const MemberDestinations> members, const DecodeOptions& options) {
-    const Archive* const pack = members.front().member.pack_;
+    const Archive* const pack = members.front().member.pack();
     if (pack == nullptr) throw Error(ErrorCode::invalid_argument, "an archive is no member of a pack");
     const Fleet& fleet = pack->fleet(options.threads);
     Vector<Sorted> sorted;
@@ -77,17 +78,18 @@ void Archive::decode_batch(std::span<const MemberDestinations> members, const De
     Vector<const MemberLatents*> latents;
     Vector<Sorted*> with_latents;
     Vector<DigestSource> sources;
-    Vector<Extent> wanted(pack->index_.tensors.size(), Extent{0, 0});
+    Vector<Extent> wanted(pack->index().tensors.size(), Extent{0, 0});
     for (const MemberDestinations& own : members) {
-        if (own.member.pack_ != pack) throw Error(ErrorCode::invalid_argument, "members of different packs");
+        if (own.member.pack() != pack) throw Error(ErrorCode::invalid_argument, "members of different packs");
         sorted.emplace_back(own);
         if (options.verify) sorted.back().check(sources);
-        if (const MemberLatents* const found = own.member.latents(options.threads)) {
+        // It has none if no tensor needs any.
+        if (own.member.index().find(SectionKind::member)) {
             with_latents.push_back(&sorted.back());
-            latents.push_back(found);
+            latents.push_back(&own.member.member().latents(options.threads));
         }
         for (std::size_t t = 0; t < wanted.size(); ++t) {
-            if (sorted.back().targets[t].data != nullptr) wanted[t].count = pack->index_.tensors[t].count();
+            if (sorted.back().targets[t].data != nullptr) wanted[t].count = pack->index().tensors[t].count();
         }
     }
     Vector<const float*> bases(wanted.size());

@@ -6,47 +6,16 @@
 
 #include "core/extent.hpp"
 #include "encode/axes.hpp"
-#include "encode/blocks.hpp"
+#include "encode/bit_writer.hpp"
 #include "encode/head.hpp"
-#include "encode/histogram.hpp"
-#include "format/head.hpp"
+#include "encode/symbol_section.hpp"
 #include "format/ordered.hpp"
 #include "format/planes.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-// Numbers of a few bits each, the lowest first.
-class BitWriter {
-  public:
-    void put(std::uint64_t value, unsigned bits) {
-        if (bits > half) {
-            put(value & (std::numeric_limits<std::uint64_t>::max() >> half), half);
-            value >>= half;
-            bits -= half;
-        }
-        pending_ |= value << filled_;
-        for (filled_ += bits; filled_ >= 8; filled_ -= 8, pending_ >>= 8) {
-            bytes_.push_back(static_cast<std::uint8_t>(pending_));
-        }
-    }
-    // All of them, the last byte filled up with zeros.
-    Vector<std::uint8_t> finish() {
-        if (filled_ > 0) bytes_.push_back(static_cast<std::uint8_t>(pending_));
-        return std::move(bytes_);
-    }
-
-  private:
-    static constexpr unsigned half = 32;
-    Vector<std::uint8_t> bytes_;
-    std::uint64_t pending_ = 0;
-    unsigned filled_ = 0;  // bits of `pending_`, fewer than 8
-};
-
-// What the elements of a stretch of the section become. A large model's are never all in one piece.
-struct Stretch {
-    Vector<std::int32_t> symbols;
-    Vector<std::uint8_t> contexts;
+struct DifferenceStretch : Stretch {
     BitWriter bits;
 };
 
@@ -54,16 +23,13 @@ class Encoder {
   public:
     Encoder(unsigned detail, std::span<const DifferenceSource> tensors, std::size_t tables)
         : detail_(detail), tensors_(tensors), last_(tables - 1) {
-        for (const DifferenceSource& tensor : tensors) {
-            places_.push_back({count_, tensor.matrix.shape.matrix.count()});
-            count_ += places_.back().count;
-        }
+        for (const DifferenceSource& tensor : tensors) append_part(places_, tensor.matrix.shape.matrix.count());
     }
 
-    [[nodiscard]] std::size_t count() const { return count_; }
+    [[nodiscard]] std::size_t count() const { return end_of(places_); }
 
-    [[nodiscard]] Stretch stretch(std::size_t begin, std::size_t end) const {
-        Stretch stretch;
+    [[nodiscard]] DifferenceStretch stretch(std::size_t begin, std::size_t end) const {
+        DifferenceStretch stretch;
         stretch.symbols.reserve(end - begin);
         stretch.contexts.resize(end - begin);
         for_each_overlap(std::span<const Extent>(places_), begin, end,
@@ -81,7 +47,8 @@ class Encoder {
 
   private:
     template <typename Word>
-    void add_differences(const DifferenceSource& tensor, std::size_t begin, std::size_t end, Stretch& stretch) const {
+    void add_differences(const DifferenceSource& tensor, std::size_t begin, std::size_t end,
+                         DifferenceStretch& stretch) const {
         for (std::size_t i = begin; i < end; ++i) {
             Word word, predicted;
             std::memcpy(&word, tensor.data + i * sizeof(Word), sizeof(Word));
@@ -94,7 +61,7 @@ class Encoder {
 
     unsigned detail_;
     std::span<const DifferenceSource> tensors_;
-    std::size_t last_, count_ = 0;
+    std::size_t last_;
     Vector<Extent> places_;
 };
 
@@ -110,38 +77,15 @@ void write_heads(ByteWriter& head, std::span<const DifferenceSource> tensors) {
     head.append(encode_axes(axes));
 }
 
-// How often each table's symbols occur.
-Vector<Histogram> histograms_of(const Encoder& encoder) {
-    Vector<Histogram> histograms(1);
-    for (std::size_t begin = 0; begin < encoder.count(); begin += block_symbols) {
-        const Stretch stretch = encoder.stretch(begin, std::min(encoder.count(), begin + block_symbols));
-        for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
-            const std::size_t context = stretch.contexts[i];
-            if (context >= histograms.size()) histograms.resize(context + 1);
-            histograms[context].add(stretch.symbols[i]);
-        }
-    }
-    return histograms;
-}
-
-// Nothing is ever written that the reader refuses.
 void check_readable(Bytes section, std::span<const DifferenceSource> tensors) {
-    try {
-        Vector<DifferenceShape> shapes;
-        for (const DifferenceSource& tensor : tensors) shapes.push_back(tensor.matrix.shape);
-        ByteReader reader(checked_bytes(SectionKind::differences, section), 0, "differences section");
-        read_head_bytes(reader, section.size());
-        static_cast<void>(
-            read_differences(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
-    } catch (const Error& error) {
-        throw Error(ErrorCode::invalid_argument, error.what());
-    }
+    Vector<DifferenceShape> shapes;
+    for (const DifferenceSource& tensor : tensors) shapes.push_back(tensor.matrix.shape);
+    check_readable(SectionKind::differences, "differences section", section, [&](ByteReader head) {
+        static_cast<void>(read_differences(head, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
+    });
 }
 
 void check_tensors(std::span<const DifferenceSource> tensors) {
-    const auto require = [](bool condition, const char* message) {
-        if (!condition) throw Error(ErrorCode::invalid_argument, message);
-    };
     for (const DifferenceSource& tensor : tensors) {
         const DifferenceMatrix& own = tensor.matrix;
         require(is_ordered(own.shape.dtype), "only float16, bfloat16, float32 and float64 have differences");
@@ -156,28 +100,17 @@ void check_tensors(std::span<const DifferenceSource> tensors) {
 Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigned detail,
                                         std::span<const DifferenceSource> tensors, std::size_t tables) {
     check_tensors(tensors);
-    if (detail > most_detail) throw Error(ErrorCode::invalid_argument, "detail must be at most 3");
+    require(detail <= most_detail, "detail must be at most 3");
     ByteWriter head, payload;
-    head.varint(base ? *base + 1 : 0);
+    write_base(head, base);
     head.fixed(static_cast<std::uint8_t>(detail));
     write_heads(head, tensors);
     const Encoder encoder(detail, tensors, tables);
-    const Vector<Histogram> histograms = histograms_of(encoder);
-    Vector<EncodingTable> coding;
-    std::uint64_t code = 0;
-    head.varint(histograms.size());
-    for (const Histogram& histogram : histograms) {
-        const FrequencyTable table = make_table(histogram);
-        write_table(head, table);
-        coding.emplace_back(table);
-        code += code_length(table, histogram);
-    }
-    const std::size_t lanes = lanes_for(encoder.count(), code);
-    head.fixed(static_cast<std::uint8_t>(lanes));
+    const SymbolTables coding(head, encoder.count(),
+                              [&](std::size_t begin, std::size_t end) { return encoder.stretch(begin, end); });
     write_blocks(head, payload, encoder.count(), [&](std::size_t begin, std::size_t end) {
-        Stretch stretch = encoder.stretch(begin, end);
-        const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
-        const Vector<std::uint8_t> symbols = encode_block(stretch.symbols, {&run, 1}, lanes);
+        DifferenceStretch stretch = encoder.stretch(begin, end);
+        const Vector<std::uint8_t> symbols = coding.encode(stretch);
         ByteWriter block;
         block.fixed(static_cast<std::uint32_t>(symbols.size()));
         block.append(symbols);

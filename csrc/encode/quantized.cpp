@@ -4,11 +4,10 @@
 #include <bit>
 #include <limits>
 
+#include "core/extent.hpp"
 #include "encode/axes.hpp"
-#include "encode/blocks.hpp"
 #include "encode/head.hpp"
-#include "encode/histogram.hpp"
-#include "format/head.hpp"
+#include "encode/symbol_section.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -39,51 +38,31 @@ Vector<std::uint8_t> encode_all_axes(std::span<const QuantizedMatrix> matrices) 
     return encode_axes(arrays);
 }
 
-// Symbols and contexts of a stretch of the section's elements, which may lie in several matrices. A large model's are
-// never all in one piece.
-struct Stretch {
-    Vector<std::int32_t> symbols;
-    Vector<std::uint8_t> contexts;
-};
-
 std::size_t count_of(const Symbols& symbols) {
     return std::visit([](auto own) { return own.size(); }, symbols);
 }
 
-Stretch stretch_of(std::span<const QuantizedMatrix> matrices, std::span<const Symbols> symbols, std::size_t tables,
-                   std::size_t begin, std::size_t end) {
-    Stretch stretch;
-    stretch.symbols.reserve(end - begin);
-    stretch.contexts.resize(end - begin);
-    std::size_t start = 0;
-    for (std::size_t m = 0; m < matrices.size(); ++m) {
-        const std::size_t count = count_of(symbols[m]);
-        const std::size_t from = std::max(begin, start), to = std::min(end, start + count);
-        if (from < to) {
-            std::visit(
-                [&](auto all) {
-                    const auto own = all.subspan(from - start, to - from);
-                    stretch.symbols.insert(stretch.symbols.end(), own.begin(), own.end());
-                },
-                symbols[m]);
-            matrices[m].contexts(from - start, to - start, tables - 1, stretch.contexts.data() + (from - begin));
-        }
-        start += count;
-    }
-    return stretch;
+Vector<Extent> places_of(std::span<const QuantizedMatrix> matrices) {
+    Vector<Extent> places;
+    for (const QuantizedMatrix& matrix : matrices) append_part(places, matrix.shape.count());
+    return places;
 }
 
-// Nothing is ever written that the reader refuses.
+void append(Vector<std::int32_t>& symbols, const Symbols& more, std::size_t first, std::size_t count) {
+    std::visit(
+        [&](auto all) {
+            const auto own = all.subspan(first, count);
+            symbols.insert(symbols.end(), own.begin(), own.end());
+        },
+        more);
+}
+
 void check_readable(Bytes section, std::span<const QuantizedMatrix> matrices) {
-    try {
-        Vector<MatrixShape> shapes;
-        for (const QuantizedMatrix& matrix : matrices) shapes.push_back(matrix.shape);
-        ByteReader reader(checked_bytes(SectionKind::quantized, section), 0, "quantized section");
-        read_head_bytes(reader, section.size());
-        static_cast<void>(read_quantized(reader, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
-    } catch (const Error& error) {
-        throw Error(ErrorCode::invalid_argument, error.what());
-    }
+    Vector<MatrixShape> shapes;
+    for (const QuantizedMatrix& matrix : matrices) shapes.push_back(matrix.shape);
+    check_readable(SectionKind::quantized, "quantized section", section, [&](ByteReader head) {
+        static_cast<void>(read_quantized(head, section.size(), shapes, std::numeric_limits<std::uint64_t>::max(), 0));
+    });
 }
 
 bool holds(const Codebook& codebook, const Symbols& symbols) {
@@ -95,15 +74,12 @@ bool holds(const Codebook& codebook, const Symbols& symbols) {
 }
 
 void check_matrices(std::span<const QuantizedMatrix> matrices, std::span<const Symbols> symbols) {
-    const auto require = [](bool condition, const char* message) {
-        if (!condition) throw Error(ErrorCode::invalid_argument, message);
-    };
     require(matrices.size() == symbols.size(), "there must be symbols for each matrix");
     for (std::size_t m = 0; m < matrices.size(); ++m) {
         const QuantizedMatrix& matrix = matrices[m];
         require(count_of(symbols[m]) == matrix.shape.count(), "the symbols must fill their matrix");
         for (std::size_t axis = 0; axis < axis_count; ++axis) {
-            require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.shape.length(axis),
+            require(matrix.axes[axis].empty() || matrix.axes[axis].size() == matrix.length(axis),
                     "exponents and levels must have one value for each row or column");
         }
         for (const std::int16_t level : matrix.axes[row_levels]) require(level >= 0, "levels must not be negative");
@@ -118,37 +94,25 @@ Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span
                                       std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
     ByteWriter head, payload;
-    head.varint(base ? *base + 1 : 0);
+    write_base(head, base);
     for (const QuantizedMatrix& matrix : matrices) write_matrix(head, matrix);
     head.append(encode_all_axes(matrices));
 
-    std::size_t count = 0;
-    for (const Symbols& own : symbols) count += count_of(own);
-    Vector<Histogram> histograms(1);
-    for (std::size_t begin = 0; begin < count; begin += block_symbols) {
-        const Stretch stretch = stretch_of(matrices, symbols, tables, begin, std::min(count, begin + block_symbols));
-        for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
-            const std::size_t context = stretch.contexts[i];
-            if (context >= histograms.size()) histograms.resize(context + 1);
-            histograms[context].add(stretch.symbols[i]);
-        }
-    }
-    Vector<EncodingTable> coding;
-    std::uint64_t code = 0;
-    head.varint(histograms.size());
-    for (const Histogram& histogram : histograms) {
-        const FrequencyTable table = make_table(histogram);
-        write_table(head, table);
-        coding.emplace_back(table);
-        code += code_length(table, histogram);
-    }
-    const std::size_t lanes = lanes_for(count, code);
-    head.fixed(static_cast<std::uint8_t>(lanes));
-    write_blocks(head, payload, count, [&](std::size_t begin, std::size_t end) {
-        const Stretch stretch = stretch_of(matrices, symbols, tables, begin, end);
-        const EncodingRun run{coding.data(), stretch.contexts.data(), end - begin};
-        return encode_block(stretch.symbols, {&run, 1}, lanes);
-    });
+    const Vector<Extent> places = places_of(matrices);
+    const auto stretch = [&](std::size_t begin, std::size_t end) {
+        Stretch made;
+        made.symbols.reserve(end - begin);
+        made.contexts.resize(end - begin);
+        for_each_overlap(std::span<const Extent>(places), begin, end,
+                         [&](std::size_t m, std::size_t first, std::size_t count, std::size_t at) {
+                             append(made.symbols, symbols[m], first, count);
+                             matrices[m].contexts(first, first + count, tables - 1, made.contexts.data() + at);
+                         });
+        return made;
+    };
+    const SymbolTables coding(head, end_of(places), stretch);
+    write_blocks(head, payload, end_of(places),
+                 [&](std::size_t begin, std::size_t end) { return coding.encode(stretch(begin, end)); });
     Vector<std::uint8_t> section = join_head(head, payload);
     check_readable(section, matrices);
     return section;

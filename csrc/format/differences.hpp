@@ -2,14 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
 #include "core/dtype.hpp"
-#include "entropy/blocks.hpp"
-#include "format/quantized.hpp"
+#include "format/matrix_shape.hpp"
+#include "format/symbol_section.hpp"
 
 namespace vaecomp::core {
 
@@ -33,12 +32,9 @@ struct DifferenceMatrix {
                   std::uint8_t* out) const;
 };
 
-struct DifferenceSection {
-    std::optional<std::size_t> base;  // the member section
+struct DifferenceSection : SymbolSection {
     unsigned detail = 0;
     Vector<DifferenceMatrix> matrices;
-    Vector<FrequencyTable> tables;
-    Blocks blocks;
 };
 
 // Reads the head of a section that ends at `section_end`; see read_quantized.

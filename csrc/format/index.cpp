@@ -222,6 +222,7 @@ class Placement {
 
   private:
     void place(Tensor& tensor) {
+        tensor.place = index_.sections[tensor.section].tensors.size();
         index_.sections[tensor.section].tensors.push_back(index_.tensors.size());
         tensor.first = used_[tensor.section];
         used_[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();

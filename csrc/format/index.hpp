@@ -34,6 +34,7 @@ struct Tensor {
     std::uint64_t digest;
     std::uint64_t digest_offset = 0;  // in the file, for messages
     std::uint64_t first = 0;          // its first element, or byte if it is raw, within its section's tensors
+    std::size_t place = 0;            // among these
 
     [[nodiscard]] std::size_t count() const {
         std::size_t product = 1;
@@ -58,6 +59,8 @@ struct Index {
     [[nodiscard]] std::optional<std::size_t> find(SectionKind kind) const;
     // What limits of decoded bytes and work are multiples of.
     [[nodiscard]] std::uint64_t counted_bytes() const { return file_bytes + pack_bytes; }
+    // What the file's size allows a stream of symbols, or the bytes of a decoder, to number.
+    [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * counted_bytes(); }
 };
 
 // Of a file's or section's first bytes: enough for what they begin with in most, so that one request does.

@@ -8,11 +8,10 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
-#include "entropy/blocks.hpp"
+#include "format/matrix_shape.hpp"
+#include "format/symbol_section.hpp"
 
 namespace vaecomp::core {
-
-inline constexpr std::size_t most_tables = 256;
 
 struct Codebook {
     std::int32_t first = 0;
@@ -25,16 +24,6 @@ inline constexpr std::size_t axis_count = 4;
 // Behind theirs: whether a matrix has a codebook.
 inline constexpr std::uint8_t codebook_flag = 1 << axis_count;
 
-struct MatrixShape {
-    std::size_t rows, columns;
-
-    [[nodiscard]] std::size_t count() const { return rows * columns; }
-    [[nodiscard]] std::size_t length(std::size_t axis) const { return axis < column_exponents ? rows : columns; }
-};
-
-// Rows are the first dimension; scalars and vectors have one row.
-MatrixShape matrix_shape(std::span<const std::size_t> shape);
-
 // A matrix but for its symbols.
 struct QuantizedMatrix {
     MatrixShape shape{};
@@ -42,6 +31,10 @@ struct QuantizedMatrix {
     std::size_t level = 0;
     std::array<Vector<std::int16_t>, axis_count> axes;  // empty: zeros
     std::optional<Codebook> codebook;
+
+    [[nodiscard]] std::size_t length(std::size_t axis) const {
+        return axis < column_exponents ? shape.rows : shape.columns;
+    }
 
     // Of the reader's side: made from step and exponents.
     std::int32_t least_exponent = 0;
@@ -60,17 +53,9 @@ struct QuantizedMatrix {
                        float* out) const;
 };
 
-struct QuantizedSection {
-    std::optional<std::size_t> base;  // a latents section
+struct QuantizedSection : SymbolSection {
     Vector<QuantizedMatrix> matrices;
-    Vector<FrequencyTable> tables;
-    Blocks blocks;
 };
-
-// How many of a section's first bytes say what its base is.
-inline constexpr std::size_t base_bytes = 20;
-// The base that a quantized section names, without a check of anything; none if there is none, or no number.
-std::optional<std::size_t> peek_base(Bytes section_start);
 
 // Reads the head of a section that ends at `section_end`. `shapes` are those of the section's tensors, `most_symbols`
 // what the file's size allows them to number.

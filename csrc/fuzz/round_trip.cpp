@@ -131,7 +131,7 @@ QuantizedMatrix draw_matrix(Draw& draw, const Vector<std::size_t>& shape, int le
     for (std::size_t axis = 0; axis < axis_count; ++axis) {
         const bool exponents = axis == row_exponents || axis == column_exponents;
         if (!draw.chance()) continue;
-        matrix.axes[axis] = draw.values<std::int16_t>(matrix.shape.length(axis), exponents ? -9 : 0, exponents ? 9 : 5);
+        matrix.axes[axis] = draw.values<std::int16_t>(matrix.length(axis), exponents ? -9 : 0, exponents ? 9 : 5);
     }
     if (draw.chance()) {
         matrix.codebook = Codebook{least, {}};

@@ -62,9 +62,7 @@ def _same(a: Path, b: Path) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_checkpoints_are_the_last_ones_of_the_zoos_training(
-    data: MnistData, tmp_path: Path
-) -> None:
+def test_checkpoints_are_the_last_ones_of_a_training(data: MnistData, tmp_path: Path) -> None:
     # Five batches an epoch, so five checkpoints.
     made = make_series(data, tmp_path, checkpoints=7, epochs=1, seed=3)
     assert len(made) == 7 == len({path.read_bytes() for path in made.paths})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaecomp_native import progress
 from vaecomp_native.cli.errors import interruptible
 from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive
 from vaecomp_native.cli.text import examples, print_json, print_notice
@@ -18,26 +16,25 @@ from vaecomp_native.compression.options import Options
 from vaecomp_native.errors import VaecompError
 
 if TYPE_CHECKING:
-    from vaecomp_native.fleet.many import ManyReport
+    from vaecomp_native.fleet import ManyReport
 
 TRAIN_EXAMPLES = (
-    "vaecomp fleet train --members 'users/*.safetensors' --base base.safetensors --out fleet.vaepack",
-    "vaecomp fleet train --members 'users/*/model.safetensors' --base base.safetensors "
-    "--out fleet.vaepack --latent 32 --base-bits-per-weight 5 --json",
-    "vaecomp fleet train --members 'run/step-*.safetensors' --base run/step-5000.safetensors "
-    "--out run.vaepack --lossless",
+    "vaecomp fleet train 'users/*.safetensors' fleet.vaepack --base base.safetensors",
+    "vaecomp fleet train 'users/*/model.safetensors' fleet.vaepack --base base.safetensors "
+    "--latent 32 --base-bits-per-weight 5 --json",
+    "vaecomp fleet train 'run/step-*.safetensors' run.vaepack --base run/step-5000.safetensors "
+    "--lossless",
 )
 COMPRESS_EXAMPLES = (
-    "vaecomp fleet compress --members 'users/*.safetensors' --pack fleet.vaepack --out members/",
-    "vaecomp fleet compress --members 's3://bucket/users/*.safetensors' --pack fleet.vaepack "
-    "--out s3://bucket/members --engine ray",
-    "vaecomp fleet compress --members 'users/*.safetensors' --pack fleet.vaepack --out members/ "
+    "vaecomp fleet compress 'users/*.safetensors' members/ --pack fleet.vaepack",
+    "vaecomp fleet compress 's3://bucket/users/*.safetensors' s3://bucket/members "
+    "--pack fleet.vaepack --engine ray",
+    "vaecomp fleet compress 'users/*.safetensors' members/ --pack fleet.vaepack "
     "--rate-weight 0.05 --workers 4 --json",
 )
 DECODE_EXAMPLES = (
-    "vaecomp fleet decode --members 'members/*.vaec' --pack fleet.vaepack --out users/",
-    "vaecomp fleet decode --members 's3://bucket/members/*.vaec' --pack fleet.vaepack --out users/ "
-    "--json",
+    "vaecomp fleet decode 'members/*.vaec' users/ --pack fleet.vaepack",
+    "vaecomp fleet decode 's3://bucket/members/*.vaec' users/ --pack fleet.vaepack --json",
 )
 MAX_NOTICES = 20
 
@@ -48,25 +45,18 @@ app = typer.Typer(
 )
 
 
-class Engine(str, enum.Enum):
-    """Values of ``--engine``."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-MembersOption = Annotated[
+# As in fleet.many.compress, which would be slow to import for every command.
+Engine = Literal["local", "ray"]
+MembersArgument = Annotated[
     str,
-    typer.Option(
-        metavar="PATTERN",
+    typer.Argument(
+        metavar="MEMBERS",
         help="Files: a pattern in quotes, of paths or of a URL that fsspec knows.",
     ),
 ]
+OutArgument = Annotated[str, typer.Argument(metavar="OUT", help="Directory or URL to write to.")]
 PackOption = Annotated[
     str, typer.Option("--pack", metavar="PACK", help="The fleet's pack, a path or URL.")
-]
-OutOption = Annotated[
-    str, typer.Option("--out", metavar="DIR", help="Directory or URL to write to.")
 ]
 
 
@@ -78,9 +68,9 @@ def _group(context: typer.Context) -> None:
 
 @app.command(epilog=examples(*TRAIN_EXAMPLES), short_help="Fine-tunes and their base into a pack.")
 def train(
-    members: MembersOption,
+    members: MembersArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The pack to write.")],
     base: Annotated[Path, typer.Option(metavar="FILE", help="The model that they were made from.")],
-    out: Annotated[Path, typer.Option(metavar="PACK", help="The pack to write.")],
     latent: Annotated[
         int, typer.Option(min=0, max=65_536, help="Latents that the whole model depends on.")
     ] = 8,
@@ -88,7 +78,7 @@ def train(
         int, typer.Option(min=0, max=65_536, help="Further latents of each module.")
     ] = 0,
     base_bits_per_weight: Annotated[
-        Optional[float],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        float | None,
         typer.Option(
             callback=check_positive, help="Of the base in the pack; by default without loss."
         ),
@@ -101,29 +91,29 @@ def train(
 ) -> None:
     """Train the decoder that members share, and write it with their base as a pack.
 
-    From the weights alone: the principal components of what members differ by from the base. A decoder trained by what members do is smaller, and
-    needs the model's code: use vaecomp_native.fleet.train(..., calibration=...) in Python.
+    It is made from the weights alone: the principal components of what members differ by from the
+    base. A decoder trained by what members do is smaller, and needs the model's code: use
+    vaecomp_native.fleet.train(..., calibration=...) in Python.
     """
-    with interruptible(f"{out} was not written"), progress.console() as bar, ExitStack() as stack:
-        from vaecomp_native import fleet
-        from vaecomp_native.fleet import storage
+    with interruptible(f"{out} was not written"), ExitStack() as stack:
+        from vaecomp_native.fleet import train as train_pack
+        from vaecomp_native.fleet.many import storage
 
         places = storage.find_files(members).values()
-        if len(places) < 2 or latent + local < 1:
-            what = (
-                "a fleet has at least 2 members" if len(places) < 2 else "give --latent or --local"
-            )
-            raise VaecompError(f"nothing to train: {what}")
-        report = fleet.train(
+        if len(places) < 2:
+            raise VaecompError("nothing to train: a fleet has at least 2 members")
+        if latent + local < 1:
+            raise VaecompError("nothing to train: give --latent or --local")
+        report = train_pack(
             [stack.enter_context(storage.local_copy(place)) for place in places],
+            out,
             base=base,
-            out=out,
             lossless=lossless,
             latent=latent,
             local=local,
             base_options=_base_options(base_bits_per_weight),
             threads=threads,
-            progress=bar,
+            progress=True,
         )
     if as_json:
         print_json(report.to_dict())
@@ -137,18 +127,18 @@ def train(
 
 @app.command(epilog=examples(*COMPRESS_EXAMPLES), short_help="Fine-tunes into members of a pack.")
 def compress(
-    members: MembersOption,
+    members: MembersArgument,
+    out: OutArgument,
     pack: PackOption,
-    out: OutOption,
     engine: Annotated[
         Engine, typer.Option(help="local: threads of this process; ray: a cluster.")
-    ] = Engine.LOCAL,
+    ] = "local",
     workers: Annotated[
         int,
         typer.Option(min=0, max=65_536, help="Members at a time (ray: tasks); 0 takes all cores."),
     ] = 0,
     rate_weight: Annotated[
-        Optional[float],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        float | None,
         typer.Option(
             callback=check_positive,
             help="Add what the latents leave: what a bit of it must save, as for compress.",
@@ -161,7 +151,7 @@ def compress(
         bool, typer.Option("--overwrite", help="Make again what is there already.")
     ] = False,
     ray_address: Annotated[
-        Optional[str],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+        str | None,
         typer.Option(
             metavar="HOST:PORT",
             help="Of the cluster. Default: $RAY_ADDRESS, or one on this machine.",
@@ -171,8 +161,9 @@ def compress(
 ) -> None:
     """Compress many fine-tunes into members of a pack, one file each.
 
-    A run that was interrupted goes on where it was: files that are there, whole, and made of the same pack, input and options are kept. A member that fails is
-    named and stops no other; the exit code is 1 then. With --engine ray, every machine of the cluster must reach the files by the
+    A run that was interrupted goes on where it was: files that are whole, and made of the same
+    pack, input and options, are kept. A member that fails is named and stops no other; the exit
+    code is 1 then. With --engine ray, every machine of the cluster must reach the files by the
     names given here.
     """
     if rate_weight is not None and lossless:
@@ -180,41 +171,40 @@ def compress(
     with (
         interruptible(f"members that were finished are in {out}"),
         redirect_stdout(sys.stderr),  # where Ray may say which machines it has lost
-        progress.console() as bar,
     ):
-        from vaecomp_native.fleet.many import compress_many
+        from vaecomp_native.fleet import compress_many
 
         report = compress_many(
             members,
-            pack,
             out,
-            engine=engine.value,
+            pack=pack,
+            engine=engine,
             workers=workers,
             rate_weight=rate_weight,
             lossless=lossless,
             overwrite=overwrite,
             ray_address=ray_address,
-            progress=bar,
+            progress=True,
         )
     _show(report, as_json)
 
 
 @app.command(epilog=examples(*DECODE_EXAMPLES), short_help="Members of a pack into .safetensors.")
 def decode(
-    members: MembersOption,
+    members: MembersArgument,
+    out: OutArgument,
     pack: PackOption,
-    out: OutOption,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Decode members of a pack to safetensors files, many at a time, checking every tensor's digest.
+    """Decode members of a pack to safetensors files, many at a time, checking every digest.
 
     A member that fails is named and stops no other; the exit code is 1 then.
     """
-    with interruptible(f"members that were finished are in {out}"), progress.console() as bar:
-        from vaecomp_native.fleet.many_decoded import decode_many
+    with interruptible(f"members that were finished are in {out}"):
+        from vaecomp_native.fleet import decode_many
 
-        report = decode_many(members, pack, out, threads=threads, progress=bar)
+        report = decode_many(members, out, pack=pack, threads=threads, progress=True)
     _show(report, as_json)
 
 

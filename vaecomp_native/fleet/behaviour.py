@@ -1,4 +1,4 @@
-"""Members as functions: what they give for sample inputs, and how far other weights are from that."""
+"""Members as functions: what they give for sample inputs, and how far others are from that."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Behaviour:
         arrays: Mapping[str, Array],
         batches: Sequence[Batch],
     ) -> None:
-        # May make its batches when they are asked for: many members' would not fit in memory.
+        # The sequence may make a batch when it is asked for: all members' may not fit in memory.
         self.batches = batches
         student.load(arrays)
         student.decide(batches[0])
@@ -75,7 +75,7 @@ class Student:
     def slope(
         self, vector: torch.Tensor, behaviour: Behaviour, batch: int
     ) -> tuple[float, torch.Tensor]:
-        """The divergence of a vector's outputs from the member's for one batch, and its gradient float32 [P].
+        """How far a vector's outputs for one batch are from the member's, and the gradient [P].
 
         What no gradient reaches, as running means, has the gradient 0.
         """
@@ -106,7 +106,10 @@ class Student:
         return sum(distances) / sum(weights)
 
     def sensitivity(self, vector: torch.Tensor, behaviour: Behaviour) -> dict[str, float]:
-        """The mean Fisher information of each tensor's elements at a vector, from the member's first batches."""
+        """The mean Fisher information of each tensor's elements at a vector.
+
+        It is measured on the member's first batches.
+        """
         self.set_vector(vector)
         self.load(behaviour.rest)
         found = diagonal_sensitivity(

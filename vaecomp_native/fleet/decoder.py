@@ -2,12 +2,14 @@
 
     w = base + step * (unit * q_0 + sum over n of feature_n * q_n) / unit
 
-with a step for each tensor and int8 symbols q [P, 1 + n]. The first column is what all members have in common beside the base. Features
-are the latents that a block depends on, or the activations of a hidden layer of them: int8 either way, with `UNIT` for 1.
+with a step for each tensor and int8 symbols q [P, 1 + n]. The first column is what all members have
+in common beside the base. Features are the latents that a block depends on, or the activations of a
+hidden layer of them. They are int8 either way, with `UNIT` for 1.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,17 +25,21 @@ Float32Array = npt.NDArray[np.float32]
 Int8Array = npt.NDArray[np.int8]
 UNIT = 16
 """Steps of a latent in a standard deviation of the fleet's."""
-LARGEST = 127
+MAX_SYMBOL = 127
 """Largest magnitude of symbols and latents."""
 DEAD_ZONE = 0.35
-"""What is added before rounding down: zeros are cheap, and half of them cost little accuracy."""
+"""What is added before rounding down.
+
+Rounding to the nearest would add 0.5. More zeros make a smaller file and cost little accuracy.
+"""
 
 
 @dataclass(frozen=True)
 class LatentPlan:
-    """Which latents a block's tensors depend on: `common` ones of the whole model, then `local` ones of the block.
+    """Which latents a block's tensors depend on.
 
-    Through a hidden layer of `hidden` units, or without one if that is 0.
+    They are `common` ones of the whole model, then `local` ones of the block. A hidden layer of
+    `hidden` units lies between latents and tensors, or none if that is 0.
     """
 
     common: int
@@ -71,9 +77,9 @@ class HiddenLayer:
     def integer(self) -> IntegerLayer:
         """The layer in integers, behind a unit that is always `UNIT`, for the first column."""
         largest = np.maximum(np.abs(self.weight).max(1).astype(np.float64), 1e-6)
-        weight = np.rint(self.weight * (LARGEST / largest)[:, None])
-        bias = np.rint(self.bias * (LARGEST * UNIT / largest))
-        multiplier, shift = fixed_point(np.concatenate([[1.0], largest / LARGEST]))
+        weight = np.rint(self.weight * (MAX_SYMBOL / largest)[:, None])
+        bias = np.rint(self.bias * (MAX_SYMBOL * UNIT / largest))
+        multiplier, shift = fixed_point(np.concatenate([[1.0], largest / MAX_SYMBOL]))
         return IntegerLayer(
             np.concatenate([np.zeros((1, weight.shape[1])), weight]).astype(np.int8),
             np.concatenate([[UNIT], bias]).astype(np.int32),
@@ -84,7 +90,10 @@ class HiddenLayer:
 
 @dataclass(frozen=True, eq=False)
 class FleetDecoder:
-    """Symbols int8 [P, 1 + n] over a layout, a step for each tensor, and maybe a hidden layer for each block."""
+    """Symbols int8 [P, 1 + n] over a layout, and a step for each tensor.
+
+    There may be a hidden layer for each block.
+    """
 
     layout: Layout
     plan: LatentPlan
@@ -100,7 +109,10 @@ class FleetDecoder:
         plan: LatentPlan,
         hidden: Sequence[HiddenLayer] = (),
     ) -> FleetDecoder:
-        """From columns float32 [P, 1 + n], rounded to steps float32 [P] that are the same within a tensor."""
+        """From columns float32 [P, 1 + n], rounded to steps float32 [P].
+
+        Steps are the same within a tensor.
+        """
         by_tensor = {name: steps[place.start] for name, place in layout.places.items()}
         return FleetDecoder(layout, plan, to_symbols(columns, steps), by_tensor, hidden)
 
@@ -139,9 +151,30 @@ def _last(weight: Int8Array, step: np.float32) -> IntegerLayer:
     )
 
 
+def tensor_steps(
+    columns: Float32Array, importance: Mapping[str, float], layout: Layout, coarseness: float
+) -> Float32Array:
+    """What a symbol stands for, float32 [P], the same for all weights of a tensor.
+
+    It is `coarseness` times the root mean square of the columns [P, 1 + inputs] behind the first.
+    It is smaller in proportion to the root of the tensor's importance, relative to the typical
+    weight's. Steps are powers of the root of two, so that tensors share decoders.
+    """
+    size = float(np.sqrt(np.square(columns[:, 1:], dtype=np.float64).mean()))
+    floor = 1e-6 * max(importance.values(), default=1.0)
+    logs = {name: math.log2(max(value, floor, 1e-30)) for name, value in importance.items()}
+    sizes = {name: math.prod(shape) for name, shape in layout.shapes.items()}
+    typical = sum(logs[name] * sizes[name] for name in sizes) / max(sum(sizes.values()), 1)
+    steps = np.empty(layout.size, np.float32)
+    for name, place in layout.places.items():
+        octaves = math.log2(max(coarseness * size, 1e-30)) - 0.5 * (logs[name] - typical)
+        steps[place] = 2.0 ** (round(2 * octaves) / 2)
+    return steps
+
+
 def to_symbols(columns: Float32Array, steps: Float32Array) -> Int8Array:
     """Columns [P, n] in steps [P], rounded towards zero beyond a dead zone."""
     scaled = columns / steps[:, None]
     rounded = np.sign(scaled) * np.floor(np.abs(scaled) + DEAD_ZONE)
-    symbols: Int8Array = np.clip(rounded, -LARGEST, LARGEST).astype(np.int8)
+    symbols: Int8Array = np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int8)
     return symbols

@@ -11,7 +11,7 @@ import torch
 
 from vaecomp_native.codecs.vae.rounding import round_straight_through
 from vaecomp_native.decoders import Float32Array, IntegerLayer
-from vaecomp_native.fleet.decoder import LARGEST, UNIT
+from vaecomp_native.fleet.decoder import MAX_SYMBOL, UNIT
 from vaecomp_native.fleet.group import Group
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
@@ -20,9 +20,10 @@ Layer = Callable[[torch.Tensor], torch.Tensor]
 def forward_of(
     base: Float32Array, groups: Sequence[Group]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What groups make of latents float32 [L], in standard deviations: base [P], in the groups' order, and what is added.
+    """The map from latents float32 [L], in standard deviations, to a member's vector [P].
 
-    Hidden activations are rounded as the decoder rounds them, with the derivative of the identity.
+    That is `base` [P], in the groups' order, and what the groups' decoders add to it. Hidden
+    activations are rounded as the decoder rounds them, with the derivative of the identity.
     """
     offset = torch.from_numpy(base)
     parts = [_group(group) for group in groups]
@@ -71,5 +72,5 @@ def _hidden(
     weight: torch.Tensor, bias: torch.Tensor, gain: torch.Tensor, x: torch.Tensor
 ) -> torch.Tensor:
     return round_straight_through(torch.nn.functional.linear(x, weight, bias) * gain).clamp(
-        0, LARGEST
+        0, MAX_SYMBOL
     )

@@ -1,4 +1,4 @@
-"""Groups: tensors that one decoder changes, and what it makes of a member's latents (format.md, Fleet)."""
+"""Groups of tensors that one decoder changes, given a member's latents (format.md, Fleet)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ Int8Array = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Tensors by name and shape, whose elements one behind another are the decoder's outputs, chunk after chunk.
+    """Tensors by name and shape, and the decoder that changes them.
 
-    The decoder's inputs are the latents of `slices` (first, count), and behind them the chunk's row of `position`, int8 [K, Q].
+    The decoder's outputs, chunk after chunk, are what is added to the tensors' elements, one behind
+    another. Its inputs are the latents of `slices` (first, count), and behind them the chunk's row
+    of `position`, int8 [K, Q].
     """
 
     decoder: IntegerDecoder

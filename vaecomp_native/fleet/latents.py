@@ -1,24 +1,29 @@
-"""A member's latents for a decoder that is given: by least squares, or by what the member does."""
+"""The latents of a member for a given decoder: by least squares, or by what the member does."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native.fleet.decoder import UNIT
+from vaecomp_native.fleet.layout import tensor_weights
+from vaecomp_native.fleet.pack import Pack
 from vaecomp_native.progress import Progress
 
 if TYPE_CHECKING:
     import torch
 
+    from vaecomp_native.calibration.model import CalibratedModel
     from vaecomp_native.fleet.behaviour import Behaviour, Student
 
+Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
+Int8Array = npt.NDArray[np.int8]
 LATENT_COST = 1e-3
 """Nats of divergence, in the mean over samples, that a nat of a latent's code is worth."""
 FITTING_STEPS = 100
@@ -30,14 +35,49 @@ DECAY = 0.9, 0.95
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of latents: means and standard deviations, float32 [L], in standard deviations of the fleet."""
+    """What is known of latents: means and deviations, float32 [L].
+
+    Both are in standard deviations of the fleet.
+    """
 
     means: Float32Array
     deviations: Float32Array
 
 
+def find_latents(
+    pack: Pack,
+    arrays: Mapping[str, Array],
+    model: CalibratedModel | None,
+    seed: int,
+    progress: Progress,
+) -> Int8Array:
+    """A member's latents for a pack, int8 [L]: by outputs if there are batches, else by weights.
+
+    Raises ValueError if there are no batches and the pack's decoder is not linear.
+    """
+    if not pack.latents:
+        return np.empty(0, np.int8)
+    if model is None or not model.batches:
+        if not pack.is_linear:
+            raise ValueError("this pack's decoder is not linear: give calibration batches")
+        offset, matrix = pack.linear_map
+        target = pack.layout.deltas(arrays, offset)
+        weights = tensor_weights(pack.base, target[None], pack.layout)
+        posterior = least_squares(target, weights, matrix)
+    else:
+        from vaecomp_native.fleet.behaviour import Behaviour, Student
+
+        assert model.measure is not None
+        student = Student(model.module, pack.layout, model.measure)
+        behaviour = Behaviour(student, arrays, model.batches)
+        posterior = by_function(
+            student, behaviour, pack.forward(), pack.latents, seed=seed, progress=progress
+        )
+    return pack.quantize(posterior.means, posterior.deviations)
+
+
 def least_squares(target: Float32Array, weights: Float32Array, matrix: Float32Array) -> Posterior:
-    """The latents with the least weighted squared error of matrix [P, L] @ latents - target [P].
+    """The latents with the smallest weighted squared error of matrix [P, L] @ latents - target [P].
 
     The deviations follow from the error that is left, as in linear regression.
     """
@@ -64,10 +104,11 @@ def by_function(
     seed: int = 0,
     progress: Progress,
 ) -> Posterior:
-    """The posterior N(means, deviations^2) that maximizes the evidence lower bound of the member's outputs.
+    """The posterior N(means, deviations^2) that makes most of the member's outputs.
 
-    Minimizes the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)) with one sample a step (Kingma & Welling 2014,
-    arXiv 1312.6114), from zeros, by Adam. `forward` makes the vector [P] of latents [L].
+    It minimizes the expected divergence plus LATENT_COST * KL(posterior || N(0, 1)), with one
+    sample a step (Kingma & Welling 2014, arXiv 1312.6114), from zeros, by Adam. `forward` makes
+    the vector [P] of latents [L].
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A model as a vector: the tensors that a fleet's decoder changes, one behind another, in blocks."""
+"""A model as a vector: the tensors that a fleet's decoder changes, one behind another."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from vaecomp_native.state_dict import LATENT_DTYPES, StateDict
 
 Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
-FARTHEST = 2.0**40
+MAX_MAGNITUDE = 2.0**40
 """No decoder follows values beyond it: sums of their squares might not be finite."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Tensors of a model in a vector float32 [P]; those of one module (`block`) lie side by side."""
+    """Tensors of a model in a vector float32 [P].
+
+    The tensors of one module lie side by side and are a block.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     blocks: Mapping[str, range]
 
     @staticmethod
     def of(state: StateDict) -> Layout:
-        """The tensors of a base model that its members may have other values of, as far as a decoder makes them."""
+        """The tensors of a base model that a decoder may change."""
         names = [name for name, array in state.arrays.items() if is_adjustable(array)]
         members: dict[str, list[str]] = {}
         for name in names:
@@ -73,18 +76,34 @@ class Layout:
         return vector
 
     def deltas(self, arrays: Mapping[str, Array], base: Float32Array) -> Float32Array:
-        """What a model's tensors differ by from a vector: 0 where no decoder could follow (`is_ordinary`)."""
+        """What a model's tensors differ by from a vector.
+
+        It is 0 where no decoder could follow (`is_ordinary`).
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             deltas = self.flatten(arrays) - base
-            deltas[~(np.abs(deltas) <= FARTHEST)] = 0.0
+            deltas[~(np.abs(deltas) <= MAX_MAGNITUDE)] = 0.0
         return deltas
+
+
+def tensor_weights(base: Mapping[str, Array], deltas: Float32Array, layout: Layout) -> Float32Array:
+    """What squared errors count where nothing is known of the outputs, float32 [P].
+
+    They count relative to the mean square of their tensor and its deltas [N, P].
+    """
+    weights = np.empty(layout.size, np.float32)
+    for name, place in layout.places.items():
+        energy = float(np.square(base[name].astype(np.float32)).mean())
+        energy += float(np.square(deltas[:, place]).mean())
+        weights[place] = 1.0 / max(energy, 1e-20)
+    return weights
 
 
 def is_adjustable(array: Array) -> bool:
     """Whether a decoder may change a tensor.
 
-    Gains and variances of normalization layers (vectors of one sign) must not change theirs, and what is no real float tensor
-    has no small changes.
+    Not those that are no real floats, which have no small changes. And not vectors of one sign:
+    gains and variances of normalization layers must keep theirs.
     """
     is_float = _core.dtype_name(array.dtype) in LATENT_DTYPES
     if not is_float or array.size == 0 or not is_ordinary(array):
@@ -93,12 +112,12 @@ def is_adjustable(array: Array) -> bool:
 
 
 def is_ordinary(array: Array) -> bool:
-    """Whether all of a float tensor's values are finite and none is beyond `FARTHEST`."""
+    """Whether all of a float tensor's values are finite and none is beyond `MAX_MAGNITUDE`."""
     # A signalling NaN is no reason for NumPy to warn.
     with np.errstate(invalid="ignore"):
         if not np.isfinite(array).all():
             return False
-    return array.size == 0 or max(float(array.max()), -float(array.min())) <= FARTHEST
+    return array.size == 0 or max(float(array.max()), -float(array.min())) <= MAX_MAGNITUDE
 
 
 def tensors_like(
@@ -106,17 +125,17 @@ def tensors_like(
 ) -> dict[str, Array]:
     """A member's tensors by all of the base's names.
 
-    `ties` maps names of the base to those whose data they share. A member's tensors need not be tied to
-    be the same. Raises WeightsError, naming a tensor, unless they are the base's in shape and dtype, and
-    identical where they are tied in the base.
+    `ties` maps names of the base to those whose data they share. A member's tensors need not be
+    tied to be the same. Raises WeightsError, naming a tensor, unless they are the base's in shape
+    and dtype, and identical where they are tied in the base.
     """
     _check_like(member, base, who)
     arrays = {name: member.arrays[member.aliases.get(name, name)] for name in base}
     for name, owner in ties.items():
         if not identical(arrays[name], arrays[owner]):
             raise WeightsError(
-                f"tensor '{name}' of {who} differs from '{owner}', to which it is tied in the base: "
-                "train a pack on a base in which they are apart"
+                f"tensor '{name}' of {who} differs from '{owner}', to which it is tied in the "
+                "base: train a pack on a base in which they are apart"
             )
     return arrays
 

@@ -1,4 +1,4 @@
-"""What of a member goes into its file: latents alone, a residual on them, or everything bit for bit."""
+"""What goes into a member's file: latents alone, a residual on them, or everything bit for bit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class MemberEncoder:
     progress: Progress
 
     def lossless(self, latents: Int8Array | None) -> Choice:
-        """Every tensor bit for bit: the smallest of differences from what latents make, from the base alone, and neither."""
+        """Every tensor bit for bit, in the fewest bytes.
+
+        Tried are differences from what latents make, differences from the base alone, and neither.
+        """
         changed = self._changed(self.arrays)
         tried = [MemberParts(None, exact=changed), self._with_differences(None, changed)]
         if latents is not None:
@@ -61,9 +64,10 @@ class MemberEncoder:
     def lossy(
         self, latents: Int8Array, rate_weight: float | None, min_score: float | None
     ) -> Choice:
-        """Latents; with a residual at a rate weight, or with the coarsest that scores `min_score` if latents alone do not.
+        """Latents, and maybe a residual: at a rate weight, or the coarsest that scores `min_score`.
 
-        What no decoder changes comes back bit for bit, and so do the tensors in `unfollowed`.
+        The latter is added if latents alone score less. What no decoder changes comes back bit for
+        bit, and so do the tensors in `unfollowed`.
         """
         others = self._changed(
             {
@@ -89,7 +93,10 @@ class MemberEncoder:
         return tuple(n for n in self.pack.layout.shapes if not is_ordinary(self.arrays[n]))
 
     def score(self, decoded: Mapping[str, Array]) -> float:
-        """The caller's score of the module with decoded weights; the module is as it was afterwards."""
+        """The caller's score of the module with decoded weights.
+
+        The module is as it was afterwards.
+        """
         assert self.model is not None
         names = self.pack.layout.shapes
         originals = {name: self.arrays[name] for name in names}
@@ -104,7 +111,7 @@ class MemberEncoder:
         rate_weight: float | None,
         min_score: float | None,
     ) -> Choice:
-        """A residual on what latents make, at a rate weight or the coarsest found that scores `min_score`. Raises UnreachableError."""
+        """A residual on what latents make, as `lossy` wants it. Raises UnreachableError."""
         predicted = {
             name: values
             for name, values in self.pack.values(latents, self.threads).items()
@@ -128,7 +135,7 @@ class MemberEncoder:
     def _with_differences(
         self, latents: Int8Array | None, arrays: Mapping[str, Array]
     ) -> MemberParts:
-        """Some tensors bit for bit: as differences from their predictions if their dtype has any."""
+        """Some tensors bit for bit, as differences from predictions where the dtype has any."""
         predicted = self.pack.predictions(latents, self.threads)
         stored = {n: a for n, a in arrays.items() if not identical(a, predicted[n])}
         differences = {n: array for n, array in stored.items() if has_differences(array.dtype)}

@@ -24,10 +24,12 @@ Int8Array = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class MemberParts:
-    """What a member consists of: latents int8 [L] or None, residuals on what they decode to, and tensors stored bit for bit.
+    """What a member consists of.
 
-    Of those, `differences` are stored as what they differ by from their prediction: what the latents make of them, or the pack's tensor. `exact`
-    are stored as they are. Tensors in no mapping are their prediction.
+    The prediction of a tensor is what the latents, int8 [L], make of it, or without latents the
+    pack's tensor. `residuals` are added to predictions. Tensors in `differences` are stored bit for
+    bit, as what they differ by from their predictions, and those in `exact` as they are. Tensors in
+    no mapping are their predictions.
     """
 
     latents: Int8Array | None
@@ -49,7 +51,10 @@ class MemberParts:
 
 @dataclass(frozen=True)
 class MemberFile:
-    """A member's bytes, of which `latent_bytes` and `other_bytes` (residuals, and tensors stored bit for bit) are sections."""
+    """A member's bytes, and those of its sections.
+
+    `other_bytes` are those of residuals and of tensors that are stored bit for bit.
+    """
 
     data: bytes
     latent_bytes: int
@@ -103,8 +108,8 @@ def in_order(pack: Pack, parts: Mapping[str, Any]) -> dict[str, Any]:
 def _by_base(pack: Pack, parts: MemberParts) -> tuple[dict[str, Array], dict[str, Array]]:
     """Differences from the pack's tensors, and from what the member section makes.
 
-    With latents both are the same where no decoder changes anything, but for float64, which the latter rounds to float32, and
-    NaNs, whose bits it may change.
+    With latents both are the same where no decoder changes anything. The exceptions are float64,
+    which the latter rounds to float32, and NaNs, whose bits it may change.
     """
     arrays = in_order(pack, parts.differences)
     if parts.latents is None:

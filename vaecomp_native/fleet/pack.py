@@ -49,7 +49,8 @@ class Pack:
             raise
         except ValueError as error:
             raise ArchiveError(
-                f"the archive has no fleet section: give a pack that vaecomp_native.fleet.train made ({error})"
+                "the archive has no fleet section: give a pack that vaecomp_native.fleet.train "
+                f"made ({error})"
             ) from None
         names = list(self.archive)
         self.base = self.archive.decode()
@@ -78,12 +79,12 @@ class Pack:
         return self.archive.sha256
 
     def arrays_of(self, state: StateDict) -> dict[str, Array]:
-        """A model's tensors by the pack's names, as copies. Raises WeightsError as `tensors_like` does."""
+        """A model's tensors by the pack's names, as copies. Raises what `tensors_like` does."""
         arrays = tensors_like(state, self.base, self.aliases, "the member")
         return {name: array.copy() for name, array in arrays.items()}
 
     def relative_error(self, original: Mapping[str, Array], decoded: Mapping[str, Array]) -> float:
-        """Squared error of the tensors that decoders change over their squared distance from the base.
+        """Squared error of the decoders' tensors over their squared distance from the base.
 
         Values of the original that are not finite do not count.
         """
@@ -119,7 +120,7 @@ class Pack:
         return np.concatenate(parts)
 
     def values(self, latents: Int8Array, threads: int = 0) -> dict[str, Float32Array]:
-        """Float tensors of a member with no residual, as float32: before they are rounded to their dtypes."""
+        """Float tensors of a member with no residual, before they are rounded to their dtypes."""
         added = {
             name: part
             for group in self.groups
@@ -128,7 +129,10 @@ class Pack:
         return {name: self.base[name].astype(np.float32) + part for name, part in added.items()}
 
     def predictions(self, latents: Int8Array | None, threads: int = 0) -> dict[str, Array]:
-        """All tensors of a member with no residual, to the last bit as the file gives them back; without latents the pack's."""
+        """All tensors of a member with no residual, as the file gives them back to the last bit.
+
+        Without latents they are the pack's.
+        """
         made = {} if latents is None else self.values(latents, threads)
         with np.errstate(over="ignore"):
             rounded = {name: array.astype(self.base[name].dtype) for name, array in made.items()}
@@ -140,7 +144,10 @@ class Pack:
 
     @cached_property
     def linear_map(self) -> tuple[Float32Array, Float32Array]:
-        """Offset [P] and matrix [P, L], in the layout's order, of a linear pack: what latents, in standard deviations, make."""
+        """Of a linear pack, the map from latents in standard deviations to a member's vector.
+
+        These are an offset [P] and a matrix [P, L], in the layout's order.
+        """
         offset = self.layout.flatten(self.base)
         matrix = np.zeros((self.layout.size, self.latents), np.float32)
         start = 0
@@ -162,7 +169,10 @@ class Pack:
         return offset, matrix
 
     def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The map from latents float32 [L], in standard deviations, to a vector [P] in the layout's order; differentiable."""
+        """The map from latents float32 [L], in standard deviations, to a member's vector.
+
+        The vector [P] is in the layout's order. The map is differentiable.
+        """
         from vaecomp_native.fleet.forward import forward_of
 
         return forward_of(self.layout.flatten(self.base), self.groups)

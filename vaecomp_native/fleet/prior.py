@@ -1,6 +1,7 @@
-"""Latents as symbols: variational Bayesian quantization under a table that the pack holds.
+"""Latents as symbols, whose codes a table of the pack says.
 
-After Yang, Bamler, Mandt 2020 (arXiv 2002.08158): what a wide posterior leaves open is used to choose what is cheap to name.
+This is variational Bayesian quantization (Yang, Bamler, Mandt 2020, arXiv 2002.08158): what a wide
+posterior leaves open is used to choose the symbol with the shorter code.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.fleet.decoder import LARGEST, UNIT
+from vaecomp_native.fleet.decoder import MAX_SYMBOL, UNIT
 from vaecomp_native.quantization.vbq import variational_bayesian_quantization
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int8Array = npt.NDArray[np.int8]
-WIDEST = 5.0
-"""Standard deviations within which every latent has a code; members beyond are stored without one."""
+MAX_LATENT = 5.0
+"""Latents up to so many standard deviations have a code; others are stored without one."""
 TURNS = 4
 KNOWN_DEVIATION = 0.1
-"""Of latents found by least squares, in standard deviations of the fleet: these are known better than they need be."""
+"""The deviation that latents found by least squares get: they are known better than need be."""
 SMOOTHING = 0.1
-"""The share of a normal distribution in the table: members to come have other latents than those at hand."""
+"""The share of a normal distribution in the table, because new members have other latents."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class LatentPrior:
 
     @staticmethod
     def fit(means: Float32Array, deviations: Float32Array) -> LatentPrior:
-        """From the latents of a fleet's members, float32 [N, L] both, in standard deviations of the fleet."""
+        """From the members' latents, float32 [N, L] both, in standard deviations of the fleet."""
         flat, spread = means.reshape(-1, 1), deviations.reshape(-1)
         precision = (1.0 / np.square(spread, dtype=np.float64))[:, None]
-        # Of twice the published lambda, which is 1 here: a nat is a nat.
+        # Twice the published weight of a bit, which is ln 2 here: a nat of code counts as a nat.
         found = variational_bayesian_quantization(flat, precision, 2.0 * np.log(2.0)).values()
         symbols = _clipped(found.reshape(-1))
         prior = LatentPrior._of(symbols)
@@ -52,7 +53,7 @@ class LatentPrior:
 
     @staticmethod
     def _of(symbols: Int8Array) -> LatentPrior:
-        widest = round(WIDEST * UNIT)
+        widest = round(MAX_LATENT * UNIT)
         grid = np.arange(-widest, widest + 1)
         normal = np.exp(-0.5 * np.square(grid / UNIT))
         share = np.bincount(symbols.astype(np.int64) + widest, minlength=grid.size) / symbols.size
@@ -62,7 +63,10 @@ class LatentPrior:
         )
 
     def quantize(self, means: Float32Array, deviations: Float32Array) -> Int8Array:
-        """The symbol with the least (q - mean)^2 / (2 deviation^2) + nats of its code, for each of [n] latents."""
+        """The symbol q that costs least, for each of [n] latents.
+
+        The cost is (q - mean)^2 / (2 deviation^2) + nats of q's code.
+        """
         grid = self.first + np.arange(len(self.counts))
         nats = -np.log(np.array(self.counts) / sum(self.counts))
         errors = np.square(grid / UNIT - means.astype(np.float64)[:, None])
@@ -78,5 +82,5 @@ class LatentPrior:
 
 
 def _clipped(values: Float32Array) -> Int8Array:
-    widest = min(round(WIDEST * UNIT), LARGEST)
+    widest = min(round(MAX_LATENT * UNIT), MAX_SYMBOL)
     return np.clip(np.rint(values * UNIT), -widest, widest).astype(np.int8)

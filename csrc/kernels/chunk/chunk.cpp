@@ -13,7 +13,7 @@ void write(const TensorTarget& target, std::size_t first, std::span<const float>
 void scatter(std::span<const float> values, std::size_t begin, std::span<const TensorTarget> targets) {
     for_each_overlap(targets, begin, begin + values.size(),
                      [&](std::size_t t, std::size_t first, std::size_t count, std::size_t at) {
-                         if (targets[t].data != nullptr) write(targets[t], first, values.subspan(at, count));
+                         write(targets[t], first, values.subspan(at, count));
                      });
 }
 

@@ -12,10 +12,11 @@ namespace vaecomp::core {
 
 // Contiguous elements in host byte order to be written: a tensor, or some of one.
 struct TensorTarget {
-    std::uint8_t* data;  // null: nobody wants them
+    std::uint8_t* data;
     std::size_t count;
     DType dtype;
-    std::size_t start = 0;  // in the flat vector made of several
+    std::size_t start = 0;  // in the flat vector made of several tensors
+    std::size_t place = 0;  // of its tensor among these
 };
 
 // Converts values and writes them to the target's elements from `first` on.

@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "core/float_environment.hpp"
+#include "format/quantized.hpp"
+#include "kernels/kernels.hpp"
+
+namespace vaecomp::core {
+namespace {
+
+// The least and the greatest of an axis' values.
+std::pair<std::int32_t, std::int32_t> bounds(const Vector<std::int16_t>& axis) {
+    if (axis.empty()) return {0, 0};
+    const auto [least, greatest] = std::minmax_element(axis.begin(), axis.end());
+    return {*least, *greatest};
+}
+
+// Half octaves: step * 2^(exponent / 2), rounded once where the exponent is odd.
+float scale(float step, std::int32_t exponent) {
+    constexpr auto root_two = std::bit_cast<float>(0x3fb504f3);
+    return std::ldexp(exponent & 1 ? step * root_two : step, exponent >> 1);
+}
+
+}  // namespace
+
+void QuantizedMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
+    for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
+        const int base = static_cast<int>(level) + (axes[row_levels].empty() ? 0 : axes[row_levels][row]);
+        // Three levels of at most 255 add up to an int16, which vectors compare.
+        const auto table = [&](int context) {
+            return static_cast<std::uint8_t>(
+                std::min(static_cast<std::int16_t>(last), static_cast<std::int16_t>(context)));
+        };
+        if (axes[column_levels].empty()) {
+            std::fill_n(out + at, length, table(base));
+            return;
+        }
+        const std::int16_t* levels = axes[column_levels].data() + column;
+        for (std::size_t j = 0; j < length; ++j) out[at + j] = table(base + levels[j]);
+    });
+}
+
+void QuantizedMatrix::make_scales() {
+    const auto [least_row, greatest_row] = bounds(axes[row_exponents]);
+    const auto [least_column, greatest_column] = bounds(axes[column_exponents]);
+    least_exponent = least_row + least_column;
+    const FloatEnvironment environment;
+    for (std::int32_t exponent = least_exponent; exponent <= greatest_row + greatest_column; ++exponent) {
+        scales.push_back(scale(step, exponent));
+        if (!std::isnormal(scales.back())) throw Error(ErrorCode::malformed, "a scale is no normal float32 number");
+    }
+}
+
+void QuantizedMatrix::values(std::size_t begin, std::span<const std::int32_t> symbols, float* out) const {
+    const Vector<std::int16_t>&row_axis = axes[row_exponents], &column_axis = axes[column_exponents];
+    const Scales table{scales.data(), scales.size()};
+    for_each_row(shape, begin, begin + symbols.size(),
+                 [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
+                     const std::int32_t exponent = (row_axis.empty() ? 0 : row_axis[row]) - least_exponent;
+                     const std::int16_t* columns = column_axis.empty() ? nullptr : column_axis.data() + column;
+                     if (codebook) {
+                         from_codebook(symbols.subspan(at, length), exponent, columns, out + at);
+                     } else {
+                         kernels().dequantize(symbols.data() + at, table, exponent, columns, length, out + at);
+                     }
+                 });
+}
+
+void QuantizedMatrix::from_codebook(std::span<const std::int32_t> symbols, std::int32_t row,
+                                    const std::int16_t* columns, float* out) const {
+    for (std::size_t j = 0; j < symbols.size(); ++j) {
+        const auto at = static_cast<std::uint32_t>(symbols[j] - codebook->first);  // symbols are within int16
+        if (at >= codebook->values.size()) throw Error(ErrorCode::malformed, "a symbol is not in the codebook");
+        const std::int32_t exponent = row + (columns == nullptr ? 0 : columns[j]);
+        out[j] = codebook->values[at] * scales[static_cast<std::size_t>(exponent)];
+    }
+}
+
+}  // namespace vaecomp::core

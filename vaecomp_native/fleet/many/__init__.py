@@ -1,0 +1,1 @@
+"""Many members in files: made and decoded, by threads of this process or on a Ray cluster."""

@@ -185,6 +185,7 @@ def test_tensors_of_many_blocks(blocks: Sample, isa: str, threads: int) -> None:
             assert_same({name: archive[name]}, {name: blocks.arrays[name]})
 
 
+@pytest.mark.slow
 def test_reference_decodes_many_blocks(blocks: Sample) -> None:
     assert_same(reference.decode(blocks.data), blocks.arrays)
 

@@ -224,7 +224,7 @@ def http_service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cmake_build(EXAMPLES / "http_service", tmp_path_factory.mktemp("http")) / "http_service"
 
 
-@pytest.fixture(params=["http_service", "fastapi_service"])
+@pytest.fixture(params=[pytest.param("http_service", marks=pytest.mark.slow), "fastapi_service"])
 def launch(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Launch:
@@ -340,6 +340,7 @@ def test_services_do_not_start_with_a_broken_archive(
     assert len([line for line in lines if not re.fullmatch(others, line)]) == 1
 
 
+@pytest.mark.slow
 def test_the_cpp_service_says_what_is_wrong_with_its_arguments(
     http_service: Path, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_loses_no_member(
     files: FleetFiles, local: dict[str, bytes], cluster: Any, tmp_path: Path
 ) -> None:

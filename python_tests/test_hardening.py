@@ -74,6 +74,7 @@ def run(code: str, *arguments: object, timeout: float) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     first, second, *_ = run(KILLED_WRITERS, tmp_path / "model.vaec", KILLS, timeout=300).split()
     assert int(first) + int(second) == KILLS
@@ -126,6 +127,7 @@ print(sum(decoded), warm, resident())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
 def test_many_threads_decode_for_long_and_memory_does_not_grow(tmp_path: Path) -> None:
     samples = [make_sample(1), make_sample(2), make_block_sample()]

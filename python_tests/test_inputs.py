@@ -34,7 +34,7 @@ def test_the_page_has_a_row_for_each_kind(group: str) -> None:
 @pytest.mark.parametrize(
     ("group", "number"),
     [
-        pytest.param(group, number, id=f"{group}: {kind.name}")
+        pytest.param(group, number, id=f"{group}: {kind.name}", marks=[pytest.mark.slow][:number])
         for group, kinds in input_kinds.KINDS.items()
         for number, kind in enumerate(kinds)
     ],

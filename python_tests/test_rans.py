@@ -88,7 +88,9 @@ def test_native_equals_reference(isa: str, sample: tuple[Symbols, list[int]], la
     assert_coded_alike(*sample, lanes)
 
 
-@pytest.mark.parametrize("count", [131_071, 131_072, 131_073, 262_145])
+@pytest.mark.parametrize(
+    "count", [131_071, 131_072, 131_073, pytest.param(262_145, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("lanes", [0, 8])
 def test_block_borders(isa: str, count: int, lanes: int) -> None:
     symbols = np.rint(np.random.default_rng(count).standard_normal(count) * 9).astype(np.int32)

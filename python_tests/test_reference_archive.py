@@ -609,6 +609,7 @@ def test_what_the_format_forbids_is_refused(name: str) -> None:
     assert not isinstance(caught.value, UnsupportedVersionError)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     number=st.sampled_from([1, 2, 3, 4, 6, 5, 5, 5, 7, 7, 8, 8]),

@@ -183,6 +183,7 @@ def test_with_loss_nothing_changes_that_is_not_reported(
             assert bits(loaded[name]) == bits(tensor), name
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     recipes=RECIPES_AND_TIES,

@@ -54,6 +54,7 @@ def test_the_only_copy_is_not_replaced(source: Path, tmp_path: Path) -> None:
     assert source.read_bytes() == before and archive.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_shards_of_the_input_are_inputs(tmp_path: Path) -> None:
     save_file({"a": WEIGHTS["ids"]}, tmp_path / "s-1.safetensors")
     save_file({"b": WEIGHTS["ids"]}, tmp_path / "s-2.safetensors")
@@ -112,7 +113,10 @@ def test_a_file_object_and_a_url_are_written(tmp_path: Path) -> None:
 # Terminals, streams and names
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "utf-8"))],
+)
 def test_terminals_of_any_encoding(source: Path, tmp_path: Path, encoding: str) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
     archive = tmp_path / "größe.vaec"

@@ -29,8 +29,7 @@ def test_a_point_is_a_real_file_and_its_score_that_of_the_decoded_module(
     calls: list[tuple[int, int, float]] = []
     points = vc.rate_distortion(
         module,
-        calibration=batches,
-        divergence="mse",
+        calibration=vc.Calibration(batches, divergence="mse"),
         evaluate=lambda decoded: distance(module, decoded),
         codecs=["quantized", "lossless"],
         rate_weights=[0.001, 0.5],

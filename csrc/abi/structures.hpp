@@ -37,11 +37,11 @@ inline constexpr Sized sized<vaecomp_chunks>{"VAECOMP_CHUNKS_INIT",
                                              offsetof(vaecomp_chunks, padding) + sizeof(vaecomp_chunks::padding)};
 
 // More than any structure will have: what claims more was not initialized.
-inline constexpr std::size_t most_structure_bytes = 4096;
+inline constexpr std::size_t max_structure_bytes = 4096;
 
 template <typename Structure>
 bool has_size(const Structure& given) {
-    return given.size >= sized<Structure>.first_bytes && given.size <= most_structure_bytes &&
+    return given.size >= sized<Structure>.first_bytes && given.size <= max_structure_bytes &&
            given.size % alignof(std::size_t) == 0;
 }
 

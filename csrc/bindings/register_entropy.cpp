@@ -23,7 +23,7 @@ py::array decode(const py::buffer& data, std::size_t threads, const std::optiona
     const Buffer buffer(data);
     ByteReader reader(buffer.bytes(), 0, "symbol stream");
     constexpr SymbolRange any{std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()};
-    SymbolStream stream(reader, any, most_expansion * buffer.bytes().size());
+    SymbolStream stream(reader, any, max_expansion * buffer.bytes().size());
     stream.place_in(reader);
     reader.expect_end("end");
     py::array symbols = given ? *given : py::array_t<std::int32_t>(static_cast<py::ssize_t>(stream.count()));

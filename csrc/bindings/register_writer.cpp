@@ -73,7 +73,7 @@ QuantizedMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
 }
 
 py::bytes encode_quantized_section(std::size_t base, const std::vector<py::tuple>& tensors, std::size_t tables) {
-    require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
+    require(tables >= 1 && tables <= max_tables, "there must be 1 to 256 tables");
     Vector<QuantizedMatrix> matrices;
     Vector<Symbols> symbols;
     for (const py::tuple& tensor : tensors) {
@@ -112,7 +112,7 @@ DifferenceSource difference_source_of(const py::tuple& tuple) {
 
 py::bytes encode_differences_section(std::size_t base, unsigned detail, const std::vector<py::tuple>& tensors,
                                      std::size_t tables) {
-    require(tables >= 1 && tables <= most_tables, "there must be 1 to 256 tables");
+    require(tables >= 1 && tables <= max_tables, "there must be 1 to 256 tables");
     Vector<DifferenceSource> sources;
     for (const py::tuple& tensor : tensors) sources.push_back(difference_source_of(tensor));
     Vector<std::uint8_t> section;
@@ -176,9 +176,9 @@ void register_writer(py::module_& module) {
                                                    span_of(latents)));
         },
         "decoder_section"_a, "chunk_length"_a, "padding"_a, "latents"_a);
-    module.def("encode_quantized", &encode_quantized_section, "base"_a, "tensors"_a, "tables"_a = most_tables);
+    module.def("encode_quantized", &encode_quantized_section, "base"_a, "tensors"_a, "tables"_a = max_tables);
     module.def("encode_differences", &encode_differences_section, "base"_a, "detail"_a, "tensors"_a,
-               "tables"_a = most_tables);
+               "tables"_a = max_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);

@@ -102,7 +102,7 @@ const Fleet& Archive::fleet(std::size_t threads) const {
 const OpenMember& Archive::member() const { return section_as<OpenMember>(index_.find(SectionKind::member).value()); }
 
 Vector<IntegerLayer> Archive::integer_layers(std::size_t section, std::size_t threads) const {
-    return read_integer_layers(sections_[section]->read(threads).reader, index_.most_symbols(), threads).layers;
+    return read_integer_layers(sections_[section]->read(threads).reader, index_.max_symbols(), threads).layers;
 }
 
 std::size_t Archive::owner(std::size_t latents) const {

@@ -153,7 +153,7 @@ class OpenDifferences final : public OpenSection {
             shapes.push_back({matrix_shape(index().tensors[t].shape), index().tensors[t].dtype});
         }
         DifferenceSection section =
-            read_differences(read(threads).reader, entry().end(), shapes, index().most_symbols(), threads);
+            read_differences(read(threads).reader, entry().end(), shapes, index().max_symbols(), threads);
         if (section.base && section.base != index().find(SectionKind::member)) {
             reject("base section", "is not the member's");
         }

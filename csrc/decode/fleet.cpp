@@ -124,16 +124,16 @@ const Fleet& OpenFleet::fleet(std::size_t threads) const {
 }
 
 Fleet OpenFleet::load(std::size_t threads) const {
-    FleetSection content = read_fleet(read(threads).reader, index(), index().most_symbols(), threads);
+    FleetSection content = read_fleet(read(threads).reader, index(), index().max_symbols(), threads);
     Vector<FleetDecoder> decoders;
     Vector<std::size_t> places(index().sections.size(), no_decoder);
-    std::uint64_t left = most_work * index().file_bytes;
+    std::uint64_t left = max_work * index().file_bytes;
     for (const FleetGroup& group : content.groups) {
         std::size_t& place = places[group.decoder];
         if (place == no_decoder) {
             place = decoders.size();
             const CheckedSection own = archive().section(group.decoder).read(threads);
-            decoders.push_back({group.decoder, read_integer_decoder(own.reader, index().most_symbols(), threads)});
+            decoders.push_back({group.decoder, read_integer_decoder(own.reader, index().max_symbols(), threads)});
         }
         const IntegerDecoder& own = decoders[place].content.decoder;
         if (own.latent() != group.inputs() || own.chunk_length() != group.chunk_length) {

@@ -70,15 +70,15 @@ LatentGroup OpenLatents::load(std::size_t threads) const {
         if (decoder.latent() != header.latent || decoder.chunk_length() != header.chunk_length) {
             reject("decoder section", "the decoder's inputs or outputs do not fit the chunks");
         }
-        if (decoder.multiplications() > most_work * index().counted_bytes() / header.chunks) {
+        if (decoder.multiplications() > max_work * index().counted_bytes() / header.chunks) {
             reject("chunk count", "decoding would take more than 2^24 multiplications for each byte of the file");
         }
         return LatentGroup{header, std::move(decoder), std::move(latents), decoder_tables, latent_tables};
     };
     const OpenSection& decoder = archive().section(header.decoder);
     if (decoder.entry().kind == SectionKind::integer_decoder) {
-        auto own = read_integer_decoder(decoder.read(threads).reader, index().most_symbols(), threads);
-        Int8Latents latents = read_int8_latents(content.reader, header, index().most_symbols(), threads);
+        auto own = read_integer_decoder(decoder.read(threads).reader, index().max_symbols(), threads);
+        Int8Latents latents = read_int8_latents(content.reader, header, index().max_symbols(), threads);
         return finish(std::move(own.decoder), std::move(latents.values), own.table_bytes, latents.table_bytes);
     }
     if (decoder.entry().kind != SectionKind::float32_decoder) reject("decoder section", "is no decoder");

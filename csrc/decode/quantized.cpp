@@ -102,7 +102,7 @@ class OpenQuantized final : public OpenSection {
         Vector<MatrixShape> shapes;
         for (const std::size_t t : entry().tensors) shapes.push_back(matrix_shape(index().tensors[t].shape));
         QuantizedSection section =
-            read_quantized(read(threads).reader, entry().end(), shapes, index().most_symbols(), threads);
+            read_quantized(read(threads).reader, entry().end(), shapes, index().max_symbols(), threads);
         if (section.base && !may_be_base(*section.base)) {
             reject("base section", "is neither a latents section of this section alone nor the member's");
         }

@@ -48,7 +48,7 @@ void write_sections(ByteWriter& index, std::span<const NewSection> sections) {
 
 // The file, which is read back.
 Vector<std::uint8_t> assemble(Bytes index, std::span<const NewSection> sections, const PackIndex* pack) {
-    if (index.size() > most_index_bytes) {
+    if (index.size() > max_index_bytes) {
         throw Error(ErrorCode::invalid_argument,
                     "the index exceeds 1 GiB; shorten names or metadata, or split the model");
     }

@@ -25,7 +25,7 @@ Vector<std::size_t> axes_segments(std::span<const Vector<std::int16_t>* const> a
         for (const std::int16_t value : *array) next.add(value);
         both.add(next);
         const bool merge =
-            segments.size() == most_segments || segment_length(both) <= segment_length(last) + segment_length(next);
+            segments.size() == max_segments || segment_length(both) <= segment_length(last) + segment_length(next);
         if (merge && !segments.empty()) {
             segments.back() += array->size();
             last = std::move(both);

@@ -25,7 +25,7 @@ EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
 
 Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
                                   std::size_t lanes) {
-    std::array<std::uint32_t, most_lanes> states;
+    std::array<std::uint32_t, max_lanes> states;
     states.fill(lowest_state);
     Vector<std::uint16_t> words;
     std::size_t end = symbols.size();
@@ -52,7 +52,7 @@ Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::sp
 std::size_t lanes_for(std::size_t count, std::uint64_t length) {
     // A lane costs 4 bytes a block, so that light blocks get few.
     const std::uint64_t blocks_lengths = length * std::min(count, block_symbols);  // a block's length times `count`
-    std::size_t lanes = most_lanes;
+    std::size_t lanes = max_lanes;
     while (lanes > 1 && (count == 0 || lanes * bytes_a_lane * lengths_a_byte * count > blocks_lengths)) lanes /= 2;
     return lanes;
 }

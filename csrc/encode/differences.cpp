@@ -100,7 +100,7 @@ void check_tensors(std::span<const DifferenceSource> tensors) {
 Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigned detail,
                                         std::span<const DifferenceSource> tensors, std::size_t tables) {
     check_tensors(tensors);
-    require(detail <= most_detail, "detail must be at most 3");
+    require(detail <= max_detail, "detail must be at most 3");
     ByteWriter head, payload;
     write_base(head, base);
     head.fixed(static_cast<std::uint8_t>(detail));

@@ -18,6 +18,6 @@ struct DifferenceSource {
 
 // Contexts from `tables - 1` on share the last table; `tables` is at least 1.
 Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigned detail,
-                                        std::span<const DifferenceSource> tensors, std::size_t tables = most_tables);
+                                        std::span<const DifferenceSource> tensors, std::size_t tables = max_tables);
 
 }  // namespace vaecomp::core

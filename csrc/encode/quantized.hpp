@@ -16,6 +16,6 @@ using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::
 // `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
 // least 1.
 Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span<const QuantizedMatrix> matrices,
-                                      std::span<const Symbols> symbols, std::size_t tables = most_tables);
+                                      std::span<const Symbols> symbols, std::size_t tables = max_tables);
 
 }  // namespace vaecomp::core

@@ -22,10 +22,10 @@ bool partition(std::span<const std::size_t> lengths, std::size_t count) {
 
 void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
                    std::span<const std::size_t> segments, std::size_t lanes) {
-    if (lanes != 0 && (!std::has_single_bit(lanes) || lanes > most_lanes)) {
+    if (lanes != 0 && (!std::has_single_bit(lanes) || lanes > max_lanes)) {
         throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16, 32 or 64");
     }
-    if (!partition(segments, symbols.size()) || segments.size() > most_segments) {
+    if (!partition(segments, symbols.size()) || segments.size() > max_segments) {
         throw Error(ErrorCode::invalid_argument,
                     "segments must be at most 4096 positive lengths that add up to the number of symbols");
     }

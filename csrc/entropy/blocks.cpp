@@ -35,7 +35,7 @@ void Blocks::for_each_bytes(const Source& source, std::span<const std::size_t> n
 
 std::size_t read_lanes(ByteReader& reader) {
     const std::size_t lanes = reader.fixed<std::uint8_t>("lanes");
-    if (!std::has_single_bit(lanes) || lanes > most_lanes) reader.fail("lanes", "is not 1, 2, 4, 8, 16, 32 or 64");
+    if (!std::has_single_bit(lanes) || lanes > max_lanes) reader.fail("lanes", "is not 1, 2, 4, 8, 16, 32 or 64");
     return lanes;
 }
 

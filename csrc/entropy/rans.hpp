@@ -11,7 +11,7 @@
 
 namespace vaecomp::core {
 
-using rans::most_lanes;
+using rans::max_lanes;
 
 // Tables laid out for decoding: one entry a slot, one table behind another.
 class DecodingTables {

@@ -17,7 +17,7 @@ SymbolStream::SymbolStream(ByteReader& reader, SymbolRange range, std::uint64_t 
     count_ = static_cast<std::size_t>(reader.varint("stream's count", 0, max_count));
     const std::size_t lanes = read_lanes(reader);
     const std::uint64_t segments =
-        reader.varint("stream's segment count", count_ > 0 ? 1 : 0, count_ > 0 ? most_segments : 0);
+        reader.varint("stream's segment count", count_ > 0 ? 1 : 0, count_ > 0 ? max_segments : 0);
     std::size_t left = count_;
     for (std::uint64_t s = 0; s < segments; ++s) {
         if (left == 0) reader.fail("segments", "lengths exceed the stream's count");

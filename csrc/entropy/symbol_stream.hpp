@@ -10,7 +10,7 @@
 
 namespace vaecomp::core {
 
-inline constexpr std::size_t most_segments = 4096;
+inline constexpr std::size_t max_segments = 4096;
 
 // A stream whose head has been read and checked; its blocks stay where they are.
 class SymbolStream {

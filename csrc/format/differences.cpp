@@ -10,7 +10,7 @@
 namespace vaecomp::core {
 namespace {
 
-constexpr std::int32_t most_level = 8192;
+constexpr std::int32_t max_level = 8192;
 constexpr SymbolRange level_range{0, 255};
 
 // Adds the levels that the matrix has to those that are read.
@@ -18,7 +18,7 @@ void read_matrix(ByteReader& reader, DifferenceMatrix& matrix, Vector<AxisValues
     const auto flags = reader.fixed<std::uint8_t>("matrix flags");
     if (flags > (difference_row_flag | difference_column_flag)) reader.fail("matrix flags", "has an unknown flag");
     const std::int64_t level = reader.zigzag("level");
-    if (level < -most_level || level > most_level) reader.fail("level", "is outside -8192 to 8192");
+    if (level < -max_level || level > max_level) reader.fail("level", "is outside -8192 to 8192");
     matrix.level = static_cast<std::int32_t>(level);
     if (flags & difference_row_flag) levels.push_back({&matrix.rows, matrix.shape.matrix.rows});
     if (flags & difference_column_flag) levels.push_back({&matrix.columns, matrix.shape.matrix.columns});
@@ -61,21 +61,21 @@ void DifferenceMatrix::contexts(std::size_t begin, std::size_t end, const std::u
 }
 
 DifferenceSection read_differences(ByteReader reader, std::uint64_t section_end,
-                                   std::span<const DifferenceShape> shapes, std::uint64_t most_symbols,
+                                   std::span<const DifferenceShape> shapes, std::uint64_t max_symbols,
                                    std::size_t threads) {
     DifferenceSection section;
     section.base = read_base(reader);
     section.detail = reader.fixed<std::uint8_t>("detail");
-    if (section.detail > most_detail) reader.fail("detail", "exceeds 3");
+    if (section.detail > max_detail) reader.fail("detail", "exceeds 3");
     for (const DifferenceShape& shape : shapes) {
         section.matrices.push_back({shape, 0, {}, {}});
         append_part(section.places, shape.matrix.count());
     }
     Vector<AxisValues> levels;
     for (DifferenceMatrix& matrix : section.matrices) read_matrix(reader, matrix, levels);
-    read_axes(reader, levels, level_range, "levels", "are not as many as the matrices' flags ask for", most_symbols,
+    read_axes(reader, levels, level_range, "levels", "are not as many as the matrices' flags ask for", max_symbols,
               threads);
-    read_symbols(reader, section_end, {-most_symbol(section.detail), most_symbol(section.detail)}, section);
+    read_symbols(reader, section_end, {-max_symbol(section.detail), max_symbol(section.detail)}, section);
     return section;
 }
 

@@ -39,6 +39,6 @@ struct DifferenceSection : SymbolSection {
 
 // Reads the head of a section that ends at `section_end`; see read_quantized.
 DifferenceSection read_differences(ByteReader head, std::uint64_t section_end, std::span<const DifferenceShape> shapes,
-                                   std::uint64_t most_symbols, std::size_t threads);
+                                   std::uint64_t max_symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

@@ -11,7 +11,7 @@ namespace {
 constexpr SymbolRange int8_range{-128, 127};
 
 Vector<LatentSlice> read_slices(ByteReader& reader, std::size_t latents) {
-    Vector<LatentSlice> slices(static_cast<std::size_t>(reader.varint("slice count", 0, most_slices)));
+    Vector<LatentSlice> slices(static_cast<std::size_t>(reader.varint("slice count", 0, max_slices)));
     for (LatentSlice& slice : slices) {
         slice.first = static_cast<std::size_t>(reader.varint("slice's first latent", 0, latents));
         slice.count = static_cast<std::size_t>(reader.varint("slice's latent count", 1, latents - slice.first));
@@ -36,21 +36,21 @@ std::size_t read_tensors(ByteReader& reader, const Index& index, Vector<bool>& t
     return elements;
 }
 
-FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latents, std::uint64_t most_symbols,
+FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latents, std::uint64_t max_symbols,
                       std::size_t threads, Vector<bool>& taken) {
     FleetGroup group{};
     group.decoder = static_cast<std::size_t>(reader.varint("decoder section"));
     if (group.decoder >= index.sections.size() || index.sections[group.decoder].kind != SectionKind::integer_decoder) {
         reader.fail("decoder section", "is no integer decoder");
     }
-    group.chunk_length = static_cast<std::size_t>(reader.varint("chunk length", 1, most_outputs));
+    group.chunk_length = static_cast<std::size_t>(reader.varint("chunk length", 1, max_outputs));
     group.slices = read_slices(reader, latents);
     const std::size_t elements = read_tensors(reader, index, taken, group);
     group.chunks = (elements + group.chunk_length - 1) / group.chunk_length;
-    group.positions = static_cast<std::size_t>(reader.varint("position numbers", 0, most_latent));
+    group.positions = static_cast<std::size_t>(reader.varint("position numbers", 0, max_latent));
     if (group.inputs() == 0) reader.fail("position numbers", "the decoder has no inputs");
     if (group.positions > 0) {
-        if (group.chunks > most_symbols / group.positions) {
+        if (group.chunks > max_symbols / group.positions) {
             reader.fail("position numbers", "claim more than 2^17 times the size of the file");
         }
         SymbolStream stream(reader, int8_range, group.chunks * group.positions);
@@ -65,8 +65,8 @@ FleetGroup read_group(ByteReader& reader, const Index& index, std::size_t latent
 
 LatentCoding read_latent_coding(ByteReader& reader) {
     LatentCoding coding;
-    coding.latents = static_cast<std::size_t>(reader.varint("latents", 0, most_latent));
-    const std::uint64_t most = std::min<std::uint64_t>(coding.latents, most_fleet_tables);
+    coding.latents = static_cast<std::size_t>(reader.varint("latents", 0, max_latent));
+    const std::uint64_t most = std::min<std::uint64_t>(coding.latents, max_fleet_tables);
     const std::uint64_t segments = reader.varint("latents' segment count", coding.latents > 0 ? 1 : 0, most);
     for (std::uint64_t s = 0; s < segments; ++s) {
         const std::size_t left = coding.latents - coding.contexts.size();
@@ -79,12 +79,12 @@ LatentCoding read_latent_coding(ByteReader& reader) {
     return coding;
 }
 
-FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t most_symbols, std::size_t threads) {
+FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t max_symbols, std::size_t threads) {
     const std::size_t before = reader.remaining();
     FleetSection fleet{read_latent_coding(reader), before - reader.remaining(), {}};
     Vector<bool> taken(index.tensors.size());
-    for (std::uint64_t groups = reader.varint("group count", 0, most_groups); groups > 0; --groups) {
-        fleet.groups.push_back(read_group(reader, index, fleet.coding.latents, most_symbols, threads, taken));
+    for (std::uint64_t groups = reader.varint("group count", 0, max_groups); groups > 0; --groups) {
+        fleet.groups.push_back(read_group(reader, index, fleet.coding.latents, max_symbols, threads, taken));
     }
     reader.expect_end("fleet's end");
     return fleet;

@@ -49,7 +49,7 @@ struct FleetSection {
 // What a fleet section begins with.
 LatentCoding read_latent_coding(ByteReader& reader);
 
-FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t most_symbols, std::size_t threads);
+FleetSection read_fleet(ByteReader reader, const Index& index, std::uint64_t max_symbols, std::size_t threads);
 
 // A member's latents; `tables` are those of the coding, null if it has none.
 Vector<std::int8_t> read_member(ByteReader reader, const LatentCoding& coding, const DecodingTables* tables);

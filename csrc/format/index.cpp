@@ -11,7 +11,7 @@
 namespace vaecomp::core {
 namespace {
 
-constexpr std::size_t most_quoted = 120;  // bytes of a name in a message
+constexpr std::size_t max_quoted = 120;  // bytes of a name in a message
 
 struct Header {
     std::uint16_t version;
@@ -48,12 +48,12 @@ Header read_header(Bytes start_of_file) {
         reader.fail("header checksum", "does not match");
     }
     if (flags > member_flag) fail_header("flags at offset 10", "only flag 1 is defined");
-    if (index_bytes > most_index_bytes) fail_header("index size at offset 12", "exceeds 2^30");
+    if (index_bytes > max_index_bytes) fail_header("index size at offset 12", "exceeds 2^30");
     return {version, flags == member_flag, file_bytes, index_bytes, index_crc};
 }
 
 void read_metadata(ByteReader& reader, Index& index) {
-    const std::uint64_t count = reader.varint("metadata count", 0, most_metadata);
+    const std::uint64_t count = reader.varint("metadata count", 0, max_metadata);
     Names keys;
     for (std::uint64_t i = 0; i < count; ++i) {
         String key = reader.string("metadata key");
@@ -105,7 +105,7 @@ void check_kind(const ByteReader& reader, const Index& index, SectionKind kind) 
 }
 
 void read_sections(ByteReader& reader, Index& index, std::uint64_t begin) {
-    const std::uint64_t count = reader.varint("section count", 0, most_sections);
+    const std::uint64_t count = reader.varint("section count", 0, max_sections);
     std::uint64_t end = begin;
     for (std::uint64_t i = 0; i < count; ++i) {
         Section section{};
@@ -169,7 +169,7 @@ Tensor read_tensor(ByteReader& reader, const Index& index, std::uint64_t name_by
     if (dtype >= dtype_table.size()) reader.fail("tensor dtype", std::to_string(dtype) + " is unknown to version 1");
     tensor.dtype = static_cast<DType>(dtype);
     const auto rank = reader.fixed<std::uint8_t>("tensor rank");
-    if (rank > most_rank) reader.fail("tensor rank", "exceeds 32");
+    if (rank > max_rank) reader.fail("tensor rank", "exceeds 32");
     std::uint64_t elements = 1, nonzero = 1;
     constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / 16;
     for (unsigned d = 0; d < rank; ++d) {
@@ -180,7 +180,7 @@ Tensor read_tensor(ByteReader& reader, const Index& index, std::uint64_t name_by
         elements *= length;
         tensor.shape.push_back(static_cast<std::size_t>(length));
     }
-    if (elements * info(tensor.dtype).size > most_expansion * index.counted_bytes()) {
+    if (elements * info(tensor.dtype).size > max_expansion * index.counted_bytes()) {
         reader.fail("tensor shape", "claims more than 2^17 times the size of the file");
     }
     read_home(reader, index, tensor);
@@ -227,7 +227,7 @@ class Placement {
         tensor.first = used_[tensor.section];
         used_[tensor.section] += tensor.codec == Codec::raw ? tensor.bytes() : tensor.count();
         decoded_ += tensor.bytes();
-        if (decoded_ > most_expansion * index_.counted_bytes()) {
+        if (decoded_ > max_expansion * index_.counted_bytes()) {
             reader_.fail("tensors", "claim together more than 2^17 times the size of the file");
         }
     }
@@ -239,10 +239,10 @@ class Placement {
 };
 
 void read_tensors(ByteReader& reader, Index& index) {
-    const std::uint64_t count = reader.varint("tensor count", 0, most_tensors);
+    const std::uint64_t count = reader.varint("tensor count", 0, max_tensors);
     Names names;
     Placement placement(reader, index);
-    std::uint64_t name_bytes = most_name_bytes;
+    std::uint64_t name_bytes = max_name_bytes;
     for (std::uint64_t i = 0; i < count; ++i) {
         Tensor tensor = read_tensor(reader, index, name_bytes);
         name_bytes -= tensor.name.size();
@@ -295,7 +295,7 @@ std::uint64_t read_file_bytes(Bytes header) { return read_header(header).file_by
 std::string Tensor::quoted_name() const {
     std::string text(1, '\'');
     // Messages are one line, and C's end at a zero.
-    const std::size_t shown = fitting(name, most_quoted);
+    const std::size_t shown = fitting(name, max_quoted);
     for (const char byte : std::string_view(name).substr(0, shown)) {
         text += static_cast<unsigned char>(byte) < ' ' || byte == 0x7f ? '?' : byte;
     }

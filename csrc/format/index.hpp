@@ -60,7 +60,7 @@ struct Index {
     // What limits of decoded bytes and work are multiples of.
     [[nodiscard]] std::uint64_t counted_bytes() const { return file_bytes + pack_bytes; }
     // What the file's size allows a stream of symbols, or the bytes of a decoder, to number.
-    [[nodiscard]] std::uint64_t most_symbols() const { return most_expansion * counted_bytes(); }
+    [[nodiscard]] std::uint64_t max_symbols() const { return max_expansion * counted_bytes(); }
 };
 
 // Of a file's or section's first bytes: enough for what they begin with in most, so that one request does.

@@ -10,17 +10,17 @@ namespace vaecomp::core {
 inline constexpr std::array<std::uint8_t, 8> magic = {0x89, 'V', 'A', 'E', 'C', '\r', '\n', 0x1a};
 inline constexpr std::uint16_t format_version = 1;
 inline constexpr std::size_t header_bytes = 32, section_alignment = 64;
-inline constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 30, most_metadata = 65536, most_sections = 65536,
-                               most_tensors = std::uint64_t{1} << 24, most_name_bytes = std::uint64_t{1} << 26,
-                               most_rank = 32, most_layers = 8, most_layer_width = std::uint64_t{1} << 20,
-                               most_outputs = std::uint64_t{1} << 28, most_latent = 65536,
-                               most_chunks = std::uint64_t{1} << 32, most_groups = 65536, most_slices = 256,
-                               most_fleet_tables = 256;
+inline constexpr std::uint64_t max_index_bytes = std::uint64_t{1} << 30, max_metadata = 65536, max_sections = 65536,
+                               max_tensors = std::uint64_t{1} << 24, max_name_bytes = std::uint64_t{1} << 26,
+                               max_rank = 32, max_layers = 8, max_layer_width = std::uint64_t{1} << 20,
+                               max_outputs = std::uint64_t{1} << 28, max_latent = 65536,
+                               max_chunks = std::uint64_t{1} << 32, max_groups = 65536, max_slices = 256,
+                               max_fleet_tables = 256;
 // Decoded bytes are at most this many times the bytes they come from: 131,072 float64 that a quantized section makes of
 // equal symbols take 9 bytes there.
-inline constexpr std::uint64_t most_expansion = std::uint64_t{1} << 17;
+inline constexpr std::uint64_t max_expansion = std::uint64_t{1} << 17;
 // Multiplications that decoding may take for each byte of the file.
-inline constexpr std::uint64_t most_work = std::uint64_t{1} << 24;
+inline constexpr std::uint64_t max_work = std::uint64_t{1} << 24;
 
 enum class SectionKind : std::uint8_t {
     raw = 1,

@@ -49,7 +49,7 @@ constexpr Word moved(Word predicted, std::uint64_t difference) {
     return ordered(static_cast<Word>(ordered(predicted) + distance));
 }
 
-inline constexpr unsigned most_detail = 3;
+inline constexpr unsigned max_detail = 3;
 
 // A difference as its symbol, which has its sign, its length and the `detail` bits below the leading one, and the bits
 // below these.
@@ -81,6 +81,6 @@ constexpr std::uint64_t join(std::int32_t symbol, unsigned detail, unsigned raw_
 }
 
 // The greatest symbol, that of a difference of 2^63.
-constexpr std::int32_t most_symbol(unsigned detail) { return static_cast<std::int32_t>((64 - detail) << detail); }
+constexpr std::int32_t max_symbol(unsigned detail) { return static_cast<std::int32_t>((64 - detail) << detail); }
 
 }  // namespace vaecomp::core

@@ -8,7 +8,7 @@
 namespace vaecomp::core {
 namespace {
 
-constexpr std::size_t most_level = 255, most_codebook = 4096;
+constexpr std::size_t max_level = 255, max_codebook = 4096;
 constexpr SymbolRange symbol_range{-32768, 32767};
 // By axis; the stream of all axes holds the values of both kinds.
 constexpr SymbolRange exponent_range{-64, 64}, level_range{0, 255}, axes_range{-64, 255};
@@ -23,7 +23,7 @@ float read_bfloat16(ByteReader& reader, const char* field) {
 Codebook read_codebook(ByteReader& reader) {
     Codebook codebook;
     const std::int64_t first = reader.zigzag("codebook's first symbol");
-    const std::uint64_t size = reader.varint("codebook's size", 1, most_codebook);
+    const std::uint64_t size = reader.varint("codebook's size", 1, max_codebook);
     if (first < symbol_range.least || first > symbol_range.most - static_cast<std::int64_t>(size) + 1) {
         reader.fail("codebook", "symbols are outside int16");
     }
@@ -38,7 +38,7 @@ void read_matrix(ByteReader& reader, QuantizedMatrix& matrix, Vector<AxisValues>
     if (!(matrix.step > 0)) reader.fail("step", "is not above 0");
     const auto flags = reader.fixed<std::uint8_t>("matrix flags");
     if (flags >= 2 * codebook_flag) reader.fail("matrix flags", "has an unknown flag");
-    matrix.level = static_cast<std::size_t>(reader.varint("context level", 0, most_level));
+    matrix.level = static_cast<std::size_t>(reader.varint("context level", 0, max_level));
     if (flags & codebook_flag) matrix.codebook = read_codebook(reader);
     for (std::size_t axis = 0; axis < axis_count; ++axis) {
         if (flags >> axis & 1) axes.push_back({&matrix.axes[axis], matrix.length(axis)});
@@ -60,7 +60,7 @@ void check_axes(const ByteReader& reader, const QuantizedMatrix& matrix) {
 }  // namespace
 
 QuantizedSection read_quantized(ByteReader reader, std::uint64_t section_end, std::span<const MatrixShape> shapes,
-                                std::uint64_t most_symbols, std::size_t threads) {
+                                std::uint64_t max_symbols, std::size_t threads) {
     QuantizedSection section;
     section.base = read_base(reader);
     for (const MatrixShape& shape : shapes) {
@@ -69,7 +69,7 @@ QuantizedSection read_quantized(ByteReader reader, std::uint64_t section_end, st
     }
     Vector<AxisValues> axes;
     for (QuantizedMatrix& matrix : section.matrices) read_matrix(reader, matrix, axes);
-    read_axes(reader, axes, axes_range, "axes", "are not as many values as the matrices' flags ask for", most_symbols,
+    read_axes(reader, axes, axes_range, "axes", "are not as many values as the matrices' flags ask for", max_symbols,
               threads);
     for (const QuantizedMatrix& matrix : section.matrices) check_axes(reader, matrix);
     for (QuantizedMatrix& matrix : section.matrices) {

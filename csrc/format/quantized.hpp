@@ -37,7 +37,7 @@ struct QuantizedMatrix {
     }
 
     // Of the reader's side: made from step and exponents.
-    std::int32_t least_exponent = 0;
+    std::int32_t min_exponent = 0;
     Vector<float> scales;  // from the least exponent of an element to the greatest
 
     // Throws malformed, without saying where, if a scale is no normal number.
@@ -57,9 +57,9 @@ struct QuantizedSection : SymbolSection {
     Vector<QuantizedMatrix> matrices;
 };
 
-// Reads the head of a section that ends at `section_end`. `shapes` are those of the section's tensors, `most_symbols`
+// Reads the head of a section that ends at `section_end`. `shapes` are those of the section's tensors, `max_symbols`
 // what the file's size allows them to number.
 QuantizedSection read_quantized(ByteReader head, std::uint64_t section_end, std::span<const MatrixShape> shapes,
-                                std::uint64_t most_symbols, std::size_t threads);
+                                std::uint64_t max_symbols, std::size_t threads);
 
 }  // namespace vaecomp::core

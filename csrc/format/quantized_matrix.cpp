@@ -42,11 +42,11 @@ void QuantizedMatrix::contexts(std::size_t begin, std::size_t end, std::size_t l
 }
 
 void QuantizedMatrix::make_scales() {
-    const auto [least_row, greatest_row] = bounds(axes[row_exponents]);
-    const auto [least_column, greatest_column] = bounds(axes[column_exponents]);
-    least_exponent = least_row + least_column;
+    const auto [min_row, greatest_row] = bounds(axes[row_exponents]);
+    const auto [min_column, greatest_column] = bounds(axes[column_exponents]);
+    min_exponent = min_row + min_column;
     const FloatEnvironment environment;
-    for (std::int32_t exponent = least_exponent; exponent <= greatest_row + greatest_column; ++exponent) {
+    for (std::int32_t exponent = min_exponent; exponent <= greatest_row + greatest_column; ++exponent) {
         scales.push_back(scale(step, exponent));
         if (!std::isnormal(scales.back())) throw Error(ErrorCode::malformed, "a scale is no normal float32 number");
     }
@@ -57,7 +57,7 @@ void QuantizedMatrix::values(std::size_t begin, std::span<const std::int32_t> sy
     const Scales table{scales.data(), scales.size()};
     for_each_row(shape, begin, begin + symbols.size(),
                  [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
-                     const std::int32_t exponent = (row_axis.empty() ? 0 : row_axis[row]) - least_exponent;
+                     const std::int32_t exponent = (row_axis.empty() ? 0 : row_axis[row]) - min_exponent;
                      const std::int16_t* columns = column_axis.empty() ? nullptr : column_axis.data() + column;
                      if (codebook) {
                          from_codebook(symbols.subspan(at, length), exponent, columns, out + at);

@@ -53,17 +53,17 @@ Vector<Value> transposed(const Vector<Value>& values, std::size_t rows, std::siz
     return result;
 }
 
-std::size_t read_width(ByteReader& reader, const char* field, std::uint64_t most = most_layer_width) {
+std::size_t read_width(ByteReader& reader, const char* field, std::uint64_t most = max_layer_width) {
     return static_cast<std::size_t>(reader.varint(field, 1, most));
 }
 
 // Reads `in` and `out` of layer l; `previous` is the layer's before (0 for the first).
 template <typename Layer>
-Layer read_layer_shape(ByteReader& reader, std::size_t previous, std::uint64_t most_out) {
+Layer read_layer_shape(ByteReader& reader, std::size_t previous, std::uint64_t max_out) {
     Layer layer;
     layer.in = read_width(reader, "layer's inputs");
     if (previous != 0 && layer.in != previous) reader.fail("layer's inputs", "are not the previous layer's outputs");
-    layer.out = read_width(reader, "layer's outputs", most_out);
+    layer.out = read_width(reader, "layer's outputs", max_out);
     return layer;
 }
 
@@ -72,17 +72,17 @@ std::uint64_t claimed_bytes(const IntegerLayer& layer) { return (std::uint64_t{l
 
 }  // namespace
 
-IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, std::size_t threads) {
-    const std::uint64_t count = reader.varint("layer count", 1, most_layers);
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t max_bytes, std::size_t threads) {
+    const std::uint64_t count = reader.varint("layer count", 1, max_layers);
     Vector<IntegerLayer> layers;
     std::size_t table_bytes = 0;
     std::uint64_t bytes = 0;
     for (std::uint64_t l = 0; l < count; ++l) {
         const bool last = l + 1 == count;
         auto layer = read_layer_shape<IntegerLayer>(reader, l == 0 ? 0 : layers.back().out,
-                                                    last ? most_outputs : most_layer_width);
+                                                    last ? max_outputs : max_layer_width);
         bytes += claimed_bytes(layer);
-        if (bytes > most_bytes) reader.fail("layer's outputs", "claim more than 2^17 times the size of the file");
+        if (bytes > max_bytes) reader.fail("layer's outputs", "claim more than 2^17 times the size of the file");
         layer.bias = read_parameter<std::int32_t>(reader, layer.out, "bias", true);
         if (!last) {
             layer.multiplier = read_parameter<std::int32_t>(reader, layer.out, "multiplier", false);
@@ -109,16 +109,16 @@ IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, s
     return {std::move(layers), table_bytes};
 }
 
-DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_bytes, std::size_t threads) {
-    IntegerLayers content = read_integer_layers(reader, most_bytes, threads);
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t max_bytes, std::size_t threads) {
+    IntegerLayers content = read_integer_layers(reader, max_bytes, threads);
     return {IntegerDecoder(std::move(content.layers)), content.table_bytes};
 }
 
 Float32Decoder read_float32_decoder(ByteReader reader) {
-    const std::uint64_t count = reader.varint("layer count", 1, most_layers);
+    const std::uint64_t count = reader.varint("layer count", 1, max_layers);
     Vector<Float32Layer> layers;
     for (std::uint64_t l = 0; l < count; ++l) {
-        auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out, most_layer_width);
+        auto layer = read_layer_shape<Float32Layer>(reader, l == 0 ? 0 : layers.back().out, max_layer_width);
         layer.bias = read_values<float>(reader, layer.out, "bias");
         layer.weight = read_values<float>(reader, layer.in * layer.out, "weights");
         layers.push_back(std::move(layer));
@@ -131,16 +131,16 @@ LatentsHeader read_latents_header(ByteReader& reader) {
     LatentsHeader header{};
     header.decoder = static_cast<std::size_t>(reader.varint("decoder section"));
     header.chunk_length = read_width(reader, "chunk length");
-    header.chunks = static_cast<std::size_t>(reader.varint("chunk count", 1, most_chunks));
-    header.latent = static_cast<std::size_t>(reader.varint("latent size", 1, most_latent));
+    header.chunks = static_cast<std::size_t>(reader.varint("chunk count", 1, max_chunks));
+    header.latent = static_cast<std::size_t>(reader.varint("latent size", 1, max_latent));
     header.padding = static_cast<std::size_t>(reader.varint("padding", 0, header.chunk_length - 1));
     return header;
 }
 
-Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
+Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t max_symbols,
                               std::size_t threads) {
     const std::uint64_t count = std::uint64_t{header.chunks} * header.latent;
-    if (count > most_symbols) reader.fail("chunk count", "claims more than 2^17 times the size of the file");
+    if (count > max_symbols) reader.fail("chunk count", "claims more than 2^17 times the size of the file");
     SymbolStream stream(reader, int8_range, count);
     if (stream.count() != count) reader.fail("latents", "do not number chunks times latent size");
     stream.place_in(reader);

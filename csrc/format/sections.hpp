@@ -22,9 +22,9 @@ struct IntegerLayers {
     std::size_t table_bytes;
 };
 
-// `most_bytes` is what the file's size allows the layers to claim.
-IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t most_bytes, std::size_t threads);
-DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t most_bytes, std::size_t threads);
+// `max_bytes` is what the file's size allows the layers to claim.
+IntegerLayers read_integer_layers(ByteReader reader, std::uint64_t max_bytes, std::size_t threads);
+DecoderSection<IntegerDecoder> read_integer_decoder(ByteReader reader, std::uint64_t max_bytes, std::size_t threads);
 Float32Decoder read_float32_decoder(ByteReader reader);
 
 // Where latents begin; the latents follow in the form that the decoder's kind asks for.
@@ -37,7 +37,7 @@ struct Int8Latents {
     Vector<std::int8_t> values;  // [chunks, latent]
     std::size_t table_bytes;
 };
-Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t most_symbols,
+Int8Latents read_int8_latents(ByteReader& reader, const LatentsHeader& header, std::uint64_t max_symbols,
                               std::size_t threads);
 Vector<float> read_float32_latents(ByteReader& reader, const LatentsHeader& header);
 

@@ -20,10 +20,10 @@ std::optional<std::size_t> peek_base(Bytes section_start) {
 }
 
 void read_axes(ByteReader& reader, std::span<const AxisValues> axes, SymbolRange range, const char* field,
-               const char* problem, std::uint64_t most_symbols, std::size_t threads) {
+               const char* problem, std::uint64_t max_symbols, std::size_t threads) {
     std::uint64_t count = 0;
     for (const AxisValues& axis : axes) {
-        if (axis.length > most_symbols - count) reader.fail("matrix flags", "claim more than the file's size allows");
+        if (axis.length > max_symbols - count) reader.fail("matrix flags", "claim more than the file's size allows");
         count += axis.length;
     }
     SymbolStream stream(reader, range, count);
@@ -39,7 +39,7 @@ void read_axes(ByteReader& reader, std::span<const AxisValues> axes, SymbolRange
 }
 
 void read_symbols(ByteReader& reader, std::uint64_t section_end, SymbolRange range, SymbolSection& section) {
-    for (std::uint64_t tables = reader.varint("table count", 1, most_tables); tables > 0; --tables) {
+    for (std::uint64_t tables = reader.varint("table count", 1, max_tables); tables > 0; --tables) {
         section.tables.push_back(read_table(reader, range));
     }
     const std::size_t lanes = read_lanes(reader);

@@ -13,7 +13,7 @@
 
 namespace vaecomp::core {
 
-inline constexpr std::size_t most_tables = 256;
+inline constexpr std::size_t max_tables = 256;
 
 struct SymbolSection {
     std::optional<std::size_t> base;  // a section
@@ -34,10 +34,10 @@ struct AxisValues {
     Vector<std::int16_t>* values;
     std::size_t length;
 };
-// The stream of all axes: `field` in messages, with `problem` if it has another number of values. `most_symbols` is
+// The stream of all axes: `field` in messages, with `problem` if it has another number of values. `max_symbols` is
 // what the file's size allows these to number.
 void read_axes(ByteReader& reader, std::span<const AxisValues> axes, SymbolRange range, const char* field,
-               const char* problem, std::uint64_t most_symbols, std::size_t threads);
+               const char* problem, std::uint64_t max_symbols, std::size_t threads);
 
 // Tables and directory, with which the head ends, of the symbols of all places; the section ends at `section_end`.
 void read_symbols(ByteReader& reader, std::uint64_t section_end, SymbolRange range, SymbolSection& section);

@@ -91,12 +91,12 @@ std::optional<Parts> take_apart(Bytes file) {
         const Bytes bytes = index_of(file);
         ByteReader index(bytes, 0, "index");
         if (is_member(file)) parts.pack = copy(index.take(sha256_bytes, ""));
-        for (std::uint64_t strings = 2 * index.varint("", 0, most_metadata); strings > 0; --strings) {
+        for (std::uint64_t strings = 2 * index.varint("", 0, max_metadata); strings > 0; --strings) {
             index.take(index.varint(""), "");
         }
         parts.metadata = copy(bytes.first(static_cast<std::size_t>(index.offset())).subspan(parts.pack.size()));
         std::uint64_t end = header_bytes + bytes.size();
-        for (std::uint64_t count = index.varint("", 0, most_sections); count > 0; --count) {
+        for (std::uint64_t count = index.varint("", 0, max_sections); count > 0; --count) {
             parts.sections.push_back(take_section(index, file, end));
         }
         parts.tensors = copy(index.take(index.remaining(), ""));

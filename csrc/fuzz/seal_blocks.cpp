@@ -83,7 +83,7 @@ class Walk {
     void parameter(std::uint64_t outputs, std::uint64_t bytes) {
         const auto form = static_cast<ParameterForm>(head_.fixed<std::uint8_t>(""));
         if (form == ParameterForm::one) head_.take(bytes, "");
-        if (form == ParameterForm::each) head_.take(std::min(outputs, most_outputs) * bytes, "");
+        if (form == ParameterForm::each) head_.take(std::min(outputs, max_outputs) * bytes, "");
     }
 
     void integer_decoder() {
@@ -106,7 +106,7 @@ class Walk {
         for (std::uint64_t groups = head_.varint(""); groups > 0; --groups) {
             head_.varint("");
             head_.varint("");
-            for (std::uint64_t numbers = 2 * head_.varint("", 0, most_slices); numbers > 0; --numbers) head_.varint("");
+            for (std::uint64_t numbers = 2 * head_.varint("", 0, max_slices); numbers > 0; --numbers) head_.varint("");
             for (std::uint64_t tensors = head_.varint(""); tensors > 0; --tensors) head_.varint("");
             if (head_.varint("") > 0) stream();
         }

@@ -116,7 +116,7 @@ TYPED_TEST(AbiStructure, MayHaveItsFirstSize) {
 
 TYPED_TEST(AbiStructure, IsRefusedInASizeThatNoVersionHas) {
     for (const std::size_t bytes : {std::size_t{0}, sized<TypeParam>.first_bytes - sizeof(std::size_t),
-                                    sized<TypeParam>.first_bytes + 1, most_structure_bytes + 8, SIZE_MAX}) {
+                                    sized<TypeParam>.first_bytes + 1, max_structure_bytes + 8, SIZE_MAX}) {
         Foreign<TypeParam> given = this->make(sizeof(TypeParam));
         given.claim(bytes);
         this->expect(VAECOMP_INVALID_ARGUMENT, sized<TypeParam>.initializer, given);
@@ -124,7 +124,7 @@ TYPED_TEST(AbiStructure, IsRefusedInASizeThatNoVersionHas) {
 }
 
 TYPED_TEST(AbiStructure, MayBeLongerThanTheLibrarys) {
-    for (const std::size_t bytes : {sizeof(TypeParam) + 8, most_structure_bytes}) {
+    for (const std::size_t bytes : {sizeof(TypeParam) + 8, max_structure_bytes}) {
         this->expect(VAECOMP_OK, "", this->make(bytes));
     }
 }
@@ -165,7 +165,7 @@ TEST(AbiError, IsWrittenInItsFirstSizeAndLonger) {
 // There is nowhere to say what is wrong with it.
 TEST(AbiError, IsLeftAloneInASizeThatNoVersionHas) {
     for (const std::size_t bytes :
-         {std::size_t{0}, sizeof(vaecomp_error) - 8, sizeof(vaecomp_error) + 1, most_structure_bytes + 8, SIZE_MAX}) {
+         {std::size_t{0}, sizeof(vaecomp_error) - 8, sizeof(vaecomp_error) + 1, max_structure_bytes + 8, SIZE_MAX}) {
         vaecomp_error error = VAECOMP_ERROR_INIT;
         error.size = bytes;
         EXPECT_EQ(fail(&error), VAECOMP_INVALID_ARGUMENT);

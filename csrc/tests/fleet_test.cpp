@@ -168,10 +168,10 @@ void expect_differences_return(std::span<const Word> words) {
     for (const Word bits : words) {
         for (const Word predicted : words) {
             const std::int64_t all = difference(bits, predicted);
-            for (unsigned detail = 0; detail <= most_detail; ++detail) {
+            for (unsigned detail = 0; detail <= max_detail; ++detail) {
                 const SplitDifference parts = split(all, detail);
                 EXPECT_EQ(raw_bits(parts.symbol, detail), parts.raw_bits);
-                EXPECT_LE(std::abs(parts.symbol), most_symbol(detail));
+                EXPECT_LE(std::abs(parts.symbol), max_symbol(detail));
                 const std::uint64_t joined = join(parts.symbol, detail, parts.raw_bits, parts.raw);
                 EXPECT_EQ(joined, static_cast<std::uint64_t>(all));
                 EXPECT_EQ(moved(predicted, joined), bits) << bits << " from " << predicted;

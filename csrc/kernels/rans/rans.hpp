@@ -9,7 +9,7 @@ namespace vaecomp::core {
 namespace rans {
 inline constexpr unsigned table_bits = 12;
 inline constexpr std::uint32_t table_total = 1u << table_bits, lowest_state = 1u << 16;
-inline constexpr std::size_t most_lanes = 64;
+inline constexpr std::size_t max_lanes = 64;
 
 // What a slot (the low bits of a state) means: slot - start, above it frequency - 1, and in the highest byte
 // symbol - least, so that one read is enough.
@@ -40,7 +40,7 @@ struct RansTables {
 
 // Where decoding of a block stands: the lanes' states and the words that are left.
 struct RansState {
-    alignas(64) std::uint32_t lanes[rans::most_lanes];
+    alignas(64) std::uint32_t lanes[rans::max_lanes];
     const std::uint8_t* word;
     const std::uint8_t* end;
 };

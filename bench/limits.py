@@ -2,7 +2,7 @@
 
 One run measures the machine (multiply-adds in registers, memcpy), other libraries for the same work
 and this library. It prints each figure as a ratio; docs/performance.md explains the figures. It
-needs a C++ compiler called c++ and the extra "bench". constriction and nncodec need
+needs a C++ compiler called c++ and the dependency group "bench". constriction and nncodec need
 experiments/requirements.txt.
 """
 

@@ -1,4 +1,4 @@
-"""The exact codec: floats bit for bit, as differences from predictions (format.md, Differences).
+"""Floats bit for bit, as differences from predictions (format.md, Differences).
 
 A difference's length says how far a weight moved, in steps of the last place of its prediction. The
 likely length follows from the prediction's exponent, and from how far the other weights of its row

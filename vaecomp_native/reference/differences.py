@@ -167,7 +167,7 @@ def read_differences(
     every = np.minimum(np.concatenate([*contexts, np.empty(0, np.int64)]), table_count - 1)
     parts = block_parts(every.size)
     directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
-    head.finish("section of differences's head")
+    head.finish("head of the section of differences")
     distances = np.empty(every.size, np.uint64)
     for (size, crc), part in zip(directory, parts, strict=True):
         take_block(cursor, size, crc)

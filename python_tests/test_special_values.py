@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 import vaecomp_native as vc
 from python_tests.samples import FLOAT_DTYPES
 from vaecomp_native import reference
-from vaecomp_native.progress import silent
 
-QUICK = {"epochs": 4, "latent": 4, "chunk_length": 64, "progress": silent}
+VAE = vc.VaeConfig(epochs=4, latent=4, chunk_length=64)
 LATENT = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 
 
@@ -66,7 +65,7 @@ def test_lossy_codecs_keep_a_tensor_that_is_not_finite(
     }
     weights["layer.bad"][2, 3] = bad
     with pytest.warns(UserWarning, match="NaN or infinite") as caught:
-        report = vc.compress(weights, tmp_path / "w.vaec", codec=codec, **QUICK)
+        report = vc.compress(weights, tmp_path / "w.vaec", codec=codec, vae=VAE)
     assert [str(one.message).split("'")[1] for one in caught] == ["layer.bad", "vector", "scalar"]
     assert report.kept_exact == {"NaN or infinite values": ["layer.bad", "vector", "scalar"]}
     assert math.isfinite(report.relative_error) and report.relative_error > 0

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import vaecomp_native
 from vaecomp_native.errors import VaecompError
 
 
@@ -31,7 +31,8 @@ def pkgconfig_directory() -> str:
 
 def _existing(name: str) -> str:
     # An editable install has two directories: one with the sources, one with what was built.
-    places = [Path(directory) / name for directory in vaecomp_native.__path__]
+    package = sys.modules["vaecomp_native"]
+    places = [Path(directory) / name for directory in package.__path__]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise VaecompError(

@@ -191,7 +191,7 @@ def test_a_rate_page_of_no_network_or_no_points_says_so() -> None:
     assert "nothing to show" in rate.render(replace(result, models=curves))
 
 
-FLEET_SETTING = {"latent": 4, "rate_weight": 1e-5, "steps": 10}
+FLEET_SETTING = {"latent": 4, "decoder_rate_weight": 1e-5, "steps": 10}
 
 
 def fleet_point(codec: str, accuracy: float = 90.0) -> HeldOutPoint:

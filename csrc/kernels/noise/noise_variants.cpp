@@ -44,12 +44,12 @@ void noise_variants(std::span<const float> base, const NoiseRequest& request, fl
     check(request, base.size());
     if (base.empty()) return;
     const NoiseParameters parameters = parameters_of(request);
-    constexpr std::size_t grain = 32768;
-    const std::size_t ranges = (base.size() + grain - 1) / grain;
+    constexpr std::size_t elements_a_task = 32768;
+    const std::size_t ranges = (base.size() + elements_a_task - 1) / elements_a_task;
     parallel_for(request.count * ranges, threads, [&](std::size_t task) {
-        const std::size_t row = task / ranges, begin = task % ranges * grain;
+        const std::size_t row = task / ranges, begin = task % ranges * elements_a_task;
         noise_kernel()(parameters, request.first_variant + row, request.first_index + begin, base.data() + begin,
-                       out + row * base.size() + begin, std::min(grain, base.size() - begin));
+                       out + row * base.size() + begin, std::min(elements_a_task, base.size() - begin));
     });
 }
 

@@ -20,9 +20,9 @@ from vaecomp_native.quantization.feedback import (
     Curvature,
     OutOfRangeError,
     QuantizedOperator,
-    counted_bits,
     feedback_quantize,
     guessed_bits,
+    smoothed_bits,
 )
 from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
 
@@ -78,8 +78,8 @@ def kernel_arguments(
         "rate_weight": float(rng.choice([0.0, 0.01, 0.3, 10.0])),
         "bits": rng.exponential(4, (tables, 2 * limit + 1)).astype(np.float32),
         "first": -int(rng.integers(0, 2 * limit + 1)),
-        "row_levels": rng.integers(0, 4, rows).astype(np.uint8),
-        "column_levels": rng.integers(0, 256, columns).astype(np.uint8),
+        "row_tables": rng.integers(0, tables, rows).astype(np.uint8),
+        "order": rng.permutation(columns).astype(np.uint32) if rng.integers(2) else None,
     }
 
 
@@ -88,19 +88,21 @@ def test_native_symbols_are_those_of_the_reference(
     rng: np.random.Generator, size: tuple[int, int], independent: bool, tables: int
 ) -> None:
     arguments = kernel_arguments(rng, *size, independent=independent, tables=tables)
-    expected = reference.feedback_quantize(**arguments)
+    expected, expected_counts = reference.feedback_quantize(**arguments)
     assert expected.shape == size
     for threads in (1, 2, 5):
-        found = _core.feedback_quantize(**arguments, threads=threads)
-        assert found.dtype == np.int32
+        found, counts = _core.feedback_quantize(**arguments, threads=threads)
+        assert found.dtype == np.int16
         np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(counts, expected_counts)
 
 
 @given(rng=generators, size=sizes)
 def test_free_bits_give_the_nearest_symbol(rng: np.random.Generator, size: tuple[int, int]) -> None:
     arguments = kernel_arguments(rng, *size, independent=True, tables=1)
     arguments |= {"rate_weight": 0.0, "bits": np.ones((1, 201), np.float32), "first": -100}
-    symbols = _core.feedback_quantize(**arguments, threads=1)
+    arguments |= {"order": None}
+    symbols, _ = _core.feedback_quantize(**arguments, threads=1)
     steps = arguments["row_scales"][:, None] * arguments["column_scales"]
     expected = np.rint(np.clip(arguments["values"] / steps, -100, 100))
     np.testing.assert_array_equal(symbols, expected)
@@ -110,7 +112,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "matrices": {"values": np.zeros(3, np.float32)},
     "square": {"feedback": np.zeros((3, 4), np.float32)},
     "for each row": {"row_scales": np.ones(3, np.float32)},
-    "for each column": {"column_levels": np.zeros(2, np.uint8)},
+    "for each column": {"column_scales": np.ones(2, np.float32)},
+    "a column for each column": {"order": np.array([0, 1, 3], np.uint32)},
+    "exceeds those of bits": {"row_tables": np.array([0, 1], np.uint8)},
     "symbol 0": {"first": 1},
     "one-dimensional": {"curvature": np.ones((3, 1), np.float32)},
 }
@@ -365,21 +369,21 @@ def test_threads_make_no_difference() -> None:
 
 
 def test_slabs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large matrices are gone through some rows at a time, to save memory."""
+    """Large matrices are decoded some rows at a time, to save memory."""
     rng = np.random.default_rng(13)
     curvature = Curvature.of(random_moment(rng, 9), False)
     matrix, rows = random_weights(rng, 31, 9), rng.exponential(size=31)
-    whole = feedback_quantize(matrix, curvature, rows, 0.1).weights
+    found = feedback_quantize(matrix, curvature, rows, 0.1).weights
+    whole = found.values()
     monkeypatch.setattr("vaecomp_native.quantization.matrix.SLAB_ELEMENTS", 40)
-    parts = feedback_quantize(matrix, curvature, rows, 0.1).weights
-    np.testing.assert_array_equal(parts.symbols, whole.symbols)
-    np.testing.assert_array_equal(parts.values(), whole.values())
+    np.testing.assert_array_equal(found.values(), whole)
 
 
 def test_prices_of_symbols() -> None:
     assert np.diff(guessed_bits(5)[5:]) == pytest.approx(2)
-    symbols = np.array([[0, 0, 0, 1], [0, 0, -1, 0]], np.int32)
-    bits = counted_bits(symbols, 40)
+    counts = np.zeros(81)
+    counts[39:42] = 1, 6, 1
+    bits = smoothed_bits(counts)
     assert np.isfinite(bits).all() and np.exp2(-bits.astype(np.float64)).sum() == pytest.approx(1)
     assert bits[40] < bits[41] < bits[42] < bits[80]
     assert bits[40] == pytest.approx(-math.log2(6 / 8), abs=0.3)

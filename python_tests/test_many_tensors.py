@@ -130,7 +130,7 @@ def test_levels_of_many_matrices_stay_within_the_tables(
         rng.integers(-9, 10, (40 * shape[0], int(np.prod(shape[1:])))).astype(np.int8)
         for shape in shapes
     ]
-    found = fit_contexts(matrices, tables)
+    found = fit_contexts(matrices, tables).levels
     for matrix, context in zip(matrices, found, strict=True):
         for axis, levels in enumerate((context.rows, context.columns)):
             assert levels is None or len(levels) == matrix.shape[axis]

@@ -198,10 +198,10 @@ import numpy as np
 from vaecomp_native import _core
 
 rows, columns = 20_000, 2_000
-one, levels = np.ones(columns, np.float32), np.zeros(columns, np.uint8)
-arguments = (np.zeros((rows, columns), np.float32), np.zeros((columns, columns), np.float32), one)
+one, feedback = np.ones(columns, np.float32), np.zeros((columns, columns), np.float32)
+arguments = (np.zeros((rows, columns), np.float32), None, feedback, one)
 arguments += (np.ones(rows, np.float32), np.ones(rows, np.float32), one, 0.1)
-arguments += (np.zeros((1, 3), np.float32), -1, np.zeros(rows, np.uint8), levels, {THREADS})
+arguments += (np.zeros((1, 3), np.float32), -1, np.zeros(rows, np.uint8), {THREADS})
 threading.Thread(target=_core.feedback_quantize, args=arguments, daemon=True).start()
 time.sleep(0.1)
 """,

@@ -83,6 +83,7 @@ def encode_differences(
 def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
 def feedback_quantize(
     values: _Float32,
+    order: npt.NDArray[np.uint32] | None,
     feedback: _Float32 | None,
     curvature: _Float32,
     row_weights: _Float32,
@@ -91,18 +92,24 @@ def feedback_quantize(
     rate_weight: float,
     bits: _Float32,
     first: int,
-    row_levels: _UInt8,
-    column_levels: _UInt8,
+    row_tables: _UInt8,
     threads: int,
-) -> _Int32: ...
-def symbol_histograms(
-    symbols: _Int32,
-    groups: _UInt8,
-    by_column: bool,
-    group_count: int,
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint64]]: ...
+def largest_level(
+    values: _Float32, row_scales: _Float32, column_scales: _Float32, threads: int
+) -> float: ...
+def symbol_extent(symbols: Sequence[_Array]) -> tuple[int, int, float]: ...
+def fit_contexts(
+    symbols: Sequence[_Array],
+    frequencies: npt.NDArray[np.float64],
     first: int,
-    symbol_count: int,
-) -> npt.NDArray[np.uint32]: ...
+    rounds: int,
+    threads: int,
+) -> tuple[
+    list[tuple[int, _UInt8 | None, _UInt8 | None]],
+    npt.NDArray[np.uint64],
+    npt.NDArray[np.uint64],
+]: ...
 def encode_fleet(
     segments: Sequence[tuple[int, int, Sequence[int]]],
     groups: Sequence[tuple[int, int, Sequence[tuple[int, int]], Sequence[int], _Int8]],

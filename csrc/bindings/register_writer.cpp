@@ -1,6 +1,7 @@
 #include "bindings/decoders.hpp"
 #include "bindings/fleet.hpp"
 #include "bindings/register.hpp"
+#include "bindings/symbols.hpp"
 #include "encode/differences.hpp"
 #include "encode/latents.hpp"
 #include "encode/lossless.hpp"
@@ -52,18 +53,10 @@ std::optional<Codebook> codebook_of(const py::handle& object) {
     return Codebook{first, vector_of(values)};
 }
 
-// Symbols as they are, int8 or int16.
-Symbols symbols_of(const py::array& array) {
-    if (py::isinstance<Contiguous<std::int8_t>>(array)) return span_of(Contiguous<std::int8_t>(array));
-    require(py::isinstance<Contiguous<std::int16_t>>(array), "symbols must be C-contiguous int8 or int16");
-    return span_of(Contiguous<std::int16_t>(array));
-}
-
 // (symbols, step, level, row_exponents, row_levels, column_exponents, column_levels, codebook), the last five or None.
 QuantizedMatrix matrix_of(const py::tuple& tuple, const py::array& symbols) {
-    require(symbols.ndim() == 2, "symbols must have shape [rows, columns]");
     QuantizedMatrix matrix;
-    matrix.shape = {static_cast<std::size_t>(symbols.shape(0)), static_cast<std::size_t>(symbols.shape(1))};
+    matrix.shape = matrix_shape_of(symbols);
     matrix.step = tuple[1].cast<float>();
     matrix.level = tuple[2].cast<std::size_t>();
     matrix.axes = {axis_of<std::int8_t>(tuple[3]), axis_of<std::uint8_t>(tuple[4]), axis_of<std::int8_t>(tuple[5]),

@@ -16,8 +16,12 @@ namespace vaecomp::core {
 struct EncodingTable {
     explicit EncodingTable(const FrequencyTable& table);
 
+    // What turns a state x into floor(x / frequency) * table_total + x mod frequency + start without a division: with
+    // q = x * reciprocal / 2^64 it is x + addend + q * (table_total - frequency).
     struct Interval {
-        std::uint32_t start, frequency;
+        std::uint64_t reciprocal;
+        std::uint32_t addend;
+        std::uint32_t frequency;
     };
     std::int32_t first;
     Vector<Interval> intervals;

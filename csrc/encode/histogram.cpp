@@ -1,9 +1,10 @@
 #include "encode/histogram.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 #include <string>
+
+#include "core/logarithm.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -16,19 +17,6 @@ std::size_t best_symbol(std::size_t size, Allowed allowed, Better better) {
         if (allowed(j) && (best == size || better(j, best))) best = j;
     }
     return best;
-}
-
-// floor(256 * log2(frequency)): every squaring gives one more binary digit.
-std::uint32_t logarithm(std::uint32_t frequency) {
-    auto result = static_cast<std::uint32_t>(std::bit_width(frequency) - 1);
-    std::uint64_t mantissa = std::uint64_t{frequency} << (31 - result);  // in [2^31, 2^32)
-    for (int digit = 0; digit < 8; ++digit) {
-        mantissa = mantissa * mantissa >> 31;
-        const auto bit = static_cast<std::uint32_t>(mantissa >> 32);
-        mantissa >>= bit;
-        result = 2 * result + bit;
-    }
-    return result;
 }
 
 }  // namespace

@@ -4,14 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <variant>
 
 #include "core/containers.hpp"
 #include "format/quantized.hpp"
+#include "quantize/symbols.hpp"
 
 namespace vaecomp::core {
-
-using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
 
 // `symbols` are those of each matrix, row by row. Levels from `tables - 1` on share the last table; `tables` is at
 // least 1.

@@ -1,25 +1,46 @@
 #include "encode/symbol_section.hpp"
 
 #include <algorithm>
+#include <mutex>
 
+#include "core/parallel.hpp"
 #include "encode/histogram.hpp"
 #include "format/head.hpp"
 
 namespace vaecomp::core {
 namespace {
 
-// How often each table's symbols occur.
-Vector<Histogram> histograms_of(std::size_t elements, SymbolTables::Make make) {
-    Vector<Histogram> histograms(1);
-    for (std::size_t begin = 0; begin < elements; begin += block_symbols) {
-        const Stretch stretch = make(begin, std::min(elements, begin + block_symbols));
-        for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
-            const std::size_t context = stretch.contexts[i];
-            if (context >= histograms.size()) histograms.resize(context + 1);
-            histograms[context].add(stretch.symbols[i]);
+// How often each table's symbols occur in a stretch.
+Vector<Histogram> histograms_of(const Stretch& stretch) {
+    const auto [least, greatest] = std::minmax_element(stretch.symbols.begin(), stretch.symbols.end());
+    const std::int32_t first = *least;
+    const auto width = static_cast<std::size_t>(std::int64_t{*greatest} - first + 1);
+    const std::size_t tables = 1 + std::size_t{*std::max_element(stretch.contexts.begin(), stretch.contexts.end())};
+    Vector<std::uint32_t> counts(tables * width);
+    for (std::size_t i = 0; i < stretch.symbols.size(); ++i) {
+        ++counts[stretch.contexts[i] * width + static_cast<std::size_t>(stretch.symbols[i] - first)];
+    }
+    Vector<Histogram> histograms(tables);
+    for (std::size_t t = 0; t < tables; ++t) {
+        for (std::size_t s = 0; s < width; ++s) {
+            const std::uint32_t count = counts[t * width + s];
+            if (count > 0) histograms[t].add(static_cast<std::int32_t>(s) + first, count);
         }
     }
     return histograms;
+}
+
+// The same of all stretches.
+Vector<Histogram> histograms_of(std::size_t elements, SymbolTables::Make make) {
+    Vector<Histogram> all(1);
+    std::mutex mutex;
+    parallel_ranges(elements, block_symbols, 0, [&](std::size_t begin, std::size_t end) {
+        const Vector<Histogram> own = histograms_of(make(begin, end));
+        const std::lock_guard lock(mutex);
+        if (own.size() > all.size()) all.resize(own.size());
+        for (std::size_t t = 0; t < own.size(); ++t) all[t].add(own[t]);
+    });
+    return all;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The one table of kernels. Each operation has a folder: scalar.cpp is the definition, the files beside it are equal to
-// it in every byte. Everything else calls kernels() and never an instruction set's function by name. Noise is
-// apart (kernels/noise/dispatch.cpp), because decoding does without it.
+// it in every byte. Everything else calls kernels() and never an instruction set's function by name. Those of
+// training and encoding are apart (kernels/encoder_kernels.hpp), because decoding does without them.
 #pragma once
 
 #include <array>

@@ -13,7 +13,7 @@
 #include "core/float_environment.hpp"
 #include "kernels/chunk/flatten.hpp"
 #include "kernels/decoder/decoder.hpp"
-#include "kernels/noise/noise.hpp"
+#include "kernels/encoder_kernels.hpp"
 #include "kernels/noise/noise_variants.hpp"
 #include "tests/support.hpp"
 
@@ -221,7 +221,7 @@ TEST(Noise, EveryThresholdAndPlaceIsAlike) {
                                               0x3fffffff5u - count, 0x400000000u - count / 2, last - count + 1}) {
                 expect_equal_on_every_isa([&] {
                     Vector<float> out(base.size() + 1, 7.0f);
-                    noise_kernel()(parameters, last - 5, first, base.data(), out.data(), count);
+                    encoder_kernels().noise_run(parameters, last - 5, first, base.data(), out.data(), count);
                     return out;
                 });
             }
@@ -240,7 +240,7 @@ TEST(Noise, ManySeedsVariantsAndThresholdsAreAlike) {
         const std::uint64_t variant = draw(), first = draw();
         expect_equal_on_every_isa([&] {
             Vector<float> out(base.size());
-            noise_kernel()(parameters, variant, first, base.data(), out.data(), out.size());
+            encoder_kernels().noise_run(parameters, variant, first, base.data(), out.data(), out.size());
             return out;
         });
     }
@@ -252,7 +252,7 @@ TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
     const Vector<float> base(200000);
     const auto noise_below = [&](std::uint32_t threshold) {
         Vector<float> out(base.size());
-        noise_kernel()(noise_parameters(1, threshold, 1.0f), 2, 0, base.data(), out.data(), out.size());
+        encoder_kernels().noise_run(noise_parameters(1, threshold, 1.0f), 2, 0, base.data(), out.data(), out.size());
         return out;
     };
     std::uint32_t quiet = 1, noisy = 65536;
@@ -266,6 +266,24 @@ TEST(Noise, APositionIsNoisyBelowTheThresholdAlone) {
     }
     for (const std::uint32_t threshold : {quiet, noisy}) {
         expect_equal_on_every_isa([&] { return noise_below(threshold); });
+    }
+}
+
+TEST(AddCosts, IsAlikeOnEveryIsa) {
+    constexpr std::size_t symbols = 50;
+    const auto table = testing::random_integers<std::uint16_t>(symbols * cost_lanes, 0, 0xffff, 12);
+    const auto entries = testing::random_integers<std::uint32_t>(40, 0, symbols - 1, 13);
+    for (const std::size_t count : {0u, 1u, 2u, 7u, 40u}) {
+        expect_equal_on_every_isa([&] {
+            Vector<std::uint32_t> sums(cost_lanes, 3);
+            encoder_kernels().add_costs(table.data(), entries.data(), count, sums.data());
+            return sums;
+        });
+        expect_equal_on_every_isa([&] {
+            Vector<std::uint32_t> sums(entries.size() * cost_lanes, 5);
+            encoder_kernels().add_costs_apart(table.data(), entries.data(), count, sums.data());
+            return sums;
+        });
     }
 }
 

@@ -11,7 +11,7 @@ from vaecomp_native import _core
 from vaecomp_native.codecs.sections import EncodedTensors
 from vaecomp_native.quantization.batches import batches
 from vaecomp_native.quantization.bunch import values_of
-from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
+from vaecomp_native.quantization.contexts import ContextFit, ContextLevels, fit_contexts
 from vaecomp_native.quantization.matrix import QuantizedMatrix
 
 Array = npt.NDArray[Any]
@@ -80,27 +80,35 @@ def encode_matrices(matrices: Sequence[QuantizedMatrix], base: int = 0) -> bytes
 
     `base` is 0, or 1 plus the index of a latents section: then the values are added to its output.
     """
-    symbols = sum(matrix.symbols.size for matrix in matrices)
-    many = symbols > FEW_SYMBOLS or len(matrices) > FEW_MATRICES
-    tried = TABLES[:1] if many else TABLES
+    tried = tables_to_try(sum(one.symbols.size for one in matrices), len(matrices))
     return min((_encode(matrices, tables, base) for tables in tried), key=len)
 
 
+def tables_to_try(symbols: int, matrices: int) -> tuple[int, ...]:
+    """The numbers of tables that are worth trying for so many symbols and matrices."""
+    many = symbols > FEW_SYMBOLS or matrices > FEW_MATRICES
+    return TABLES[:1] if many else TABLES
+
+
 def _encode(matrices: Sequence[QuantizedMatrix], tables: int, base: int) -> bytes:
-    contexts = fit_contexts([matrix.symbols for matrix in matrices], tables)
-    rows = [_row(matrix, context) for matrix, context in zip(matrices, contexts, strict=True)]
-    return _core.encode_quantized(base, rows, tables)
+    return encode_fitted(matrices, fit_contexts([one.symbols for one in matrices], tables), base)
 
 
-def _row(matrix: QuantizedMatrix, context: ContextLevels) -> tuple[Any, ...]:
+def encode_fitted(matrices: Sequence[QuantizedMatrix], fit: ContextFit, base: int = 0) -> bytes:
+    """Encode a quantized section with the levels of a fit of the matrices' symbols."""
+    rows = [_row(matrix, levels) for matrix, levels in zip(matrices, fit.levels, strict=True)]
+    return _core.encode_quantized(base, rows, len(fit.counts))
+
+
+def _row(matrix: QuantizedMatrix, levels: ContextLevels) -> tuple[Any, ...]:
     codebook = matrix.codebook
     return (
         matrix.symbols,
         matrix.step,
-        context.level,
+        levels.level,
         matrix.row_exponents,
-        context.rows,
+        levels.rows,
         matrix.column_exponents,
-        context.columns,
+        levels.columns,
         None if codebook is None else (codebook.first, codebook.values),
     )

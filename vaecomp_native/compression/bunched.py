@@ -183,10 +183,11 @@ class BunchedOperator:
             return fewer.quantize(kept, rate_weight, quantizer, threads)
         limit = min(LARGEST_SYMBOL, math.ceil(float(reach.max())) + MARGIN)
         prices = _Prices(bunch, limit)
-        symbols = np.zeros(0, np.int32)
+        symbols = np.zeros(0, np.int16)
         for bits in prices:
-            symbols = _core.feedback_quantize(
+            found, _ = _core.feedback_quantize(
                 values[:, None],
+                None,
                 None,
                 np.ones(1, np.float32),
                 rows.astype(np.float32)[bunch.row],
@@ -196,9 +197,9 @@ class BunchedOperator:
                 bits,
                 -limit,
                 prices.tables.astype(np.uint8)[np.repeat(np.arange(len(steps)), bunch.sizes)],
-                np.zeros(1, np.uint8),
                 threads,
-            ).ravel()
+            )
+            symbols = found.ravel()
             prices.count(symbols)
         total = prices.total_bits() + _stream_bits(exponents[exponents != 0])
         narrow = np.int8 if np.abs(symbols).max() <= np.iinfo(np.int8).max else np.int16
@@ -230,7 +231,7 @@ class _Prices:
         yield guessed_bits(self._limit)[None]
         yield np.stack([smoothed_bits(counts) for counts in self._counts])
 
-    def count(self, symbols: npt.NDArray[np.int32]) -> None:
+    def count(self, symbols: npt.NDArray[np.int16]) -> None:
         """Count symbols [N]. The first call also gives each tensor its table."""
         if not self._counted:
             total = np.add.reduceat(np.abs(symbols), self._bunch.starts)

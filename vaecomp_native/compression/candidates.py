@@ -18,6 +18,7 @@ from vaecomp_native.codecs.quantized import encode_matrices, encode_quantized
 from vaecomp_native.codecs.sections import EncodedTensors, encode_raw
 from vaecomp_native.codecs.vae.codec import encode_vae
 from vaecomp_native.codecs.vae.config import VaeConfig
+from vaecomp_native.compression.estimates import index_bytes, lossless_bytes
 from vaecomp_native.compression.fit import Fit, Fitter, fitting, trial_model
 from vaecomp_native.compression.operators import by_themselves
 from vaecomp_native.compression.options import Codec
@@ -109,7 +110,7 @@ def scored(
 def _fitted(request: Request, fitter: Fitter, original: float | None, make: Maker) -> Candidate:
     target = request.target
     if target.file_bytes is not None:
-        return _of_size(target.file_bytes, fitter, make)
+        return _of_size(target.file_bytes, _fixed_bytes(request, fitter), fitter, make)
     if target.max_loss is not None:
         assert original is not None
         fit = fitter.keeping_score(original - target.max_loss)
@@ -121,15 +122,23 @@ def _fitted(request: Request, fitter: Fitter, original: float | None, make: Make
     return make(fit)
 
 
-def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
+def _fixed_bytes(request: Request, fitter: Fitter) -> int:
+    """About the bytes of an archive that do not change with the rate weight."""
+    quantized = {name: None for one in fitter.encoder.operators for name in one.tensors}
+    return lossless_bytes(request.others(quantized)) + index_bytes(request.state.names)
+
+
+def _of_size(goal: int, fixed_bytes: int, fitter: Fitter, make: Maker) -> Candidate:
     """Search for the largest archive of no more than `goal` bytes."""
-    asked = 8.0 * goal
+    aim = (1 - SIZE_TOLERANCE / 2) * goal
+    asked = 8.0 * max(aim - fixed_bytes, goal / 16)
     best: Candidate | None = None
     smallest: tuple[int, str] | None = None
     for _ in range(SIZE_ATTEMPTS):
         fit = fitter.at_bits(asked)
         candidate = make(fit)
-        size, ideal = len(candidate.data), fit.encoding.ideal_bits
+        assert fit.bits is not None
+        size, expected = len(candidate.data), fit.bits
         if smallest is None or size < smallest[0]:
             smallest = size, told_exact(candidate)
         if size <= goal and (best is None or size > len(best.data)):
@@ -138,8 +147,8 @@ def _of_size(goal: int, fitter: Fitter, make: Maker) -> Candidate:
         if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
             break
         # Bytes that do not shrink with the symbols are subtracted first.
-        fixed = max(8.0 * size - ideal, 0.0)
-        wanted = max(8.0 * (1 - SIZE_TOLERANCE / 2) * goal - fixed, ideal / 16)
+        fixed = max(8.0 * size - expected, 0.0)
+        wanted = max(8.0 * aim - fixed, expected / 16)
         if size <= goal and math.isclose(wanted, asked, rel_tol=SIZE_TOLERANCE / 10):
             break
         # Not every size has a rate weight: ask for less until a smaller archive comes.

@@ -120,12 +120,16 @@ class Encoder:
         self, operator: AnyOperator, rate_weight: float, *, correct: bool = False
     ) -> Mapping[str, QuantizedMatrix]:
         """Quantize one operator. Gives a matrix for each of its tensors. Raises OutOfRangeError."""
-        matrix = operator.matrix(self.arrays)
+        corrected: Float32Array | None = None
         if correct and isinstance(operator, Operator):
-            operator, matrix = self._corrected(operator, matrix)
-        if self.predicted:
-            matrix = matrix - operator.matrix(self.predicted)
+            operator, corrected = self._corrected(operator, operator.matrix(self.arrays))
+        matrix = self.target(operator, corrected)
         return operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
+
+    def target(self, operator: AnyOperator, matrix: Float32Array | None = None) -> Float32Array:
+        """What is quantized of an operator's matrix: all that `predicted` does not say."""
+        whole = operator.matrix(self.arrays) if matrix is None else matrix
+        return whole - operator.matrix(self.predicted) if self.predicted else whole
 
     def decoded(self, matrices: Mapping[str, QuantizedMatrix]) -> dict[str, Array]:
         """Decode quantized tensors to the shapes and dtypes of `arrays`, as the archive will."""

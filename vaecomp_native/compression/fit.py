@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vaecomp_native.compression.bunched import BunchedOperator
 from vaecomp_native.compression.encoder import AnyOperator, Encoder, Encoding
 from vaecomp_native.compression.operators import by_themselves, data_free_operator
+from vaecomp_native.compression.prediction import SizePredictor
 from vaecomp_native.compression.search import (
     FINEST_BITS,
     best_encoding,
@@ -38,10 +39,14 @@ STARTING_RATE_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Fit:
-    """An encoding and the rate weight that made it, relative to the cost of losing a weight."""
+    """An encoding and the rate weight that made it, relative to the cost of losing a weight.
+
+    `bits` is the size that the search for the rate weight counted on, None without such a search.
+    """
 
     encoding: Encoding
     rate_weight: float
+    bits: float | None = None
 
 
 class Fitter:
@@ -54,6 +59,7 @@ class Fitter:
         self.unit = typical_cost(encoder)
         """The relative rate weight 1 in the operators' own costs."""
         self._equalized = False
+        self._predictor: SizePredictor | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -66,11 +72,11 @@ class Fitter:
         return self._encode(rate_weight * self.unit)
 
     def at_bits(self, bits: float) -> Fit:
-        """Find the encoding whose ideal bits are about `bits` in all."""
-        rate_weight = rate_weight_for_bits(self._encoder, bits)
+        """Find the encoding whose tensors take about `bits` in all."""
+        rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
-            rate_weight = rate_weight_for_bits(self._encoder, bits)
-        return self._encode(rate_weight)
+            rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
+        return replace(self._encode(rate_weight), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
         """Find the largest rate weight whose decoded weights still score `min_score`.
@@ -97,6 +103,14 @@ class Fitter:
         """Score the module as it is, with the caller's function."""
         assert self._model is not None
         return self._model.score()
+
+    def _bits_at(self, rate_weight: float) -> float:
+        """About the bits of all tensors at a rate weight."""
+        if self._encoder.maps or self._encoder.quantizer != "feedback":
+            return self._encoder.encode(rate_weight).ideal_bits
+        if self._predictor is None:
+            self._predictor = SizePredictor(self._encoder)
+        return self._predictor.bits(rate_weight)
 
     @property
     def _corrects(self) -> bool:

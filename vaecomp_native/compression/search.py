@@ -14,7 +14,7 @@ from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.entropy import total_bits
 from vaecomp_native.quantization.feedback import OutOfRangeError
 
-BITS_TOLERANCE = 0.005
+BITS_TOLERANCE = 0.002
 MAX_SECANTS = 8
 FINEST_BITS = 14.0
 """The bits a weight beyond which quantizing gains nothing: the fine end of the search."""
@@ -56,8 +56,10 @@ def rate_weight_at(unit: float, bits_per_weight: float) -> float:
     return 2 * math.log(2) * unit * math.pow(4.0, -bits_per_weight)
 
 
-def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
-    """Find the rate weight whose encoding has ideal bits nearest to a target.
+def rate_weight_for_bits(
+    encoder: Encoder, target_bits: float, bits_at: Callable[[float], float]
+) -> tuple[float, float]:
+    """Find the rate weight whose bits by `bits_at` are nearest to a target, and these bits.
 
     The secant method works on the rate weight's logarithm.
     """
@@ -65,17 +67,17 @@ def rate_weight_for_bits(encoder: Encoder, target_bits: float) -> float:
     at = math.log2(rate_weight_at(typical_cost(encoder), min(target_bits / weights, FINEST_BITS)))
     slope = -weights / 2
     previous: tuple[float, float] | None = None
-    best = (math.inf, at)
+    best = (math.inf, at, 0.0)
     for _ in range(MAX_SECANTS):
-        bits = encoder.encode(2.0**at).ideal_bits
-        best = min(best, (abs(bits - target_bits), at))
+        bits = bits_at(2.0**at)
+        best = min(best, (abs(bits - target_bits), at, bits))
         if best[0] <= BITS_TOLERANCE * target_bits:
             break
         if previous is not None and at != previous[0] and bits != previous[1]:
             slope = min((bits - previous[1]) / (at - previous[0]), -weights / 200)
         previous = (at, bits)
         at -= min(max((bits - target_bits) / slope, -6.0), 6.0)
-    return math.pow(2.0, best[1])
+    return math.pow(2.0, best[1]), best[2]
 
 
 def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoder:

@@ -21,6 +21,8 @@ FLOAT16_LIMIT = 32_752.0
 """The same for float16: decoded values may be larger than the original ones, yet finite."""
 COMMON_SHARE = 0.99
 """The share of a tensor's values that its outliers are compared with."""
+TYPICAL_LARGEST = 4.0
+"""A limit on most values, in units of their root mean square."""
 NOT_FINITE = "NaN or infinite values"
 OUTLIERS = "outliers"
 OUT_OF_RANGE = "values out of range"
@@ -100,11 +102,22 @@ def _extents(arrays: Sequence[Array]) -> Iterator[Extent]:
 
 
 def _extent(array: Array) -> Extent:
-    values = array.astype(
-        np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False
-    ).ravel()
-    square = float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
-    return Extent(float(values.min()), float(values.max()), square)
+    values = _widened(array)
+    return Extent(float(values.min()), float(values.max()), _mean_square(values))
+
+
+def _clipped_square(array: Array, limit: float) -> float:
+    """The mean square of values whose magnitudes are cut at a limit."""
+    return _mean_square(np.clip(_widened(array), -limit, limit))
+
+
+def _widened(array: Array) -> Array:
+    dtype = np.float64 if array.dtype.itemsize > 4 else np.float32
+    return array.astype(dtype, copy=False).ravel()
+
+
+def _mean_square(values: Array) -> float:
+    return float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
 
 
 def _why_not_float(array: Array) -> str | None:
@@ -133,10 +146,16 @@ def _has_outliers(array: Array, extent: Extent) -> bool:
     """
     largest = extent.largest
     count = min(math.ceil(COMMON_SHARE * array.size), array.size - 1)
-    # Nearly always this bound is enough, and nothing need be sorted.
-    min_square = extent.mean_square - (1 - count / array.size) * largest**2
-    if count == 0 or (min_square > 0 and largest <= LARGEST_SYMBOL * math.sqrt(min_square)):
+    if count == 0:
         return False
+    # Nearly always one of two bounds is enough, and nothing need be sorted: none of the largest
+    # hundredth adds more to the squares than a limit on all values, even one below some of them.
+    share = 1 - count / array.size
+    for limit in (largest, TYPICAL_LARGEST * math.sqrt(extent.mean_square)):
+        square = extent.mean_square if limit == largest else _clipped_square(array, limit)
+        min_square = square - share * limit**2
+        if min_square > 0 and largest <= LARGEST_SYMBOL * math.sqrt(min_square):
+            return False
     magnitudes = np.abs(array.ravel().astype(np.float64))
     others = np.partition(magnitudes, count - 1)[:count]
     return largest > LARGEST_SYMBOL * math.sqrt(float(np.square(others).mean())) > 0

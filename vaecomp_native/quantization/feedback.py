@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,6 @@ from vaecomp_native.quantization.matrix import (
     LARGEST_SYMBOL,
     QuantizedMatrix,
     scales,
-    slabs,
     to_bfloat16,
 )
 from vaecomp_native.quantization.uniform import round_to_step, usable_step
@@ -147,8 +147,8 @@ def feedback_quantize(
     Raises OutOfRangeError if a value is more than `LARGEST_SYMBOL` steps away from zero.
     """
     columns = len(curvature.order)
-    grid = _Grid.of(curvature, row_weights, rate_weight)
-    weights = _sweep(matrix[:, :columns], curvature, grid, rate_weight, threads)
+    grid = Grid.of(curvature, row_weights, rate_weight)
+    weights = sweep(matrix[:, :columns], curvature, grid, rate_weight, threads)
     if curvature.mean is None:
         return QuantizedOperator(weights, None)
     error = matrix[:, :columns].astype(np.float64) - weights.values()
@@ -159,7 +159,7 @@ def feedback_quantize(
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """The steps of an operator's elements: a step, and half octaves of rows and columns."""
 
     step: float
@@ -169,7 +169,8 @@ class _Grid:
     column_exponents: npt.NDArray[np.int8]
 
     @classmethod
-    def of(cls, curvature: Curvature, row_weights: Float64Array, rate_weight: float) -> _Grid:
+    def of(cls, curvature: Curvature, row_weights: Float64Array, rate_weight: float) -> Grid:
+        """Make the grid of an operator whose rows count `row_weights` [R]."""
         rows = np.maximum(row_weights, MIN_ROW_WEIGHT * _geometric_mean(row_weights))
         diagonal = curvature.diagonal.astype(np.float64)
         mean_row = _geometric_mean(rows[row_weights > 0])
@@ -184,50 +185,53 @@ class _Grid:
             columns,
         )
 
+    def part(self, rows: IntArray, columns: int) -> Grid:
+        """The grid of some rows, and of the first columns of a matrix."""
+        return replace(
+            self,
+            row_weights=self.row_weights[rows],
+            row_exponents=self.row_exponents[rows],
+            column_exponents=self.column_exponents[:columns],
+        )
 
-def _sweep(
-    matrix: Float32Array, curvature: Curvature, grid: _Grid, rate_weight: float, threads: int
+    @property
+    def row_scales(self) -> Float32Array:
+        """The steps of the rows, float32 [R], where a column's exponent is 0."""
+        return scales(self.step, self.row_exponents.astype(np.int32))
+
+
+def sweep(
+    matrix: Float32Array, curvature: Curvature, grid: Grid, rate_weight: float, threads: int
 ) -> QuantizedMatrix:
+    """Quantize weights float32 [R, C] on a grid. Raises OutOfRangeError."""
     order = curvature.order
-    row_scales = scales(grid.step, grid.row_exponents.astype(np.int32))
-    column_scales = scales(1.0, grid.column_exponents[order].astype(np.int32))
-    # Errors that are passed on may push values beyond the range of all values.
-    limit = min(LARGEST_SYMBOL, _reach(matrix, row_scales, column_scales, order) + MARGIN)
-    symbols = np.empty(matrix.shape, np.int16)
-    for sweep in range(SWEEPS):
-        bits = guessed_bits(limit) if sweep == 0 else counted_bits(symbols, limit)
-        for rows in slabs(matrix.shape):
-            part = np.ascontiguousarray(matrix[rows][:, order], np.float32)
-            symbols[rows][:, order] = _core.feedback_quantize(
-                part,
-                curvature.feedback,
-                curvature.diagonal,
-                grid.row_weights[rows],
-                row_scales[rows],
-                column_scales,
-                DECISION * rate_weight,
-                bits[None],
-                -limit,
-                np.zeros(len(part), np.uint8),
-                np.zeros(len(order), np.uint8),
-                threads,
-            )
-    exponents = (_unless_zero(grid.row_exponents), _unless_zero(grid.column_exponents))
-    return QuantizedMatrix(symbols, grid.step, None, *exponents)
-
-
-def _reach(
-    matrix: Float32Array, row_scales: Float32Array, column_scales: Float32Array, order: IntArray
-) -> int:
-    """The maximum number of steps of a value from zero. Raises OutOfRangeError if too many."""
-    reach = 0.0
-    with np.errstate(over="ignore"):
-        for rows in slabs(matrix.shape):
-            scaled = np.abs(matrix[rows][:, order]) / (row_scales[rows, None] * column_scales)
-            reach = float(np.maximum(reach, scaled.max(initial=0.0)))  # keeps NaN
+    row_scales = grid.row_scales
+    column_scales = scales(1.0, grid.column_exponents.astype(np.int32))
+    values = np.ascontiguousarray(matrix, np.float32)
+    reach = _core.largest_level(values, row_scales, column_scales, threads)
     if not reach <= LARGEST_SYMBOL:
         raise OutOfRangeError
-    return math.ceil(reach)
+    # Errors that are passed on may push values beyond the range of all values.
+    limit = min(LARGEST_SYMBOL, math.ceil(reach) + MARGIN)
+    bits = guessed_bits(limit)
+    for _ in range(SWEEPS):
+        symbols, counts = _core.feedback_quantize(
+            values,
+            None if curvature.feedback is None else order.astype(np.uint32),
+            curvature.feedback,
+            curvature.diagonal,
+            grid.row_weights,
+            row_scales,
+            column_scales[order],
+            DECISION * rate_weight,
+            bits[None],
+            -limit,
+            np.zeros(len(values), np.uint8),
+            threads,
+        )
+        bits = smoothed_bits(counts[0])
+    exponents = (_unless_zero(grid.row_exponents), _unless_zero(grid.column_exponents))
+    return QuantizedMatrix(symbols, grid.step, None, *exponents)
 
 
 def _unless_zero(exponents: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | None:
@@ -239,15 +243,7 @@ def guessed_bits(limit: int) -> Float32Array:
     return (2.0 * np.abs(np.arange(-limit, limit + 1)) + 0.6).astype(np.float32)
 
 
-def counted_bits(symbols: npt.NDArray[np.int16], limit: int) -> Float32Array:
-    """Ideal bits of symbols -limit .. limit from their counts in `symbols`."""
-    counts = np.zeros(2 * limit + 1)
-    for rows in slabs(symbols.shape):
-        counts += np.bincount(symbols[rows].ravel() + limit, minlength=len(counts))
-    return smoothed_bits(counts)
-
-
-def smoothed_bits(counts: Float64Array) -> Float32Array:
+def smoothed_bits(counts: npt.NDArray[Any]) -> Float32Array:
     """Ideal bits of symbols -limit .. limit from their counts. Unseen ones get a small count."""
     limit = len(counts) // 2
     distance = np.abs(np.arange(-limit, limit + 1))

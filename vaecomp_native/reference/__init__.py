@@ -11,6 +11,7 @@ from __future__ import annotations
 from vaecomp_native.reference.archive import decode
 from vaecomp_native.reference.checks import crc32c, digest, xxh64
 from vaecomp_native.reference.chunk import flatten_chunk, unchunk
+from vaecomp_native.reference.contexts import fit_contexts
 from vaecomp_native.reference.feedback import feedback_quantize
 from vaecomp_native.reference.linear_f32 import decoder_f32, fma
 from vaecomp_native.reference.linear_i8 import decoder_i8
@@ -38,6 +39,7 @@ __all__ = [
     "encode_block",
     "encode_symbols",
     "feedback_quantize",
+    "fit_contexts",
     "flatten_chunk",
     "fma",
     "frequency_table",

@@ -19,9 +19,6 @@ NoiseParameters noise_parameters(std::uint64_t seed, std::uint32_t threshold, fl
 using NoiseRun = void(const NoiseParameters& parameters, std::uint64_t variant, std::uint64_t first_index,
                       const float* base, float* out, std::size_t count);
 
-// The form of active_isa(). It is not in kernels(), because decoding needs no noise.
-NoiseRun* noise_kernel();
-
 namespace noise {
 // float32 bits of the polynomials: a0..a5 of -2 ln(1 + x) / x, and with powers of y * y
 // c0..c3 of cosine and b0..b3 of sine.

@@ -6,7 +6,7 @@
 #include "core/error.hpp"
 #include "core/float_environment.hpp"
 #include "core/parallel.hpp"
-#include "kernels/noise/noise.hpp"
+#include "kernels/encoder_kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -48,8 +48,9 @@ void noise_variants(std::span<const float> base, const NoiseRequest& request, fl
     const std::size_t ranges = (base.size() + elements_a_task - 1) / elements_a_task;
     parallel_for(request.count * ranges, threads, [&](std::size_t task) {
         const std::size_t row = task / ranges, begin = task % ranges * elements_a_task;
-        noise_kernel()(parameters, request.first_variant + row, request.first_index + begin, base.data() + begin,
-                       out + row * base.size() + begin, std::min(elements_a_task, base.size() - begin));
+        encoder_kernels().noise_run(parameters, request.first_variant + row, request.first_index + begin,
+                                    base.data() + begin, out + row * base.size() + begin,
+                                    std::min(elements_a_task, base.size() - begin));
     });
 }
 

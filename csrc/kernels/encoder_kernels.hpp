@@ -1,0 +1,18 @@
+// The kernels of training and encoding. They are apart from kernels(), because decoding does without them.
+#pragma once
+
+#include "kernels/add_costs/add_costs.hpp"
+#include "kernels/noise/noise.hpp"
+
+namespace vaecomp::core {
+
+struct EncoderKernels {
+    NoiseRun* noise_run;
+    AddCosts* add_costs;
+    AddCostsApart* add_costs_apart;
+};
+
+// The kernels of active_isa().
+const EncoderKernels& encoder_kernels();
+
+}  // namespace vaecomp::core

@@ -1,0 +1,47 @@
+// Context levels: which of a few shared frequency tables codes a symbol (docs/quantization.md, Context levels).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/containers.hpp"
+#include "format/matrix_shape.hpp"
+#include "quantize/symbols.hpp"
+
+namespace vaecomp::core {
+
+struct ContextMatrix {
+    MatrixShape shape;
+    Symbols symbols;
+};
+
+// The table of element (i, j) is level + rows[i] + columns[j], or the last one beyond it. Empty stands for zeros.
+struct ContextLevels {
+    std::uint8_t level = 0;
+    Vector<std::uint8_t> rows, columns;
+};
+
+// Frequencies of symbols first, first + 1, ... under each table, one table behind another.
+struct ContextTables {
+    std::size_t tables;
+    std::int32_t first;
+    std::span<const double> frequencies;
+
+    [[nodiscard]] std::size_t symbols() const { return frequencies.size() / tables; }
+};
+
+inline constexpr std::size_t max_context_tables = 16;
+
+struct ContextFit {
+    Vector<ContextLevels> levels;  // of each matrix
+    Vector<std::uint64_t> costs;   // about what each matrix' symbols take, in 1/256 bits
+    Vector<std::uint64_t> counts;  // how often each table codes each symbol, laid out as the frequencies
+};
+
+// Levels and tables are fitted by turns, as in k-means, from the given tables on. All symbols have a frequency in them.
+// Only the last turn looks at all rows of a large matrix.
+ContextFit fit_contexts(std::span<const ContextMatrix> matrices, const ContextTables& start, std::size_t rounds,
+                        std::size_t threads);
+
+}  // namespace vaecomp::core

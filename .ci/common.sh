@@ -74,9 +74,6 @@ enter_environment() {
     source "$environment/bin/activate"
 }
 
-# Runs tests two at a time. Threads of the libraries below would only get in each other's way.
-run_tests() { OMP_NUM_THREADS=1 pytest -q -n "$(nproc)" --dist worksteal "$@"; }
-
 # Compiles the program that goldens.py runs: PROGRAM BUILD-DIRECTORY COMPILER [OPTION...]
 build_decode_file() {
     local program=$1 build=$2

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Tests run side by side. Threads of the libraries below them would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from vaecomp_native import kernels
 
 # The instruction set is chosen once for all examples of a test and left alone by them, so that a

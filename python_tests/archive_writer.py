@@ -156,6 +156,62 @@ def coded_plane(values: npt.ArrayLike) -> Plane:
     return b"\1" + tables + directory, blocks
 
 
+@dataclass(frozen=True)
+class SplitFields:
+    """How a tensor is split. The last four fields, if given, make a file that is not valid."""
+
+    low: int
+    origin: int
+    symbols: int
+    level: int = 0
+    row_levels: Sequence[int] | None = None
+    column_levels: Sequence[int] | None = None
+    row_zeros: Sequence[int] | None = None
+    flags: int | None = None
+    tail: bytes = b""
+    last_bits: int = 0
+    coded_size: int | None = None
+
+
+def split_tensor(items: npt.NDArray[np.unsignedinteger[Any]], fields: SplitFields) -> Plane:
+    """A split tensor of at most one block; ``items`` [rows, columns] are turned, signs last."""
+    words = items.astype(np.uint64)
+    rows, columns = words.shape
+    axes = [fields.row_levels, fields.column_levels, fields.row_zeros]
+    flags = sum(1 << bit for bit, axis in enumerate(axes) if axis is not None)
+    highs = words >> np.uint64(fields.low)
+    symbols = highs.astype(np.int64) - fields.origin
+    escapes = (symbols < 0) | (symbols >= fields.symbols)
+    symbols[escapes] = fields.symbols
+    contexts = np.full(words.shape, fields.level)
+    contexts += np.reshape(fields.row_levels or [0] * rows, (rows, 1))
+    contexts += np.asarray(fields.column_levels or [0] * columns)
+    tables, blocks = coded_symbols(symbols, contexts)
+    # The directory's entry is that of the whole block.
+    directory = varint(len(blocks)) + struct.pack("<I", crc32c(blocks))
+    tables = tables.removesuffix(directory)
+    bits = 0
+    width = 0
+    for i, j in np.ndindex(words.shape):
+        zeros = 0 if fields.row_zeros is None else fields.row_zeros[i]
+        low = int(words[i, j]) & ((1 << fields.low) - 1)
+        bits |= (low >> 1 >> zeros << 1 | low & 1) << width
+        width += fields.low - zeros
+    for high in highs[escapes].tolist():
+        bits |= high << width
+        width += 8 * items.itemsize - fields.low
+    content = bytearray(bits.to_bytes(-(-width // 8), "little") + fields.tail)
+    content[-1] |= fields.last_bits
+    size = len(blocks) if fields.coded_size is None else fields.coded_size
+    block = struct.pack("<I", size) + blocks + content
+    head = b"\2" + bytes([fields.low]) + varint(fields.origin) + varint(fields.symbols)
+    head += bytes([flags if fields.flags is None else fields.flags]) + varint(fields.level)
+    values = np.array([value for axis in axes for value in axis or ()], np.int32)
+    segments = [values.size] if values.size else []
+    head += encode_symbols(values, segments) + tables
+    return head + varint(len(block)) + struct.pack("<I", crc32c(block)), block
+
+
 def lossless_section(*planes: Plane) -> bytes:
     """A section of kind 7."""
     return joined(b"".join(head for head, _ in planes), b"".join(rest for _, rest in planes))

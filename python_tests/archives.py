@@ -285,6 +285,29 @@ def make_dtype_sample() -> Sample:
     return Sample(_core.write_archive([], sections, rows), arrays)
 
 
+def make_split_sample() -> Sample:
+    """Floats whose high bits are symbols: with levels, rows of fewer bits, and any bits at all."""
+    generator = np.random.default_rng(9)
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in ("float16", "bfloat16", "float32", "float64", "complex64"):
+        dtype = _core.numpy_dtype(name)
+        parts = 2 if dtype.kind == "c" else 1
+        values = generator.normal(size=(48, 90 * parts)) * np.exp2(
+            generator.uniform(-4, 4, (48, 1))
+        )
+        values *= np.exp2(generator.uniform(-2, 2, 90 * parts))
+        if parts == 2:
+            array = values.astype(np.float32).view(dtype)
+        else:
+            values[::5] = values[::5].astype(np.float16)
+            array = values.astype(dtype)
+        array[3, :4] = [0, -0.0, np.inf, np.nan]
+        arrays[name] = array
+    rows = [(n, "lossless", a.shape, a.dtype, 0, digest(a)) for n, a in arrays.items()]
+    section = _core.encode_lossless(list(arrays.values()))
+    return Sample(_core.write_archive([], [("lossless", section)], rows), arrays)
+
+
 def make_string_sample() -> Sample:
     """Strings of more than 65,535 bytes; of two long names the second is stored as what it adds."""
     array = np.arange(6, dtype=np.int16).reshape(2, 3)

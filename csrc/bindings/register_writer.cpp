@@ -122,8 +122,8 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
         const DType dtype = dtype_of(array.dtype());
         require((array.flags() & py::array::c_style) && is_native(array.dtype()),
                 "arrays must be C-contiguous and in the host's byte order");
-        tensors.push_back(
-            {{static_cast<std::size_t>(array.size()), dtype}, static_cast<const std::uint8_t*>(array.data())});
+        tensors.push_back({{static_cast<std::size_t>(array.size()), dtype, matrix_shape(shape_of(array)).rows},
+                           static_cast<const std::uint8_t*>(array.data())});
     }
     Vector<std::uint8_t> section;
     {

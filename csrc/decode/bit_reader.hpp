@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/bytes.hpp"
 #include "core/endian.hpp"
@@ -35,6 +36,22 @@ class BitReader {
         // The ninth byte begins 64 - offset bits behind, which may be all 64.
         const std::uint64_t value = low >> offset | high << (63 - offset) << 1;
         return value & ((std::uint64_t{1} << bits) - 1);
+    }
+
+    // The next numbers, of at most 63 bits each.
+    template <typename Number>
+    void take_all(unsigned bits, std::span<Number> numbers) {
+        std::size_t i = 0;
+        // Where eight bytes hold a number from any bit of the first on, and are there, in one read.
+        if (bits <= 56 && bytes_.size() >= 8) {
+            const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+            const std::size_t last = 8 * (bytes_.size() - 8);
+            for (; i < numbers.size() && at_ <= last; ++i, at_ += bits) {
+                const auto word = load_le<std::uint64_t>(bytes_.data() + at_ / 8);
+                numbers[i] = static_cast<Number>(word >> at_ % 8 & mask);
+            }
+        }
+        for (; i < numbers.size(); ++i) numbers[i] = static_cast<Number>(take(bits));
     }
 
     void expect_end() const {

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "decode/archive.hpp"
-#include "decode/bit_reader.hpp"
+#include "decode/bits_block.hpp"
 #include "decode/kinds.hpp"
 #include "decode/lazy.hpp"
 #include "decode/member.hpp"
@@ -20,25 +20,6 @@ namespace {
 struct Prediction {
     Extent elements{0, 0};  // of the tensor
     Vector<std::uint8_t> data;
-};
-
-// A block's rANS symbols, and the bits that follow these.
-struct DifferenceBlock {
-    DifferenceBlock(Bytes bytes, std::size_t lanes) : symbols(take_coded(bytes), lanes), bits(bytes) {}
-
-    BlockReader symbols;
-    BitReader bits;
-
-  private:
-    // Leaves the bits in `bytes`.
-    static Bytes take_coded(Bytes& bytes) {
-        if (bytes.size() < 4) throw Error(ErrorCode::malformed, "a block ends inside its symbols' size");
-        const std::size_t size = load_le<std::uint32_t>(bytes.data());
-        if (size > bytes.size() - 4) throw Error(ErrorCode::malformed, "a block's symbols exceed it");
-        const Bytes coded = bytes.subspan(4, size);
-        bytes = bytes.subspan(4 + size);
-        return coded;
-    }
 };
 
 template <typename Word>
@@ -60,7 +41,7 @@ class DifferenceDecoder {
         : section_(section), predictions_(predictions), targets_(targets), tables_(section.tables) {}
 
     void decode_block(std::size_t number, Bytes bytes) const {
-        DifferenceBlock block(bytes, section_.blocks.lanes());
+        BitsBlock block(bytes, section_.blocks.lanes());
         const std::size_t end = section_.blocks.end(number);
         for (std::size_t begin = section_.blocks.begin(number); begin < end; begin += piece_symbols) {
             decode_piece(block, begin, std::min(end, begin + piece_symbols));
@@ -78,7 +59,7 @@ class DifferenceDecoder {
         return own.data.data() + (first - own.elements.start) * size;
     }
 
-    void decode_piece(DifferenceBlock& block, std::size_t begin, std::size_t end) const {
+    void decode_piece(BitsBlock& block, std::size_t begin, std::size_t end) const {
         std::array<std::int32_t, piece_symbols> symbols;
         std::array<std::uint8_t, piece_symbols> contexts;
         const auto piece = std::span(symbols).first(end - begin);

@@ -1,46 +1,52 @@
-// Lossless sections: tensors from their byte planes.
+// Lossless sections: tensors from their byte planes, or from high and low bits.
 #include "format/lossless.hpp"
 
 #include "decode/kinds.hpp"
 #include "decode/lazy.hpp"
+#include "decode/split.hpp"
 
 namespace vaecomp::core {
 namespace {
-
-using Planes = Vector<Vector<Plane>>;  // by tensor
 
 class OpenLossless final : public OpenSection {
   public:
     using OpenSection::OpenSection;
 
-    void check(std::size_t threads) const override { static_cast<void>(planes(threads)); }
+    void check(std::size_t threads) const override { static_cast<void>(tensors(threads)); }
 
     // Tells nobody: a tensor is whole only when all its planes are.
     void decode(std::span<const TensorTarget> targets, std::size_t threads, Written) const override {
-        const Planes& all = planes(threads);
+        const Vector<LosslessTensor>& all = tensors(threads);
         for (const TensorTarget& target : targets) {
-            const auto decode = [&] {
-                decode_planes(file(), all[target.place], elements(target).start, {target.count, target.dtype},
-                              target.data, threads);
-            };
-            located(decode, &tensor(target.place));
+            located([&] { decode(all[target.place], target, threads); }, &tensor(target.place));
         }
     }
 
     void account(Ledger& ledger) const override { ledger.bytes.passthrough += entry().size; }
 
   private:
-    [[nodiscard]] const Planes& planes(std::size_t threads) const {
-        return planes_.get(context(), [&] {
+    void decode(const LosslessTensor& own, const TensorTarget& target, std::size_t threads) const {
+        const std::size_t first = elements(target).start;
+        const PlanesShape part{target.count, target.dtype};
+        if (const auto* planes = std::get_if<Planes>(&own)) {
+            decode_planes(file(), *planes, first, part, target.data, threads);
+        } else {
+            decode_split(file(), std::get<SplitTensor>(own), first, part, target.data, threads);
+        }
+    }
+
+    [[nodiscard]] const Vector<LosslessTensor>& tensors(std::size_t threads) const {
+        return tensors_.get(context(), [&] {
             Vector<PlanesShape> shapes;
             for (const std::size_t t : entry().tensors) {
-                shapes.push_back({index().tensors[t].count(), index().tensors[t].dtype});
+                const Tensor& own = index().tensors[t];
+                shapes.push_back({own.count(), own.dtype, matrix_shape(own.shape).rows});
             }
-            return read_lossless(read(threads).reader, entry().end(), shapes);
+            return read_lossless(read(threads).reader, entry().end(), shapes, index().max_symbols(), threads);
         });
     }
 
-    Lazy<Planes> planes_;
+    Lazy<Vector<LosslessTensor>> tensors_;
 };
 
 }  // namespace

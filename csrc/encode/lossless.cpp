@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "encode/head.hpp"
+#include "encode/split.hpp"
 #include "encode/symbols.hpp"
 #include "kernels/kernels.hpp"
 
@@ -48,6 +49,7 @@ void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tens
 Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
     ByteWriter head, payload;
     for (const PlanesSource& tensor : tensors) {
+        if (write_split(head, payload, tensor)) continue;
         for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
             write_plane(head, payload, tensor, p);
         }

@@ -1,4 +1,4 @@
-// Tensors to entropy-coded byte planes (docs/format.md, Lossless).
+// Tensors bit for bit: to entropy-coded byte planes, or to high and low bits (docs/format.md, Lossless).
 #pragma once
 
 #include <cstdint>

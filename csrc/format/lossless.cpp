@@ -47,32 +47,49 @@ SymbolStream read_coded(ByteReader& reader, const PlanesShape& shape) {
     return stream;
 }
 
-Plane read_plane(ByteReader& reader, const PlanesShape& shape) {
-    switch (static_cast<PlaneForm>(reader.fixed<std::uint8_t>("plane's form"))) {
+Plane read_plane(ByteReader& reader, const PlanesShape& shape, PlaneForm form) {
+    switch (form) {
         case PlaneForm::stored: return read_stored(reader, shape);
         case PlaneForm::coded: return read_coded(reader, shape);
+        case PlaneForm::split: break;
     }
-    reader.fail("plane's form", "is neither 0 nor 1");
+    reader.fail("plane's form", "is unknown");
 }
+
+PlaneForm read_form(ByteReader& reader) { return static_cast<PlaneForm>(reader.fixed<std::uint8_t>("plane's form")); }
+
+LosslessTensor read_tensor(ByteReader& reader, const PlanesShape& shape, std::uint64_t max_symbols,
+                           std::size_t threads) {
+    Planes planes;
+    for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) {
+        const PlaneForm form = read_form(reader);
+        if (p == 0 && form == PlaneForm::split) return read_split(reader, shape, max_symbols, threads);
+        planes.push_back(read_plane(reader, shape, form));
+    }
+    return planes;
+}
+
+// The blocks stand one behind another from `begin` on. Returns where they end.
+std::uint64_t place(Planes& planes, const PlanesShape& shape, std::uint64_t begin) {
+    for (Plane& plane : planes) {
+        if (!is_small(shape)) begin = std::visit([&](auto& blocks) { return blocks.place(begin); }, plane);
+    }
+    return begin;
+}
+
+std::uint64_t place(SplitTensor& tensor, const PlanesShape&, std::uint64_t begin) { return tensor.blocks.place(begin); }
 
 }  // namespace
 
-Vector<Vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes) {
-    Vector<Vector<Plane>> tensors;
-    for (const PlanesShape& shape : shapes) {
-        tensors.emplace_back();
-        for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) {
-            tensors.back().push_back(read_plane(head, shape));
-        }
-    }
+Vector<LosslessTensor> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes,
+                                     std::uint64_t max_symbols, std::size_t threads) {
+    Vector<LosslessTensor> tensors;
+    for (const PlanesShape& shape : shapes) tensors.push_back(read_tensor(head, shape, max_symbols, threads));
     head.expect_end("head's end");
     std::uint64_t end = head.offset();
     for (std::size_t t = 0; t < tensors.size(); ++t) {
-        if (is_small(shapes[t])) continue;
-        for (Plane& plane : tensors[t]) {
-            end = std::visit([end](auto& blocks) { return blocks.place(end); }, plane);
-            if (end > section_end) head.fail("planes", "exceed the section");
-        }
+        end = std::visit([&](auto& tensor) { return place(tensor, shapes[t], end); }, tensors[t]);
+        if (end > section_end) head.fail("planes", "exceed the section");
     }
     if (end != section_end) head.fail("planes", "do not fill the section");
     return tensors;

@@ -9,15 +9,19 @@
 #include "core/containers.hpp"
 #include "entropy/symbol_stream.hpp"
 #include "format/planes.hpp"
+#include "format/split.hpp"
 
 namespace vaecomp::core {
 
 // The bytes of one significance of all items of a tensor: as they are in blocks, or coded.
 using Plane = std::variant<CheckedBlocks, SymbolStream>;
+// The planes of a tensor, the least significant first; none of an empty one.
+using Planes = Vector<Plane>;
+using LosslessTensor = std::variant<Planes, SplitTensor>;
 
-// The planes of each tensor, the least significant first; none of an empty one. Reads the head of a section that ends
-// at `section_end`.
-Vector<Vector<Plane>> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes);
+// Reads the head of a section that ends at `section_end`; see read_quantized.
+Vector<LosslessTensor> read_lossless(ByteReader head, std::uint64_t section_end, std::span<const PlanesShape> shapes,
+                                     std::uint64_t max_symbols, std::size_t threads);
 
 // The elements of one tensor from `first` on, as many as `part` has, in host byte order. Throws malformed, without
 // saying where, for a bool that is neither 0 nor 1.

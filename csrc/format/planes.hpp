@@ -7,12 +7,14 @@
 
 #include "core/dtype.hpp"
 #include "entropy/blocks.hpp"
+#include "format/matrix_shape.hpp"
 
 namespace vaecomp::core {
 
 struct PlanesShape {
     std::size_t elements;
     DType dtype;
+    std::size_t rows = 1;  // of the matrix that the elements are
 
     // A complex number is two items.
     [[nodiscard]] std::size_t item_bytes() const { return info(dtype).swap_size; }
@@ -20,11 +22,16 @@ struct PlanesShape {
     [[nodiscard]] std::size_t items() const { return elements * element_items(); }
 };
 
-enum class PlaneForm : std::uint8_t { stored = 0, coded = 1 };
+// How a plane is, or of its first plane how the whole tensor is.
+enum class PlaneForm : std::uint8_t { stored = 0, coded = 1, split = 2 };
 
 // Whether items are turned by a bit, so that the exponent's bits share a byte.
 inline bool is_rotated(const PlanesShape& shape) {
     return shape.item_bytes() > 1 && (is_real_float(shape.dtype) || is_complex(shape.dtype));
+}
+
+inline MatrixShape item_matrix(const PlanesShape& shape) {
+    return {shape.rows, shape.rows == 0 ? 0 : shape.items() / shape.rows};
 }
 
 // Calls the function with an unsigned integer as wide as an item.

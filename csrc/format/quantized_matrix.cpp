@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/float_environment.hpp"
+#include "format/levels.hpp"
 #include "format/quantized.hpp"
 #include "kernels/kernels.hpp"
 
@@ -25,20 +26,7 @@ float scale(float step, std::int32_t exponent) {
 }  // namespace
 
 void QuantizedMatrix::contexts(std::size_t begin, std::size_t end, std::size_t last, std::uint8_t* out) const {
-    for_each_row(shape, begin, end, [&](std::size_t row, std::size_t column, std::size_t length, std::size_t at) {
-        const int base = static_cast<int>(level) + (axes[row_levels].empty() ? 0 : axes[row_levels][row]);
-        // Three levels of at most 255 add up to an int16, which vectors compare.
-        const auto table = [&](int context) {
-            return static_cast<std::uint8_t>(
-                std::min(static_cast<std::int16_t>(last), static_cast<std::int16_t>(context)));
-        };
-        if (axes[column_levels].empty()) {
-            std::fill_n(out + at, length, table(base));
-            return;
-        }
-        const std::int16_t* levels = axes[column_levels].data() + column;
-        for (std::size_t j = 0; j < length; ++j) out[at + j] = table(base + levels[j]);
-    });
+    level_tables({shape, level, axes[row_levels], axes[column_levels]}, begin, end, last, out);
 }
 
 void QuantizedMatrix::make_scales() {

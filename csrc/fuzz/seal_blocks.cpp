@@ -158,8 +158,19 @@ class Walk {
         return blocks;
     }
 
-    void plane(const PlanesShape& shape) {
-        const auto form = static_cast<PlaneForm>(head_.fixed<std::uint8_t>(""));
+    void split(const PlanesShape& shape) {
+        head_.take(1, "");
+        head_.varint("");
+        head_.varint("");
+        head_.take(1, "");
+        head_.varint("");
+        stream();
+        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
+        head_.take(1, "");
+        seal(directory(shape.items()), blocks_);
+    }
+
+    void plane(const PlanesShape& shape, PlaneForm form) {
         if (form == PlaneForm::coded) {
             const Directory blocks = stream_head();
             seal(blocks, is_small(shape) ? head_ : blocks_);
@@ -173,7 +184,14 @@ class Walk {
     void lossless() {
         for (const std::size_t t : section_.tensors) {
             const PlanesShape shape{index_.tensors[t].count(), index_.tensors[t].dtype};
-            for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) plane(shape);
+            for (std::size_t p = 0; shape.items() > 0 && p < shape.item_bytes(); ++p) {
+                const auto form = static_cast<PlaneForm>(head_.fixed<std::uint8_t>(""));
+                if (form == PlaneForm::split) {
+                    split(shape);
+                    break;
+                }
+                plane(shape, form);
+            }
         }
     }
 

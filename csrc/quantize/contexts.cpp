@@ -20,7 +20,7 @@ using Totals = std::array<std::uint64_t, lanes>;
 // Levels of rows and columns would cost a smaller matrix more than they save.
 constexpr std::size_t tiny = 1024;
 // All turns but the last one look at some rows of a larger matrix: about so many elements, and at least so many rows.
-constexpr std::size_t sample_elements = std::size_t{1} << 18, sample_rows = 256;
+constexpr std::size_t sample_elements = std::size_t{1} << 16, sample_rows = 128;
 // Elements that a task treats, those treated together, and how many costs a 32-bit sum holds.
 constexpr std::size_t task_elements = std::size_t{1} << 18, together = 512, sum_elements = std::size_t{1} << 16;
 // Weights are frequencies in units of 2^-20 of a symbol; a table keeps 2 % of a symbol from the turn before.

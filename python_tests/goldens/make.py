@@ -14,6 +14,7 @@ from python_tests.archives import (
     make_block_sample,
     make_dtype_sample,
     make_sample,
+    make_split_sample,
     make_string_sample,
 )
 from python_tests.fleets import Arrays, make_difference_member, make_member, make_pack
@@ -51,5 +52,6 @@ if __name__ == "__main__":
         ("-exact", make_difference_member(pack)),
         ("-dtypes", make_dtype_sample()),
         ("-strings", make_string_sample()),
+        ("-split", make_split_sample()),
     ):
         write(part, sample.data, sample.arrays)

@@ -14,7 +14,7 @@ Levels = npt.NDArray[np.uint8]
 
 TINY = 1024
 """The maximum elements of a matrix that has one level for all."""
-SAMPLE_ELEMENTS, SAMPLE_ROWS = 1 << 18, 256
+SAMPLE_ELEMENTS, SAMPLE_ROWS = 1 << 16, 128
 """The least elements and rows of a matrix that all turns but the last one look at."""
 UNIT = 1 << 20
 """The weight of one symbol in a table."""

@@ -1,4 +1,4 @@
-"""Lossless sections: byte planes of tensors (docs/format.md, Lossless)."""
+"""Lossless sections: byte planes, or high and low bits (docs/format.md, Lossless)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy.typing as npt
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.dtypes import ROTATED, dtype_name
 from vaecomp_native.reference.rans import block_parts, read_stream, take_block
+from vaecomp_native.reference.split import read_split
 
-STORED, CODED = 0, 1
+STORED, CODED, SPLIT = 0, 1, 2
 # The largest number of items of a plane that stands in the section's head.
 SMALL = 4_096
 
 
-def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
-    """Read a plane, which is one byte of each of ``count`` items."""
+def read_plane(head: Cursor, payload: Cursor, count: int, form: int) -> npt.NDArray[Any]:
+    """Read a plane of this form, which is one byte of each of ``count`` items."""
     small = count <= SMALL
     if small:
         payload = head
-    form = head.unpack("B", "plane's form")
     if form == STORED and small:
         return np.frombuffer(head.take(count, "plane"), np.uint8)
     if form == STORED:
@@ -35,7 +35,7 @@ def read_plane(head: Cursor, payload: Cursor, count: int) -> npt.NDArray[Any]:
         ]
         return np.frombuffer(b"".join(blocks), np.uint8)
     if form != CODED:
-        head.fail("plane's form", f"{form} is neither 0 nor 1")
+        head.fail("plane's form", f"{form} is unknown")
     return read_stream(head, 0, 255, count, payload).astype(np.uint8)
 
 
@@ -47,8 +47,16 @@ def read_tensor(
     # A complex number is two items.
     items = math.prod(shape) * (2 if name.startswith("complex") else 1)
     size = dtype.itemsize * math.prod(shape) // items
-    planes = np.stack([read_plane(head, payload, items) for _ in range(size)], axis=1)
-    words = planes.reshape(-1).view(f"<u{size}").astype(f"=u{size}")
+    form = head.unpack("B", "plane's form")
+    if form == SPLIT and name in ROTATED:
+        rows = shape[0] if len(shape) > 1 else 1
+        turned = read_split(head, payload, rows, items // rows, 8 * size)
+        words = turned.astype(f"=u{size}")
+    else:
+        planes = [read_plane(head, payload, items, form)]
+        for _ in range(1, size):
+            planes.append(read_plane(head, payload, items, head.unpack("B", "plane's form")))
+        words = np.stack(planes, axis=1).reshape(-1).view(f"<u{size}").astype(f"=u{size}")
     if name in ROTATED:
         one, rest = words.dtype.type(1), words.dtype.type(8 * size - 1)
         words = words >> one | words << rest

@@ -46,6 +46,12 @@ class BitReader {
         if (bits <= 56 && bytes_.size() >= 8) {
             const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
             const std::size_t last = 8 * (bytes_.size() - 8);
+            if (bits <= 7) {  // eight at once
+                for (; i + 8 <= numbers.size() && at_ <= last; i += 8, at_ += 8 * bits) {
+                    const std::uint64_t word = load_le<std::uint64_t>(bytes_.data() + at_ / 8) >> at_ % 8;
+                    for (unsigned e = 0; e < 8; ++e) numbers[i + e] = static_cast<Number>(word >> e * bits & mask);
+                }
+            }
             for (; i < numbers.size() && at_ <= last; ++i, at_ += bits) {
                 const auto word = load_le<std::uint64_t>(bytes_.data() + at_ / 8);
                 numbers[i] = static_cast<Number>(word >> at_ % 8 & mask);

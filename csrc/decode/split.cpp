@@ -43,13 +43,9 @@ class SplitDecoder {
         block.symbols.read(tables_.view(), tensor_.tables.size() > 1 ? contexts.data() : nullptr,
                            std::span(symbols).first(count));
         read_lows(block.bits, begin, std::span(lows).first(count));
-        for (std::size_t i = 0; i < count; ++i) {
-            if (symbols[i] == tensor_.symbols) {
-                escapes.push_back(begin + i);
-                lows[i] = std::rotr(lows[i], 1);
-            } else {
-                const std::uint64_t high = tensor_.origin + static_cast<std::uint64_t>(symbols[i]);
-                lows[i] = std::rotr(static_cast<Word>(shifted(high) | lows[i]), 1);
+        if (join(std::span(symbols).first(count), lows.data())) {
+            for (std::size_t i = 0; i < count; ++i) {
+                if (symbols[i] == tensor_.symbols) escapes.push_back(begin + i);
             }
         }
         const std::size_t from = std::max(begin, begin_), to = std::min(end, end_);
@@ -57,6 +53,22 @@ class SplitDecoder {
             std::memcpy(out_ + (from - begin_) * sizeof(Word), lows.data() + (from - begin),
                         (to - from) * sizeof(Word));
         }
+    }
+
+    // Puts high bits above low ones, and signs to the top. Those of items that escape are 0; says whether there are
+    // any.
+    bool join(std::span<const std::int32_t> symbols, Word* words) const {
+        const auto origin = static_cast<Word>(tensor_.origin);
+        const std::int32_t escape = tensor_.symbols;
+        const unsigned low = tensor_.low;
+        std::uint32_t any = 0;
+        for (std::size_t i = 0; i < symbols.size(); ++i) {
+            const bool escapes = symbols[i] == escape;
+            any |= std::uint32_t{escapes};
+            const auto high = static_cast<Word>(escapes ? 0 : origin + static_cast<Word>(symbols[i]));
+            words[i] = std::rotr(static_cast<Word>(static_cast<Word>(high << low) | words[i]), 1);
+        }
+        return any != 0;
     }
 
     void read_lows(BitReader& bits, std::size_t begin, std::span<Word> lows) const {

@@ -1,7 +1,6 @@
 // The bits behind a block's symbols (docs/kernels.md, 8).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -14,6 +13,8 @@ namespace vaecomp::core {
 // Numbers of a few bits each, the lowest bit first.
 class BitWriter {
   public:
+    explicit BitWriter(std::size_t expected_bytes = 0) : bytes_(expected_bytes + spare) {}
+
     void put(std::uint64_t value, unsigned bits) {
         if (bits > half) {
             put(value & (std::numeric_limits<std::uint64_t>::max() >> half), half);
@@ -22,26 +23,26 @@ class BitWriter {
         }
         pending_ |= value << filled_;
         filled_ += bits;
-        if (filled_ < half) return;
-        const std::size_t size = bytes_.size();
-        bytes_.resize(size + half / 8);
-        store_le(bytes_.data() + size, static_cast<std::uint32_t>(pending_));
-        pending_ >>= half;
-        filled_ -= half;
+        if (size_ + spare > bytes_.size()) bytes_.resize(2 * bytes_.size());
+        // Eight bytes are written each time, of which the whole ones stay: no branch.
+        store_le(bytes_.data() + size_, pending_);
+        size_ += filled_ / 8;
+        pending_ >>= filled_ / 8 * 8;
+        filled_ %= 8;
     }
     // All bits. The last byte is filled up with zeros.
     Vector<std::uint8_t> finish() {
-        for (; filled_ > 0; filled_ -= std::min(filled_, 8u), pending_ >>= 8) {
-            bytes_.push_back(static_cast<std::uint8_t>(pending_));
-        }
+        bytes_.resize(size_ + (filled_ > 0));
         return std::move(bytes_);
     }
 
   private:
     static constexpr unsigned half = 32;
+    static constexpr std::size_t spare = 8;
     Vector<std::uint8_t> bytes_;
+    std::size_t size_ = 0;
     std::uint64_t pending_ = 0;
-    unsigned filled_ = 0;  // bits of `pending_`, fewer than 32
+    unsigned filled_ = 0;  // bits of `pending_`, fewer than 8
 };
 
 }  // namespace vaecomp::core

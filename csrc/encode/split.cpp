@@ -278,7 +278,7 @@ class Splitter {
     // Low bits of all items, then high bits of those that escape.
     [[nodiscard]] Vector<std::uint8_t> bits_of(std::size_t begin, std::size_t end) const {
         const Word mask = static_cast<Word>((Word{1} << split_.low) - 1);
-        BitWriter bits;
+        BitWriter bits((end - begin) * split_.low / 8 + 1);
         for_each_row(split_.shape, begin, end, [&](std::size_t row, std::size_t, std::size_t length, std::size_t at) {
             const unsigned zeros = split_.zeros(row);
             for (std::size_t i = begin + at; i < begin + at + length; ++i) {

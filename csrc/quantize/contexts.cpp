@@ -275,13 +275,14 @@ class Fit {
         Vector<std::uint64_t> counts(prices_.tables() * symbols);
         std::mutex mutex;
         parallel_for(row_tasks_.size(), threads_, [&](std::size_t t) {
-            Vector<std::uint32_t> own(counts.size());
+            // Twice, by turns: a counter that has just been raised would have to be waited for.
+            Vector<std::uint32_t> own(2 * counts.size());
             for (const Piece& piece : row_tasks_[t]) {
                 const Fitted& one = matrices_[piece.matrix];
                 std::visit([&](auto all) { count_in(one, all, piece, last, symbols, own); }, one.symbols);
             }
             const std::lock_guard lock(mutex);
-            for (std::size_t i = 0; i < own.size(); ++i) counts[i] += own[i];
+            for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += own[i] + own[counts.size() + i];
         });
         return counts;
     }
@@ -293,7 +294,8 @@ class Fit {
             const Symbol* row = all.data() + i * one.shape.columns;
             for (std::size_t j = 0; j < one.shape.columns; ++j) {
                 const std::size_t table = std::min<std::size_t>(last, one.rows[i] + one.columns[j]);
-                ++counts[table * symbols + static_cast<std::size_t>(row[j] - first_)];
+                const std::size_t at = table * symbols + static_cast<std::size_t>(row[j] - first_);
+                ++counts[at + (j & 1) * (counts.size() / 2)];
             }
         }
     }

@@ -279,12 +279,15 @@ class Splitter {
     [[nodiscard]] Vector<std::uint8_t> bits_of(std::size_t begin, std::size_t end) const {
         const Word mask = static_cast<Word>((Word{1} << split_.low) - 1);
         BitWriter bits((end - begin) * split_.low / 8 + 1);
+        Vector<Word> lows;
         for_each_row(split_.shape, begin, end, [&](std::size_t row, std::size_t, std::size_t length, std::size_t at) {
             const unsigned zeros = split_.zeros(row);
-            for (std::size_t i = begin + at; i < begin + at + length; ++i) {
-                const Word low = turned(i) & mask;
-                bits.put(low >> 1 >> zeros << 1 | (low & 1), split_.low - zeros);
+            lows.resize(length);
+            for (std::size_t i = 0; i < length; ++i) {
+                const Word low = turned(begin + at + i) & mask;
+                lows[i] = static_cast<Word>(low >> 1 >> zeros << 1 | (low & 1));
             }
+            bits.put_all(std::span<const Word>(lows), split_.low - zeros);
         });
         for (std::size_t i = begin; i < end; ++i) {
             if (symbols_[i] == split_.symbols) bits.put(high(i), split_.high_bits());

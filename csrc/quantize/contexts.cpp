@@ -22,7 +22,7 @@ constexpr std::size_t tiny = 1024;
 // All turns but the last one look at some rows of a larger matrix: about so many elements, and at least so many rows.
 constexpr std::size_t sample_elements = std::size_t{1} << 16, sample_rows = 128;
 // Elements that a task treats, those treated together, and how many costs a 32-bit sum holds.
-constexpr std::size_t task_elements = std::size_t{1} << 18, together = 512, sum_elements = std::size_t{1} << 16;
+constexpr std::size_t elements_a_task = std::size_t{1} << 18, together = 512, sum_elements = std::size_t{1} << 16;
 // Weights are frequencies in units of 2^-20 of a symbol; a table keeps 2 % of a symbol from the turn before.
 constexpr double unit = 1 << 20, kept = 0.02;
 
@@ -121,12 +121,12 @@ Vector<Task> cut(std::span<const Fitted> matrices, bool by_column) {
         if (one.shape.count() == 0 || (by_column && one.is_tiny)) continue;
         const std::size_t length = by_column ? one.shape.columns : one.shape.rows;
         const std::size_t across = one.shape.count() / length;
-        const std::size_t most = std::clamp<std::size_t>(task_elements / across, 1, by_column ? together : length);
+        const std::size_t most = std::clamp<std::size_t>(elements_a_task / across, 1, by_column ? together : length);
         for (std::size_t begin = 0; begin < length; begin += most) {
             const std::size_t end = std::min(length, begin + most), elements = (end - begin) * across;
             if (tasks.empty() || room < elements) {
                 tasks.emplace_back();
-                room = task_elements;
+                room = elements_a_task;
             }
             tasks.back().push_back({m, begin, end});
             room -= std::min(room, elements);

@@ -10,12 +10,65 @@
 namespace vaecomp::core {
 namespace {
 
-// Decodes blocks of a tensor whose items are as wide as a word. Items [begin, end) are wanted.
+// Reads the low bits of the items from `begin` on, one for each symbol, and puts them and the high bits together.
+// Those of items that escape are 0 for now; says whether there are any.
+using MakeItems = bool(const SplitTensor& tensor, BitReader& bits, std::size_t begin,
+                       std::span<const std::int32_t> symbols, std::uint8_t* out);
+// Adds the high bits of an item that escapes.
+using AddHigh = void(const SplitTensor& tensor, std::uint64_t high, std::uint8_t* item);
+
 template <typename Word>
+void read_lows(const SplitTensor& tensor, BitReader& bits, std::size_t begin, std::span<Word> lows) {
+    for_each_row(tensor.shape, begin, begin + lows.size(),
+                 [&](std::size_t row, std::size_t, std::size_t length, std::size_t at) {
+                     const unsigned zeros = tensor.zeros(row);
+                     const std::span<Word> own = lows.subspan(at, length);
+                     bits.take_all(tensor.low - zeros, own);
+                     if (zeros == 0) return;
+                     // The sign stays at the bottom.
+                     for (Word& low : own) low = static_cast<Word>(low >> 1 << 1 << zeros | (low & 1));
+                 });
+}
+
+template <typename Word>
+bool make_items(const SplitTensor& tensor, BitReader& bits, std::size_t begin, std::span<const std::int32_t> symbols,
+                std::uint8_t* out) {
+    std::array<Word, piece_symbols> words;
+    read_lows(tensor, bits, begin, std::span(words).first(symbols.size()));
+    const auto origin = static_cast<Word>(tensor.origin);
+    const std::int32_t escape = tensor.symbols;
+    const unsigned low = tensor.low;
+    std::uint32_t any = 0;
+    for (std::size_t i = 0; i < symbols.size(); ++i) {
+        const bool escapes = symbols[i] == escape;
+        any |= std::uint32_t{escapes};
+        const auto high = static_cast<Word>(escapes ? 0 : origin + static_cast<Word>(symbols[i]));
+        words[i] = std::rotr(static_cast<Word>(static_cast<Word>(high << low) | words[i]), 1);
+    }
+    std::memcpy(out, words.data(), symbols.size() * sizeof(Word));
+    return any != 0;
+}
+
+template <typename Word>
+void add_high(const SplitTensor& tensor, std::uint64_t high, std::uint8_t* item) {
+    Word word;
+    std::memcpy(&word, item, sizeof(Word));
+    word = static_cast<Word>(word | std::rotr(static_cast<Word>(high << tensor.low), 1));
+    std::memcpy(item, &word, sizeof(Word));
+}
+
+// Decodes blocks of a tensor. Items [begin, end) are wanted.
 class SplitDecoder {
   public:
     SplitDecoder(const SplitTensor& tensor, std::size_t begin, std::size_t end, std::uint8_t* out)
-        : tensor_(tensor), begin_(begin), end_(end), out_(out), tables_(tensor.tables) {}
+        : tensor_(tensor), begin_(begin), end_(end), size_(tensor.item_bits / 8), out_(out), tables_(tensor.tables) {
+        make_items_ = size_ == 2   ? make_items<std::uint16_t>
+                      : size_ == 4 ? make_items<std::uint32_t>
+                                   : make_items<std::uint64_t>;
+        add_high_ = size_ == 2   ? add_high<std::uint16_t>
+                    : size_ == 4 ? add_high<std::uint32_t>
+                                 : add_high<std::uint64_t>;
+    }
 
     void decode(std::size_t number, Bytes bytes) const {
         BitsBlock block(bytes, tensor_.blocks.lanes());
@@ -27,7 +80,7 @@ class SplitDecoder {
         }
         for (const std::size_t item : escapes) {
             const std::uint64_t high = block.bits.take(tensor_.high_bits());
-            if (is_wanted(item)) put(item, static_cast<Word>(load(item) | std::rotr(shifted(high), 1)));
+            if (item >= begin_ && item < end_) add_high_(tensor_, high, out_ + (item - begin_) * size_);
         }
         block.symbols.expect_end();
         block.bits.expect_end();
@@ -35,69 +88,30 @@ class SplitDecoder {
 
   private:
     void decode_piece(BitsBlock& block, std::size_t begin, std::size_t end, Vector<std::size_t>& escapes) const {
-        std::array<std::int32_t, piece_symbols> symbols;
+        std::array<std::int32_t, piece_symbols> buffer;
         std::array<std::uint8_t, piece_symbols> contexts;
-        std::array<Word, piece_symbols> lows;
-        const std::size_t count = end - begin;
-        if (tensor_.tables.size() > 1) tensor_.contexts(begin, end, contexts.data());
-        block.symbols.read(tables_.view(), tensor_.tables.size() > 1 ? contexts.data() : nullptr,
-                           std::span(symbols).first(count));
-        read_lows(block.bits, begin, std::span(lows).first(count));
-        if (join(std::span(symbols).first(count), lows.data())) {
-            for (std::size_t i = 0; i < count; ++i) {
+        std::array<std::uint8_t, piece_symbols * sizeof(std::uint64_t)> items;
+        const auto symbols = std::span(buffer).first(end - begin);
+        const bool has_contexts = tensor_.tables.size() > 1;
+        if (has_contexts) tensor_.contexts(begin, end, contexts.data());
+        block.symbols.read(tables_.view(), has_contexts ? contexts.data() : nullptr, symbols);
+        if (make_items_(tensor_, block.bits, begin, symbols, items.data())) {
+            for (std::size_t i = 0; i < symbols.size(); ++i) {
                 if (symbols[i] == tensor_.symbols) escapes.push_back(begin + i);
             }
         }
         const std::size_t from = std::max(begin, begin_), to = std::min(end, end_);
         if (from < to) {
-            std::memcpy(out_ + (from - begin_) * sizeof(Word), lows.data() + (from - begin),
-                        (to - from) * sizeof(Word));
+            std::memcpy(out_ + (from - begin_) * size_, items.data() + (from - begin) * size_, (to - from) * size_);
         }
-    }
-
-    // Puts high bits above low ones, and signs to the top. Those of items that escape are 0; says whether there are
-    // any.
-    bool join(std::span<const std::int32_t> symbols, Word* words) const {
-        const auto origin = static_cast<Word>(tensor_.origin);
-        const std::int32_t escape = tensor_.symbols;
-        const unsigned low = tensor_.low;
-        std::uint32_t any = 0;
-        for (std::size_t i = 0; i < symbols.size(); ++i) {
-            const bool escapes = symbols[i] == escape;
-            any |= std::uint32_t{escapes};
-            const auto high = static_cast<Word>(escapes ? 0 : origin + static_cast<Word>(symbols[i]));
-            words[i] = std::rotr(static_cast<Word>(static_cast<Word>(high << low) | words[i]), 1);
-        }
-        return any != 0;
-    }
-
-    void read_lows(BitReader& bits, std::size_t begin, std::span<Word> lows) const {
-        for_each_row(tensor_.shape, begin, begin + lows.size(),
-                     [&](std::size_t row, std::size_t, std::size_t length, std::size_t at) {
-                         const unsigned zeros = tensor_.zeros(row);
-                         const std::span<Word> own = lows.subspan(at, length);
-                         bits.take_all(tensor_.low - zeros, own);
-                         if (zeros == 0) return;
-                         // The sign stays at the bottom.
-                         for (Word& low : own) low = static_cast<Word>(low >> 1 << 1 << zeros | (low & 1));
-                     });
-    }
-
-    [[nodiscard]] Word shifted(std::uint64_t high) const { return static_cast<Word>(high << tensor_.low); }
-    [[nodiscard]] bool is_wanted(std::size_t item) const { return item >= begin_ && item < end_; }
-    [[nodiscard]] Word load(std::size_t item) const {
-        Word word;
-        std::memcpy(&word, out_ + (item - begin_) * sizeof(Word), sizeof(Word));
-        return word;
-    }
-    void put(std::size_t item, Word word) const {
-        std::memcpy(out_ + (item - begin_) * sizeof(Word), &word, sizeof(Word));
     }
 
     const SplitTensor& tensor_;
-    std::size_t begin_, end_;
+    std::size_t begin_, end_, size_;  // of an item, in bytes
     std::uint8_t* out_;
     DecodingTables tables_;
+    MakeItems* make_items_;
+    AddHigh* add_high_;
 };
 
 }  // namespace
@@ -105,11 +119,9 @@ class SplitDecoder {
 void decode_split(const Source& source, const SplitTensor& tensor, std::size_t first, const PlanesShape& part,
                   std::uint8_t* out, std::size_t threads) {
     const std::size_t begin = first * part.element_items(), end = begin + part.items();
-    with_word(part.item_bytes(), [&]<typename Word>(Word) {
-        const SplitDecoder<Word> decoder(tensor, begin, end, out);
-        tensor.blocks.for_each_bytes(source, blocks_between(begin, end, block_symbols), threads,
-                                     [&](std::size_t block, Bytes bytes) { decoder.decode(block, bytes); });
-    });
+    const SplitDecoder decoder(tensor, begin, end, out);
+    tensor.blocks.for_each_bytes(source, blocks_between(begin, end, block_symbols), threads,
+                                 [&](std::size_t block, Bytes bytes) { decoder.decode(block, bytes); });
 }
 
 }  // namespace vaecomp::core

@@ -1,8 +1,10 @@
 #include "encode/lossless.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
+#include "core/parallel.hpp"
 #include "encode/head.hpp"
 #include "encode/split.hpp"
 #include "encode/symbols.hpp"
@@ -44,15 +46,42 @@ void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tens
     behind.append(bytes);
 }
 
+// Larger tensors are shared by threads, smaller ones are a thread's each.
+constexpr std::size_t shared_items = std::size_t{1} << 22, max_tasks = 256;
+
+struct Encoded {
+    ByteWriter head, payload;
+};
+
+void write_tensor(Encoded& encoded, const PlanesSource& tensor) {
+    if (write_split(encoded.head, encoded.payload, tensor)) return;
+    for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
+        write_plane(encoded.head, encoded.payload, tensor, p);
+    }
+}
+
 }  // namespace
 
 Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
-    ByteWriter head, payload;
-    for (const PlanesSource& tensor : tensors) {
-        if (write_split(head, payload, tensor)) continue;
-        for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
-            write_plane(head, payload, tensor, p);
+    Vector<Encoded> encoded(tensors.size());
+    Vector<std::size_t> apart;
+    for (std::size_t t = 0; t < tensors.size(); ++t) {
+        if (tensors[t].shape.items() <= shared_items) {
+            apart.push_back(t);
+        } else {
+            write_tensor(encoded[t], tensors[t]);
         }
+    }
+    // Hundreds of tiny ones make a task.
+    const std::size_t grain = std::max<std::size_t>(1, apart.size() / max_tasks);
+    parallel_ranges(apart.size(), grain, 0, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) write_tensor(encoded[apart[i]], tensors[apart[i]]);
+    });
+    ByteWriter head, payload;
+    for (Encoded& one : encoded) {
+        head.append(one.head.bytes());
+        payload.append(one.payload.bytes());
+        one = {};
     }
     return join_head(head, payload);
 }

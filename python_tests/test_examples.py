@@ -428,9 +428,9 @@ def test_the_c_program_prints_statistics(tensors: Path, path: Path, sample: Samp
     ("arguments", "message"),
     [
         (["missing"], "the archive has no tensor 'missing' (invalid argument)"),
-        (["encoder.weight", "30", "1"], "the tensor has not as many rows (invalid argument)"),
-        (["encoder.weight", "0", "31"], "the tensor has not as many rows (invalid argument)"),
-        (["scalar", "0", "1"], "the tensor has not as many rows (invalid argument)"),
+        (["encoder.weight", "30", "1"], "the tensor has fewer rows (invalid argument)"),
+        (["encoder.weight", "0", "31"], "the tensor has fewer rows (invalid argument)"),
+        (["scalar", "0", "1"], "the tensor has fewer rows (invalid argument)"),
         (["exact.complex64"], "no statistics of this dtype; write its bytes with -o"),
         (["empty"], "there are no elements to describe"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -409,7 +410,7 @@ def batches_of(member: int) -> list[Any]:
     return [torch.randn(32, 8, generator=generator) for _ in range(4)]
 
 
-def mse(batches: list[Any]) -> vc.Calibration:
+def mse(batches: Iterable[Any]) -> vc.Calibration:
     return vc.Calibration(batches, divergence="mse")
 
 
@@ -429,7 +430,7 @@ def test_decoders_are_trained_by_function(tmp_path: Path, options: dict[str, int
         members[:-1],
         path,
         base=base,
-        calibration=mse([batches_of(i) for i in range(11)]),
+        calibration=mse(batches_of(i) for i in range(11)),  # which can be read only once
         latent=2,
         steps=200,
         decoder_rate_weight=1e-8,

@@ -262,7 +262,7 @@ int vaecomp_decode_rows(vaecomp_archive* archive, size_t tensor, size_t first, s
         const Tensor& own = tensor_of(*archive, tensor);
         require(!own.shape.empty(), "a tensor without dimensions has no rows");
         const std::size_t rows = own.shape.front(), row = rows == 0 ? 0 : own.count() / rows;
-        require(first <= rows && count <= rows - first, "the tensor has not as many rows");
+        require(first <= rows && count <= rows - first, "the tensor has fewer rows");
         const Destination part = destination_of(*archive, {tensor, first * row, count * row, data, bytes});
         archive->archive().decode({&part, 1}, archive->decoding());
     });

@@ -66,7 +66,7 @@ static int decode(vaecomp_archive* archive, const Request* request, vaecomp_erro
     size_t bytes = info.bytes;
     if (request->rows) {
         if (info.rank == 0 || request->count > info.shape[0]) {
-            return fail(error, VAECOMP_INVALID_ARGUMENT, "the tensor has not as many rows");
+            return fail(error, VAECOMP_INVALID_ARGUMENT, "the tensor has fewer rows");
         }
         bytes = info.shape[0] > 0 ? info.bytes / info.shape[0] * request->count : 0;
     }

@@ -51,7 +51,7 @@ DEFAULTS: Options = {
 
 
 def with_defaults(options: Options) -> Options:
-    """All options. Raises TypeError for a name that is none, as Python does."""
+    """All options, with defaults for those not given. Raises TypeError for any other name."""
     unknown = [name for name in options if name not in DEFAULTS]
     if unknown:
         raise TypeError(f"unknown option '{unknown[0]}'; choose from {', '.join(DEFAULTS)}")

@@ -133,6 +133,8 @@ def train(
         for units in _several(hidden)
     ]
     samples = Calibration.of(calibration)
+    if samples is not None:  # an iterator could be read only once
+        samples = replace(samples, batches=list(samples.batches))
     _check_options(members, samples, lossless, plans, common_cost, decoder_rate_weight, steps)
     module = None if samples is None else as_module(base, "base")
     sinks.check_output(
@@ -200,10 +202,10 @@ def _check_options(
         return
     if lossless:
         raise ValueError("lossless members need no calibration: give one of both")
-    given = list(samples.batches)
-    if len(given) != len(members):
+    given = len(list(samples.batches))
+    if given != len(members):
         raise ValueError(
-            f"calibration has {len(given)} entries for {len(members)} members; give one a member"
+            f"calibration has {given} entries for {len(members)} members; give one a member"
         )
 
 

@@ -329,7 +329,7 @@ def checked_bytes(kind: int, section: Cursor) -> bytes:
     """Return the bytes that a section's CRC covers: all, or the head with the head's size."""
     end = section.end
     if kind in (QUANTIZED, LOSSLESS, DIFFERENCES):
-        end = Cursor(section.data, section.position, section.end, section.where).head().end
+        end = Cursor(section.data, section.position, section.end).head().end
     return section.data[section.position : end]
 
 

@@ -14,17 +14,13 @@ from vaecomp_native.errors import ArchiveError
 class Cursor:
     """A position in a range of an archive's bytes.
 
-    Every read names its field. Offsets in error messages count from the start of ``data``. Messages
-    begin with ``where``, which names the bytes if they are not the archive's own.
+    Every read names its field. Offsets in error messages count from the start of ``data``.
     """
 
-    def __init__(
-        self, data: bytes, start: int = 0, end: int | None = None, where: str = ""
-    ) -> None:
+    def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
         self.data = data
         self.position = start
         self.end = len(data) if end is None else end
-        self.where = where
         self.field_offset = start
 
     @property
@@ -34,7 +30,7 @@ class Cursor:
 
     def fail(self, field: str, problem: str) -> NoReturn:
         """Raise ArchiveError about the field that was read last or is about to be read."""
-        raise ArchiveError(f"{self.where}{field} at offset {self.field_offset}: {problem}")
+        raise ArchiveError(f"{field} at offset {self.field_offset}: {problem}")
 
     def take(self, size: int, field: str) -> bytes:
         """Read the next ``size`` bytes."""
@@ -46,7 +42,7 @@ class Cursor:
 
     def last_taken(self) -> Cursor:
         """Make a cursor over the bytes that were taken last."""
-        return Cursor(self.data, self.field_offset, self.position, self.where)
+        return Cursor(self.data, self.field_offset, self.position)
 
     def head(self) -> Cursor:
         """Read the head of a section that keeps its blocks apart; return a cursor over it."""

@@ -16,7 +16,7 @@ constexpr std::uint64_t bytes_a_lane = 512, lengths_a_byte = 8 * 256;
 
 // The high half of a product.
 std::uint64_t high_product(std::uint32_t a, std::uint64_t b) {
-    return ((b & 0xffffffff) * a >> 32) + (b >> 32) * a >> 32;
+    return (((b & 0xffffffff) * a >> 32) + (b >> 32) * a) >> 32;
 }
 
 EncodingTable::Interval interval_of(std::uint32_t start, std::uint32_t frequency) {

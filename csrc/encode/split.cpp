@@ -76,7 +76,7 @@ class Splitter {
     [[nodiscard]] std::uint64_t high(std::size_t item) const { return std::uint64_t{turned(item)} >> split_.low; }
 
     void take_sample() {
-        const auto& [rows, columns] = split_.shape;
+        const std::size_t rows = split_.shape.rows, columns = split_.shape.columns;
         const std::size_t stride = std::max<std::size_t>(1, split_.shape.count() / sample_items);
         if (rows > stride) {
             for (std::size_t i = 0; i < rows; i += stride) {
@@ -91,7 +91,7 @@ class Splitter {
 
     // From the symbol below which few items lie to the greatest one. Says whether tables hold them.
     bool choose_symbols() {
-        std::vector<std::uint64_t> highs;
+        Vector<std::uint64_t> highs;
         highs.reserve(sample_.size());
         for (const Word word : sample_) highs.push_back(std::uint64_t{word} >> split_.low);
         const std::size_t few = highs.size() / rare;
@@ -105,7 +105,7 @@ class Splitter {
 
     // The bits that are 0 at the end of all mantissas of a row.
     void find_zeros() {
-        const auto& [rows, columns] = split_.shape;
+        const std::size_t rows = split_.shape.rows, columns = split_.shape.columns;
         Vector<std::int16_t> zeros(rows);
         std::atomic<std::uint64_t> saved{0};
         parallel_ranges(rows, std::max<std::size_t>(1, task_items / columns), 0,

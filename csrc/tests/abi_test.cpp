@@ -178,9 +178,9 @@ TEST(Abi, RefusesWrongArguments) {
     expect_refused("no such tensor", vaecomp_decode, own, 7, data.data(), 12);
     expect_refused("size", vaecomp_decode, own, 0, data.data(), 11);
     expect_refused("size", vaecomp_decode, own, 0, data.data(), 13);
-    expect_refused("not as many rows", vaecomp_decode_rows, own, 0, 0, 4, data.data(), 16);
-    expect_refused("not as many rows", vaecomp_decode_rows, own, 0, 4, 0, data.data(), 0);
-    expect_refused("not as many rows", vaecomp_decode_rows, own, 0, 2, SIZE_MAX, data.data(), 4);
+    expect_refused("fewer rows", vaecomp_decode_rows, own, 0, 0, 4, data.data(), 16);
+    expect_refused("fewer rows", vaecomp_decode_rows, own, 0, 4, 0, data.data(), 0);
+    expect_refused("fewer rows", vaecomp_decode_rows, own, 0, 2, SIZE_MAX, data.data(), 4);
     expect_refused("no rows", vaecomp_decode_rows, own, testing::scalar_tensor, 0, 1, data.data(), 2);
     expect_refused("no such tensor", vaecomp_decode_rows, own, 7, 0, 1, data.data(), 4);
     vaecomp_output output{0, 5, 2, data.data(), 4};

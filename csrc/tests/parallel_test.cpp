@@ -20,6 +20,15 @@
 #include "core/thread_pool.hpp"
 #include "tests/support.hpp"
 
+// GCC says by a macro that there is a sanitizer, Clang by a function of the preprocessor.
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ADDRESS_SANITIZER
+#endif
+#endif
+
 namespace vaecomp::core {
 namespace {
 
@@ -286,7 +295,7 @@ TEST_F(Fork, AChildHasThreadsOfItsOwn) {
 }
 
 TEST_F(Fork, AChildIsFreeOfWhatOthersWereDoing) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WITH_ADDRESS_SANITIZER)
     GTEST_SKIP() << "the locks of AddressSanitizer's allocator stay as others held them, and its child waits for them";
 #endif
     std::atomic<bool> done{false};
@@ -323,7 +332,7 @@ TEST_F(Fork, AProcessEndsWhileItsWorkersAreIdleOrBusy) {
 }
 
 TEST(ThreadPool, GoesOnWithFewerThreadsThanItAskedFor) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(WITH_ADDRESS_SANITIZER) || defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "sanitizers need the memory themselves";
 #endif
     EXPECT_TRUE(holds_in_a_child([] {

@@ -20,6 +20,10 @@ Hook = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A function of inputs [M, columns] and outputs [M, rows]. The module uses its result instead."""
 
 
+LookupCallback = Callable[[str, torch.Tensor, torch.Tensor], None]
+"""A function of a table's name, the rows looked up int64 [M], and these rows [M, columns]."""
+
+
 def layer_name(weight: str) -> str:
     """The path of the layer that owns a weight; the weight's own name if it does not tell."""
     return weight.removesuffix(".weight")
@@ -31,6 +35,10 @@ class Hooks:
     def __init__(self, module: nn.Module, visit: Visitor) -> None:
         self._names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._visit = visit
+
+    def name_of(self, parameter: torch.Tensor) -> str | None:
+        """The state dict's name of a tensor, if that is one of the module's parameters."""
+        return self._names.get(id(parameter))
 
     def hook(
         self,
@@ -64,8 +72,14 @@ class Hooks:
 def _show(
     callback: Callback, linear_map: LinearMap, inputs: torch.Tensor, outputs: torch.Tensor
 ) -> torch.Tensor:
-    if torch.is_grad_enabled() and not outputs.requires_grad:
-        outputs = outputs.detach().requires_grad_()
+    outputs = with_gradient(outputs)
     callback(linear_map, inputs.detach().float(), outputs)
     # The module may change its copy in place.
     return outputs.clone()
+
+
+def with_gradient(outputs: torch.Tensor) -> torch.Tensor:
+    """The outputs as part of the autograd graph, where gradients are on."""
+    if torch.is_grad_enabled() and not outputs.requires_grad:
+        return outputs.detach().requires_grad_()
+    return outputs

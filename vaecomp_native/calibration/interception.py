@@ -16,7 +16,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from vaecomp_native.calibration import attention, convolution, recurrent
-from vaecomp_native.calibration.hooks import Callback, Hooks, Visitor
+from vaecomp_native.calibration.hooks import (
+    Callback,
+    Hooks,
+    LookupCallback,
+    Visitor,
+    with_gradient,
+)
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch, evaluation, run
 
@@ -43,7 +49,12 @@ def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
 
 
 @contextmanager
-def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> Iterator[None]:
+def hooked(
+    module: nn.Module,
+    maps: Iterable[LinearMap],
+    callback: Callback,
+    lookup: LookupCallback | None = None,
+) -> Iterator[None]:
     """Inside, a run of the module calls `callback(map, inputs, outputs)` for each of `maps`.
 
     Inputs are float32 [M, columns], detached, and valid during the call. Outputs are [M, rows].
@@ -52,19 +63,31 @@ def hooked(module: nn.Module, maps: Iterable[LinearMap], callback: Callback) -> 
     time step by time step; a convolution by runs of samples, and these group by group (outputs
     [M, rows / groups], the groups in turn). The module's results stay the same up to float
     rounding.
+
+    An embedding that looks up rows of a map's weight calls `lookup`, if it is given.
     """
     wanted = frozenset(maps)
-    with _intercepted(module, lambda linear_map: callback if linear_map in wanted else None):
+    tables = {name for one in wanted for name in one.weights}
+
+    def look_up(name: str, rows: torch.Tensor, outputs: torch.Tensor) -> None:
+        if lookup is not None and name in tables:
+            lookup(name, rows, outputs)
+
+    with _intercepted(
+        module, lambda linear_map: callback if linear_map in wanted else None, look_up
+    ):
         yield
 
 
 @contextmanager
-def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
+def _intercepted(
+    module: nn.Module, visit: Visitor, lookup: LookupCallback | None = None
+) -> Iterator[None]:
     # Torch's fused kernels for attention and transformer layers hide their operators.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Interception(Hooks(module, visit)):
+        with _Interception(Hooks(module, visit), lookup):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -73,9 +96,10 @@ def _intercepted(module: nn.Module, visit: Visitor) -> Iterator[None]:
 class _Interception(TorchFunctionMode):
     """Runs torch's linear operators in versions that show what is inside them."""
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, lookup: LookupCallback | None) -> None:
         super().__init__()
         self._hooks = hooks
+        self._lookup = lookup
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -89,7 +113,21 @@ class _Interception(TorchFunctionMode):
             return convolution.run(self._hooks, func, *args, **options)
         if func in recurrent.FUNCTIONS:
             return recurrent.run(self._hooks, func, *args, **options)
+        if func is F.embedding:
+            return self._embedding(*args, **options)
         return func(*args, **options)
+
+    def _embedding(
+        self, input: torch.Tensor, weight: torch.Tensor, *args: Any, **options: Any
+    ) -> torch.Tensor:
+        outputs = F.embedding(input, weight, *args, **options)
+        name = self._hooks.name_of(weight)
+        if name is None or self._lookup is None:
+            return outputs
+        outputs = with_gradient(outputs)
+        rows = outputs.reshape(-1, weight.shape[1])
+        self._lookup(name, input.reshape(-1), rows)
+        return rows.clone().reshape(outputs.shape)
 
     def _linear(
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None

@@ -41,10 +41,13 @@ class Sensitivity:
             of a convolution). x are the inputs, with a 1 at their end if there is a bias.
         rows: float64 [rows], the mean over samples of the sum over positions of the squared
             gradients of the outputs.
+        lookups: float64 [rows], the same of the rows themselves where embeddings look them up, the
+            mean over columns; None if none does.
     """
 
     moment: Float64Array
     rows: Float64Array
+    lookups: Float64Array | None = None
 
 
 def sensitivities(
@@ -70,22 +73,34 @@ def sensitivities(
     probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
     statistics = {linear_map: _Statistics(linear_map, room) for linear_map in maps}
+    by_table = {name: statistics[one] for one in maps for name in one.weights}
     shown: list[tuple[Float64Array, torch.Tensor]] = []
+    looked_up: list[tuple[str, torch.Tensor, torch.Tensor]] = []
 
     def collect(linear_map: LinearMap, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
         squares = statistics[linear_map].add(inputs)
         if outputs.requires_grad:
             shown.append((squares, outputs))
 
+    def look_up(name: str, rows: torch.Tensor, outputs: torch.Tensor) -> None:
+        if outputs.requires_grad:
+            looked_up.append((name, rows, outputs))
+
     samples = 0
-    with _differentiable(module), hooked(module, maps, collect):
+    with _differentiable(module), hooked(module, maps, collect, look_up):
         for found in _outputs(module, batches, progress):
             samples += probe.samples(found)
-            for gradients in probe.gradients(found, [outputs for _, outputs in shown]):
-                for (squares, _), gradient in zip(shown, gradients, strict=True):
+            tensors = [outputs for *_, outputs in shown] + [rows for *_, rows in looked_up]
+            for gradients in probe.gradients(found, tensors):
+                for (squares, _), gradient in zip(shown, gradients, strict=False):
                     if gradient is not None:
                         squares += gradient.double().square().sum(0).cpu().numpy()
+                of_lookups = gradients[len(shown) :]
+                for (name, rows, _), gradient in zip(looked_up, of_lookups, strict=True):
+                    if gradient is not None:
+                        by_table[name].add_lookups(rows, gradient)
             shown.clear()
+            looked_up.clear()
     return {
         linear_map.name: statistic.result(samples * probes)
         for linear_map, statistic in statistics.items()
@@ -143,6 +158,15 @@ class _Statistics:
         self._moment = Moment(linear_map.columns, bias=bool(linear_map.biases), scratch=scratch)
         self._squares = np.zeros((linear_map.groups, linear_map.rows // linear_map.groups))
         self._calls = 0
+        self._lookups: Float64Array | None = None
+
+    def add_lookups(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Take in the gradients [M, columns] of rows that were looked up."""
+        if self._lookups is None:
+            self._lookups = np.zeros(self._map.rows)
+        np.add.at(
+            self._lookups, rows.cpu().numpy(), gradient.double().square().mean(1).cpu().numpy()
+        )
 
     def add(self, inputs: torch.Tensor) -> Float64Array:
         """Take in inputs. Gives the array to which their outputs' squared gradients are added."""
@@ -153,7 +177,9 @@ class _Statistics:
 
     def result(self, gradients: int) -> Sensitivity:
         """Finish after so many `gradients`: the number of samples times the number of probes."""
-        sensitivity = Sensitivity(self._moment.mean(), self._squares.flatten() / gradients)
+        lookups = None if self._lookups is None else self._lookups / gradients
+        rows = self._squares.flatten() / gradients
+        sensitivity = Sensitivity(self._moment.mean(), rows, lookups)
         _check_finite(self._map.name, sensitivity.moment)
         _check_finite(self._map.name, sensitivity.rows)
         return sensitivity

@@ -60,9 +60,11 @@ def calibrated_operators(
     measured = sensitivities(
         module, batches, maps, divergence=measure, scratch=scratch, progress=progress
     )
+    # Tables that embeddings look up are used before anything else.
+    in_order = sorted(maps, key=lambda one: measured[one.name].lookups is None)
     # Each moment is freed as soon as it is factorized.
     operators = [
-        _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in maps
+        _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in in_order
     ]
     mapped = {name for linear_map in maps for name in linear_map.parameters}
     others = by_themselves(arrays, mapped)
@@ -82,6 +84,9 @@ def calibrated_operators(
 
 def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scratch) -> Operator:
     widths = tuple(int(np.prod(shape)) // linear_map.rows for shape in linear_map.shapes)
+    is_looked_up = sensitivity.lookups is not None
+    if is_looked_up:
+        sensitivity = _of_both_uses(sensitivity, linear_map.columns)
     return Operator(
         linear_map.name,
         linear_map.weights,
@@ -90,7 +95,28 @@ def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scrat
         Curvature.of(sensitivity.moment, bool(linear_map.biases)).kept_in(scratch),
         sensitivity.rows,
         calibrated=True,
+        refitted=not is_looked_up,
     )
+
+
+def _of_both_uses(sensitivity: Sensitivity, columns: int) -> Sensitivity:
+    """The sensitivity of a map whose rows are also looked up, as tied embeddings' are.
+
+    An error e of row i costs rows[i] * e M e^T as the map's, and lookups[i] * e e^T where it is
+    looked up. The sum is one product again if all rows mix the two alike: the second moment becomes
+    M / m + c, with M's mean diagonal m and the lookups' share c of the mean row's cost over the
+    map's. Each row counts so that its mean cost over columns stays what it is.
+    """
+    lookups = sensitivity.lookups
+    assert lookups is not None
+    mean = float(np.diagonal(sensitivity.moment)[:columns].mean())
+    mapped = sensitivity.rows * mean
+    if not mapped.any():  # no gradient reaches the map's outputs
+        return Sensitivity(np.eye(len(sensitivity.moment)), lookups)
+    share = float(lookups.sum() / mapped.sum())
+    moment = sensitivity.moment / mean
+    moment[np.arange(columns), np.arange(columns)] += share
+    return Sensitivity(moment, (mapped + lookups) / (1 + share))
 
 
 def _with_fallbacks(

@@ -169,6 +169,8 @@ class Encoder:
         linear_map = (self.maps or {}).get(operator.name)
         if self.model is None or linear_map is None or linear_map.groups > 1:
             return operator, matrix
+        if not operator.refitted:
+            return operator, matrix
         moments = self.model.moments(linear_map)
         if moments is None:
             return operator, matrix

@@ -49,7 +49,7 @@ class Operator:
 
     `weights` name the tensors that lie side by side in its columns. `biases` name those whose sum
     is its last column. Errors cost what `feedback_quantize` says, times `multiplier`, which
-    allocation adjusts.
+    allocation adjusts. `refitted` says whether corrections may change what it is quantized from.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Operator:
     row_weights: Float64Array
     calibrated: bool
     multiplier: float = 1.0
+    refitted: bool = True
 
     @property
     def tensors(self) -> tuple[str, ...]:

@@ -137,10 +137,10 @@ def test_a_calibrated_encoding_that_is_worse_is_not_kept(
     original = fit_module.best_encoding
 
     def misled(encoder, rate_weight, progress):
-        operators = [
-            dataclasses.replace(one, row_weights=one.row_weights**-3 * one.row_weights.mean() ** 4)
-            for one in encoder.operators
-        ]
+        operators = []
+        for one in encoder.operators:
+            weights = np.maximum(one.row_weights, 1e-3 * one.row_weights.mean())
+            operators.append(dataclasses.replace(one, row_weights=weights.mean() ** 4 / weights**3))
         wrong = dataclasses.replace(encoder, operators=operators)
         return original(wrong, rate_weight, progress)
 
@@ -149,5 +149,5 @@ def test_a_calibrated_encoding_that_is_worse_is_not_kept(
     path = tmp_path / "m.vaec"
     with pytest.warns(UserWarning, match="calibration is left out"):
         vc.compress(module, path, rate_weight=0.02, codec="quantized", calibration=batches(8))
-    vc.compress(module, tmp_path / "free.vaec", rate_weight=0.02, codec="quantized")
-    assert divergence(module, decoded(module, path, tied=False)) < 1.0
+    # About what errors without calibration do at so few bits.
+    assert divergence(module, decoded(module, path, tied=False)) < 0.3

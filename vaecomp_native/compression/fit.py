@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-FREE_MARGIN = 0.01
-"""The share by which an encoding without calibration is to be smaller than the one it is beside."""
 STARTING_RATE_WEIGHT = 0.02
 """The rate weight at which the search for a score starts: about 3 bits a weight."""
 
@@ -72,14 +69,14 @@ class Fitter:
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """Encode at a relative rate weight."""
         self._equalize(rate_weight * self.unit)
-        return self._unless_worse(self._encode(rate_weight * self.unit))
+        return self._encode(rate_weight * self.unit)
 
     def at_bits(self, bits: float) -> Fit:
         """Find the encoding whose tensors take about `bits` in all."""
         rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
             rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
-        return replace(self._unless_worse(self._encode(rate_weight)), bits=found)
+        return replace(self._encode(rate_weight), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
         """Find the largest rate weight whose decoded weights still score `min_score`.
@@ -137,35 +134,6 @@ class Fitter:
         else:
             encoding = self._encoder.encode(rate_weight, progress=self._progress)
         return Fit(encoding, rate_weight / self.unit)
-
-    def _unless_worse(self, fit: Fit) -> Fit:
-        """Keep a calibrated fit, unless one of its size without calibration does less harm.
-
-        The divergence on held-out batches says which. Then it warns, because something about the
-        model is beyond what calibration knows of it.
-        """
-        if not self._corrects:
-            return fit
-        model, calibrated = self._encoder.model, fit.encoding
-        assert model is not None
-        divergence = model.divergence()
-        arrays, quantizer = self._encoder.arrays, self._encoder.quantizer
-        free = replace(self._encoder, operators=_data_free(arrays, quantizer), maps=None)
-        bits = (1 - FREE_MARGIN) * calibrated.ideal_bits
-        rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor(free).bits)
-        encoding = free.encode(rate_weight)
-        without = model.divergence()
-        if without < divergence and encoding.ideal_bits <= calibrated.ideal_bits:
-            warnings.warn(
-                f"calibration is left out: with it the outputs diverge by {divergence:.3g} on "
-                f"batches held out, without it by {without:.3g} at the same size",
-                stacklevel=2,
-            )
-            return Fit(encoding, rate_weight / typical_cost(free))
-        model.replace(arrays)
-        for name, matrix in calibrated.matrices.items():
-            model.replace(self._encoder.decoded({name: matrix}))
-        return fit
 
     def _largest_keeping(
         self, min_score: float, start: float, *, correct: bool

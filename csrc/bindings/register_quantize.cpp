@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <cstdlib>
+#include <functional>
 
 #include "bindings/numpy.hpp"
 #include "bindings/register.hpp"
@@ -23,8 +23,11 @@ std::size_t length(const Contiguous<T>& array, const char* name) {
 std::span<const std::uint32_t> order_of(const std::optional<Contiguous<std::uint32_t>>& order, std::size_t columns) {
     if (!order) return {};
     const std::span<const std::uint32_t> places = span_of(*order);
-    require(length(*order, "order") == columns &&
-                std::all_of(places.begin(), places.end(), [&](std::uint32_t place) { return place < columns; }),
+    std::vector<bool> there(columns);
+    for (const std::uint32_t place : places) {
+        if (place < columns) there[place] = true;
+    }
+    require(length(*order, "order") == columns && std::all_of(there.begin(), there.end(), std::identity()),
             "order must have a column for each column");
     return places;
 }
@@ -80,32 +83,11 @@ float level_of(const FloatArray& values, const FloatArray& row_scales, const Flo
     return largest_level(span_of(values), span_of(row_scales), span_of(column_scales), threads);
 }
 
-struct SymbolExtent {
-    std::int32_t first = 0, last = 0;
-    double liveliest = 0;  // the greatest mean magnitude of a matrix
-};
-
-SymbolExtent extent_of(const Symbols& symbols) {
-    return std::visit(
-        [](auto own) {
-            SymbolExtent extent;
-            std::int64_t total = 0;
-            for (const std::int32_t symbol : own) {
-                extent.first = std::min(extent.first, symbol);
-                extent.last = std::max(extent.last, symbol);
-                total += std::abs(symbol);
-            }
-            if (!own.empty()) extent.liveliest = static_cast<double>(total) / static_cast<double>(own.size());
-            return extent;
-        },
-        symbols);
-}
-
 // The least and the greatest symbol, 0 among them, and the mean magnitude of the liveliest matrix.
-py::tuple symbol_extent(const std::vector<py::array>& symbols) {
+py::tuple extent_of(const std::vector<py::array>& symbols) {
     SymbolExtent all;
     for (const py::array& array : symbols) {
-        const SymbolExtent own = extent_of(symbols_of(array));
+        const SymbolExtent own = symbol_extent(symbols_of(array));
         all = {std::min(all.first, own.first), std::max(all.last, own.last), std::max(all.liveliest, own.liveliest)};
     }
     return py::make_tuple(all.first, all.last, all.liveliest);
@@ -128,7 +110,7 @@ py::tuple contexts(const std::vector<py::array>& symbols, const Contiguous<doubl
     Vector<ContextMatrix> matrices;
     for (const py::array& array : symbols) {
         matrices.push_back({matrix_shape_of(array), symbols_of(array)});
-        const SymbolExtent extent = extent_of(matrices.back().symbols);
+        const SymbolExtent extent = symbol_extent(matrices.back().symbols);
         require(extent.first >= first && extent.last < first + static_cast<std::int64_t>(start.symbols()),
                 "a symbol has no frequency");
     }
@@ -151,7 +133,7 @@ void register_quantize(py::module_& module) {
     module.def("feedback_quantize", &quantize, "values"_a, "order"_a, "feedback"_a, "curvature"_a, "row_weights"_a,
                "row_scales"_a, "column_scales"_a, "rate_weight"_a, "bits"_a, "first"_a, "row_tables"_a, "threads"_a);
     module.def("largest_level", &level_of, "values"_a, "row_scales"_a, "column_scales"_a, "threads"_a);
-    module.def("symbol_extent", &symbol_extent, "symbols"_a);
+    module.def("symbol_extent", &extent_of, "symbols"_a);
     module.def("fit_contexts", &contexts, "symbols"_a, "frequencies"_a, "first"_a, "rounds"_a, "threads"_a);
 }
 

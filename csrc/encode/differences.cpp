@@ -6,7 +6,7 @@
 
 #include "core/extent.hpp"
 #include "encode/axes.hpp"
-#include "encode/bit_writer.hpp"
+#include "encode/bits_block.hpp"
 #include "encode/head.hpp"
 #include "encode/symbol_section.hpp"
 #include "format/ordered.hpp"
@@ -111,11 +111,7 @@ Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigne
     write_blocks(head, payload, encoder.count(), [&](std::size_t begin, std::size_t end) {
         DifferenceStretch stretch = encoder.stretch(begin, end);
         const Vector<std::uint8_t> symbols = coding.encode(stretch);
-        ByteWriter block;
-        block.fixed(static_cast<std::uint32_t>(symbols.size()));
-        block.append(symbols);
-        block.append(stretch.bits.finish());
-        return std::move(block.bytes());
+        return bits_block(symbols, std::move(stretch.bits));
     });
     Vector<std::uint8_t> section = join_head(head, payload);
     check_readable(section, tensors);

@@ -7,12 +7,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/logarithm.hpp"
 #include "core/parallel.hpp"
 #include "encode/axes.hpp"
-#include "encode/bit_writer.hpp"
+#include "encode/bits_block.hpp"
 #include "encode/blocks.hpp"
 #include "encode/histogram.hpp"
+#include "format/ordered.hpp"
 #include "format/split.hpp"
 #include "quantize/contexts.hpp"
 
@@ -30,11 +30,6 @@ constexpr std::size_t few_items = std::size_t{1} << 20, few_tables = 8, many_tab
 // a byte below them.
 unsigned coded_mantissa_bits(DType dtype) { return dtype == DType::f16 || dtype == DType::c32 ? 3 : 2; }
 
-unsigned exponent_bits(std::size_t item_bytes, DType dtype) {
-    if (item_bytes == 2) return dtype == DType::bf16 ? 8 : 5;
-    return item_bytes == 4 ? 8 : 11;
-}
-
 double entropy_bits(std::span<const std::uint64_t> counts) {
     double total = 0, bits = 0;
     for (const std::uint64_t count : counts) total += static_cast<double>(count);
@@ -50,8 +45,7 @@ class Splitter {
     explicit Splitter(const PlanesSource& tensor) : tensor_(tensor) {
         split_.shape = item_matrix(tensor.shape);
         split_.item_bits = 8 * sizeof(Word);
-        split_.low = split_.item_bits - exponent_bits(sizeof(Word), tensor.shape.dtype) -
-                     coded_mantissa_bits(tensor.shape.dtype);
+        split_.low = mantissa_bits(tensor.shape.dtype) + 1 - coded_mantissa_bits(tensor.shape.dtype);
     }
 
     bool write(ByteWriter& head, ByteWriter& payload) {
@@ -73,7 +67,12 @@ class Splitter {
         std::memcpy(&word, tensor_.data + item * sizeof(Word), sizeof(Word));
         return std::rotl(word, 1);
     }
-    [[nodiscard]] std::uint64_t high(std::size_t item) const { return std::uint64_t{turned(item)} >> split_.low; }
+    [[nodiscard]] std::uint64_t high_of(Word word) const { return std::uint64_t{word} >> split_.low; }
+    // Of what no other symbol stands for: the last one.
+    [[nodiscard]] std::int64_t symbol_of(Word word) const {
+        const std::uint64_t symbol = high_of(word) - split_.origin;  // wraps below the origin
+        return static_cast<std::int64_t>(std::min<std::uint64_t>(symbol, static_cast<std::uint64_t>(split_.symbols)));
+    }
 
     void take_sample() {
         const std::size_t rows = split_.shape.rows, columns = split_.shape.columns;
@@ -93,7 +92,7 @@ class Splitter {
     bool choose_symbols() {
         Vector<std::uint64_t> highs;
         highs.reserve(sample_.size());
-        for (const Word word : sample_) highs.push_back(std::uint64_t{word} >> split_.low);
+        for (const Word word : sample_) highs.push_back(high_of(word));
         const std::size_t few = highs.size() / rare;
         std::nth_element(highs.begin(), highs.begin() + static_cast<std::ptrdiff_t>(few), highs.end());
         split_.origin = highs[few];
@@ -131,9 +130,7 @@ class Splitter {
         symbols_.resize(split_.shape.count());
         parallel_ranges(symbols_.size(), task_items, 0, [&](std::size_t begin, std::size_t end) {
             for (std::size_t i = begin; i < end; ++i) {
-                const std::uint64_t symbol = high(i) - split_.origin;  // wraps below the origin
-                symbols_[i] = static_cast<std::int16_t>(
-                    std::min<std::uint64_t>(symbol, static_cast<std::uint64_t>(split_.symbols)));
+                symbols_[i] = static_cast<std::int16_t>(symbol_of(turned(i)));
             }
         });
     }
@@ -179,10 +176,11 @@ class Splitter {
         std::size_t begin = 0;
         for (const std::size_t end : sample_rows_) {
             double sum = 0;
-            for (std::size_t i = begin; i < end; ++i) sum += static_cast<double>(sample_symbol(i));
+            for (std::size_t i = begin; i < end; ++i) sum += static_cast<double>(symbol_of(sample_[i]));
             mean += sum;
             const auto centre = std::llround(sum / static_cast<double>(std::max<std::size_t>(end - begin, 1)));
-            for (; begin < end; ++begin) ++around[static_cast<std::size_t>(sample_symbol(begin) - centre + symbols)];
+            for (; begin < end; ++begin)
+                ++around[static_cast<std::size_t>(symbol_of(sample_[begin]) - centre + symbols)];
         }
         mean /= static_cast<double>(std::max<std::size_t>(sample_.size(), 1));
         const double octave = static_cast<double>(1u << coded_mantissa_bits(tensor_.shape.dtype));
@@ -199,11 +197,6 @@ class Splitter {
             for (std::size_t s = 0; s < width; ++s) start[t * width + s] /= total;
         }
         return start;
-    }
-
-    [[nodiscard]] std::int64_t sample_symbol(std::size_t i) const {
-        const std::uint64_t symbol = (std::uint64_t{sample_[i]} >> split_.low) - split_.origin;
-        return static_cast<std::int64_t>(std::min<std::uint64_t>(symbol, static_cast<std::uint64_t>(split_.symbols)));
     }
 
     void add_tables(std::span<const std::uint64_t> counts, std::size_t width) {
@@ -267,16 +260,11 @@ class Splitter {
         Vector<std::uint8_t> contexts(symbols.size());
         if (tables.size() > 1) split_.contexts(begin, end, contexts.data());
         const EncodingRun run{tables.data(), contexts.data(), symbols.size()};
-        const Vector<std::uint8_t> coded = encode_block(symbols, {&run, 1}, lanes_);
-        ByteWriter writer;
-        writer.fixed(static_cast<std::uint32_t>(coded.size()));
-        writer.append(coded);
-        writer.append(bits_of(begin, end));
-        return std::move(writer.bytes());
+        return bits_block(encode_block(symbols, {&run, 1}, lanes_), bits_of(begin, end));
     }
 
     // Low bits of all items, then high bits of those that escape.
-    [[nodiscard]] Vector<std::uint8_t> bits_of(std::size_t begin, std::size_t end) const {
+    [[nodiscard]] BitWriter bits_of(std::size_t begin, std::size_t end) const {
         const Word mask = static_cast<Word>((Word{1} << split_.low) - 1);
         BitWriter bits((end - begin) * split_.low / 8 + 1);
         Vector<Word> lows;
@@ -290,9 +278,9 @@ class Splitter {
             bits.put_all(std::span<const Word>(lows), split_.low - zeros);
         });
         for (std::size_t i = begin; i < end; ++i) {
-            if (symbols_[i] == split_.symbols) bits.put(high(i), split_.high_bits());
+            if (symbols_[i] == split_.symbols) bits.put(high_of(turned(i)), split_.high_bits());
         }
-        return bits.finish();
+        return bits;
     }
 
     const PlanesSource& tensor_;

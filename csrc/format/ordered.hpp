@@ -13,10 +13,13 @@ namespace vaecomp::core {
 // Those whose differences are coded.
 constexpr bool is_ordered(DType dtype) { return dtype >= DType::f16 && dtype <= DType::f64; }
 
+// Of a float, or of either part of a complex number.
 constexpr unsigned mantissa_bits(DType dtype) {
     switch (dtype) {
+        case DType::c32:
         case DType::f16: return 10;
         case DType::bf16: return 7;
+        case DType::c64:
         case DType::f32: return 23;
         default: return 52;
     }

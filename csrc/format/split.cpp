@@ -4,7 +4,6 @@
 #include <string>
 
 #include "format/levels.hpp"
-#include "format/symbol_section.hpp"
 
 namespace vaecomp::core {
 namespace {
@@ -47,11 +46,7 @@ SplitTensor read_split(ByteReader& reader, const PlanesShape& shape, std::uint64
     }
     read_axes(reader, axes, axis_range, "axes", "are not as many values as the flags ask for", max_symbols, threads);
     check_zeros(reader, tensor);
-    for (std::uint64_t tables = reader.varint("table count", 1, max_tables); tables > 0; --tables) {
-        tensor.tables.push_back(read_table(reader, {0, tensor.symbols}));
-    }
-    const std::size_t lanes = read_lanes(reader);
-    tensor.blocks = Blocks(reader, tensor.shape.count(), lanes);
+    static_cast<CodedSymbols&>(tensor) = read_coded_symbols(reader, {0, tensor.symbols}, tensor.shape.count());
     return tensor;
 }
 

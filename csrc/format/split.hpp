@@ -5,9 +5,9 @@
 
 #include "core/bytes.hpp"
 #include "core/containers.hpp"
-#include "entropy/blocks.hpp"
 #include "format/matrix_shape.hpp"
 #include "format/planes.hpp"
+#include "format/symbol_section.hpp"
 
 namespace vaecomp::core {
 
@@ -17,7 +17,7 @@ inline constexpr std::size_t split_axis_count = 3;
 
 // The items' high bits, exponents first, are `origin` plus their symbol. The symbol behind all others, `symbols`,
 // stands for any others. Below are `low` bits, the sign at the bottom.
-struct SplitTensor {
+struct SplitTensor : CodedSymbols {
     MatrixShape shape{};  // of items
     unsigned item_bits = 0, low = 0;
     std::uint64_t origin = 0;
@@ -26,8 +26,6 @@ struct SplitTensor {
     // Levels say which table a symbol has. Zeros are the lowest bits of a row's mantissas that are all 0 and not
     // stored. Empty stands for zeros.
     Vector<std::int16_t> axes[split_axis_count];
-    Vector<FrequencyTable> tables;
-    Blocks blocks;
 
     [[nodiscard]] unsigned high_bits() const { return item_bits - low; }
     [[nodiscard]] std::size_t length(std::size_t axis) const {

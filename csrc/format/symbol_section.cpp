@@ -38,12 +38,18 @@ void read_axes(ByteReader& reader, std::span<const AxisValues> axes, SymbolRange
     }
 }
 
-void read_symbols(ByteReader& reader, std::uint64_t section_end, SymbolRange range, SymbolSection& section) {
+CodedSymbols read_coded_symbols(ByteReader& reader, SymbolRange range, std::size_t count) {
+    CodedSymbols coded;
     for (std::uint64_t tables = reader.varint("table count", 1, max_tables); tables > 0; --tables) {
-        section.tables.push_back(read_table(reader, range));
+        coded.tables.push_back(read_table(reader, range));
     }
     const std::size_t lanes = read_lanes(reader);
-    section.blocks = Blocks(reader, end_of(section.places), lanes);
+    coded.blocks = Blocks(reader, count, lanes);
+    return coded;
+}
+
+void read_symbols(ByteReader& reader, std::uint64_t section_end, SymbolRange range, SymbolSection& section) {
+    static_cast<CodedSymbols&>(section) = read_coded_symbols(reader, range, end_of(section.places));
     reader.expect_end("head's end");
     if (section.blocks.place(reader.offset()) != section_end) reader.fail("blocks", "do not fill the section");
 }

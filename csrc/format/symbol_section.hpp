@@ -15,11 +15,15 @@ namespace vaecomp::core {
 
 inline constexpr std::size_t max_tables = 256;
 
-struct SymbolSection {
-    std::optional<std::size_t> base;  // a section
-    Vector<Extent> places;            // where each tensor's elements lie in the sequence of all
+// A sequence of symbols under several tables; place() of the blocks has to say where they are.
+struct CodedSymbols {
     Vector<FrequencyTable> tables;
     Blocks blocks;
+};
+
+struct SymbolSection : CodedSymbols {
+    std::optional<std::size_t> base;  // a section
+    Vector<Extent> places;            // where each tensor's elements lie in the sequence of all
 };
 
 // How many of a section's first bytes say what its base is.
@@ -38,6 +42,9 @@ struct AxisValues {
 // what the file's size allows these to number.
 void read_axes(ByteReader& reader, std::span<const AxisValues> axes, SymbolRange range, const char* field,
                const char* problem, std::uint64_t max_symbols, std::size_t threads);
+
+// Tables and directory of `count` symbols.
+CodedSymbols read_coded_symbols(ByteReader& reader, SymbolRange range, std::size_t count);
 
 // Tables and directory, with which the head ends, of the symbols of all places; the section ends at `section_end`.
 void read_symbols(ByteReader& reader, std::uint64_t section_end, SymbolRange range, SymbolSection& section);

@@ -74,6 +74,12 @@ class Walk {
 
     void stream() { seal(stream_head(), head_); }
 
+    void coded_symbols(std::uint64_t count) {
+        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
+        head_.take(1, "");
+        seal(directory(count), blocks_);
+    }
+
     void latents() {
         const std::uint64_t decoder = head_.varint("");
         for (int number = 0; number < 4; ++number) head_.varint("");
@@ -129,9 +135,7 @@ class Walk {
             symbols += index_.tensors[t].count();
         }
         stream();
-        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
-        head_.take(1, "");
-        seal(directory(symbols), blocks_);
+        coded_symbols(symbols);
     }
 
     void differences() {
@@ -144,9 +148,7 @@ class Walk {
             symbols += index_.tensors[t].count();
         }
         stream();
-        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
-        head_.take(1, "");
-        seal(directory(symbols), blocks_);
+        coded_symbols(symbols);
     }
 
     Directory stored_blocks(std::size_t items) {
@@ -165,9 +167,7 @@ class Walk {
         head_.take(1, "");
         head_.varint("");
         stream();
-        for (std::uint64_t tables = head_.varint(""); tables > 0; --tables) table();
-        head_.take(1, "");
-        seal(directory(shape.items()), blocks_);
+        coded_symbols(shape.items());
     }
 
     void plane(const PlanesShape& shape, PlaneForm form) {

@@ -9,4 +9,11 @@ namespace vaecomp::core {
 
 using Symbols = std::variant<std::span<const std::int8_t>, std::span<const std::int16_t>>;
 
+// The least and the greatest symbol, 0 among them, and the mean magnitude.
+struct SymbolExtent {
+    std::int32_t first = 0, last = 0;
+    double liveliest = 0;
+};
+SymbolExtent symbol_extent(const Symbols& symbols);
+
 }  // namespace vaecomp::core

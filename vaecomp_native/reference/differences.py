@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaecomp_native.reference.bits import read_symbols
 from vaecomp_native.reference.chunk import raw_bits
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.quantized import matrix_shape
 from vaecomp_native.reference.rans import (
     Contexts,
-    Symbols,
     Tables,
     block_parts,
-    decode_block,
-    read_lanes,
+    read_directory,
     read_stream,
-    read_table,
+    read_tables,
     take_block,
 )
 
@@ -31,7 +30,6 @@ MANTISSA_BITS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 ROW_LEVELS, COLUMN_LEVELS = 1, 2
 MAX_LEVEL = 8_192
 MAX_DETAIL = 3
-MAX_TABLES = 256
 
 Predict = Callable[[int | None], Sequence[Array]]
 """A function that predicts the section's tensors from a base section."""
@@ -93,49 +91,18 @@ def read_contexts(
     return result
 
 
-class BitReader:
-    """A reader of numbers of a few bits each, the lowest bits first."""
-
-    def __init__(self, cursor: Cursor) -> None:
-        self.cursor = cursor
-        self.value = int.from_bytes(cursor.take(cursor.left, "bits"), "little")
-        self.left = 8 * (cursor.position - cursor.field_offset)
-
-    def take(self, bits: int) -> int:
-        """Read the next number."""
-        if bits > self.left:
-            self.cursor.fail("bits", "the block ends before its last symbol's")
-        number = self.value & ((1 << bits) - 1)
-        self.value >>= bits
-        self.left -= bits
-        return number
-
-    def finish(self) -> None:
-        """Raise ArchiveError if more is left over than zeros in the last byte."""
-        if self.left >= 8 or self.value:
-            self.cursor.fail("bits", f"{self.left} are left over")
-
-
-def differences(block: Cursor, symbols: Symbols, detail: int) -> npt.NDArray[np.uint64]:
-    """Compute the differences from the symbols and the bits behind them, modulo 2^64."""
-    bits = BitReader(block)
-    result = np.zeros(symbols.size, np.uint64)
-    for i in np.flatnonzero(symbols):
-        symbol = int(symbols[i])
-        magnitude = abs(symbol)
-        count = max((magnitude >> detail) - 1, 0)
-        value = (magnitude - (count << detail) << count) + bits.take(count)
-        result[i] = (value if symbol > 0 else -value) % (1 << 64)
-    bits.finish()
-    return result
-
-
 def read_block(block: Cursor, contexts: Contexts, tables: Tables, lanes: int, detail: int) -> Array:
-    """Read one block's differences, uint64 [count]."""
-    size = block.unpack("I", "symbols' size")
-    block.take(size, "symbols")
-    symbols = decode_block(block.last_taken(), contexts, tables, lanes)
-    return differences(block, symbols, detail)
+    """Read one block's differences, uint64 [count], modulo 2^64."""
+    symbols, bits = read_symbols(block, contexts, tables, lanes)
+    magnitudes = np.abs(symbols.astype(np.int64))
+    counts = np.maximum((magnitudes >> detail) - 1, 0)
+    raw = bits.take(counts)
+    bits.finish()
+    leading = (magnitudes - (counts << detail)).astype(np.uint64)
+    distances = (leading << counts.astype(np.uint64)) + raw
+    with np.errstate(over="ignore"):
+        signed: Array = np.where(symbols < 0, np.uint64(0) - distances, distances)
+    return signed
 
 
 def moved(predicted: Array, distances: npt.NDArray[np.uint64]) -> Array:
@@ -161,12 +128,10 @@ def read_differences(
     matrices = [read_matrix(head, shape) for shape in shapes]
     contexts = read_contexts(head, matrices, predictions)
     max_symbol = (64 - detail) << detail
-    table_count = head.varint("table count", 1, MAX_TABLES)
-    tables = Tables([read_table(head, -max_symbol, max_symbol) for _ in range(table_count)])
-    lanes = read_lanes(head)
+    table_count, tables, lanes = read_tables(head, -max_symbol, max_symbol)
     every = np.minimum(np.concatenate([*contexts, np.empty(0, np.int64)]), table_count - 1)
     parts = block_parts(every.size)
-    directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
+    directory = read_directory(head, parts)
     head.finish("head of the section of differences")
     distances = np.empty(every.size, np.uint64)
     for (size, crc), part in zip(directory, parts, strict=True):

@@ -13,11 +13,9 @@ from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.rans import (
     Contexts,
     Symbols,
-    Tables,
     read_blocks,
-    read_lanes,
     read_stream,
-    read_table,
+    read_tables,
 )
 
 Float32Array = npt.NDArray[np.float32]
@@ -33,7 +31,6 @@ AXIS_RANGES = {
 }
 MAX_LEVEL = 255
 MAX_CODEBOOK = 4_096
-MAX_TABLES = 256
 ROOT_TWO = np.uint32(0x3FB504F3).view(np.float32)
 
 
@@ -159,9 +156,7 @@ def read_quantized(
     matrices = [read_matrix(head, shape) for shape in shapes]
     axes = read_axes(head, matrices)
     scaled = [scales(head, matrix, own) for matrix, own in zip(matrices, axes, strict=True)]
-    table_count = head.varint("table count", 1, MAX_TABLES)
-    tables = Tables([read_table(head, INT16_MIN, INT16_MAX) for _ in range(table_count)])
-    lanes = read_lanes(head)
+    table_count, tables, lanes = read_tables(head, INT16_MIN, INT16_MAX)
     contexts = [
         contexts_of(matrix, own, table_count) for matrix, own in zip(matrices, axes, strict=True)
     ]

@@ -29,6 +29,7 @@ TOTAL = 1 << TOTAL_BITS
 LOWEST_STATE = 1 << 16
 BLOCK_SYMBOLS = 131_072
 MAX_SEGMENTS = 4_096
+MAX_TABLES = 256
 LANES = (1, 2, 4, 8, 16, 32, 64)
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
@@ -228,6 +229,11 @@ def take_block(cursor: Cursor, size: int, crc: int) -> bytes:
     return block
 
 
+def read_directory(head: Cursor, parts: Sequence[slice]) -> list[tuple[int, int]]:
+    """Read the size and the checksum of each block."""
+    return [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
+
+
 def read_blocks(
     head: Cursor, payload: Cursor, contexts: Contexts, tables: Tables, lanes: int
 ) -> Symbols:
@@ -237,7 +243,7 @@ def read_blocks(
     cursor if the blocks stand right behind their directory.
     """
     parts = block_parts(contexts.size)
-    directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
+    directory = read_directory(head, parts)
     symbols = np.empty(contexts.size, np.int32)
     for (size, crc), part in zip(directory, parts, strict=True):
         take_block(payload, size, crc)
@@ -328,6 +334,13 @@ def read_lanes(cursor: Cursor) -> int:
     if lanes not in LANES:
         cursor.fail("lanes", f"{lanes} is none of {LANES}")
     return lanes
+
+
+def read_tables(head: Cursor, low: int, high: int) -> tuple[int, Tables, int]:
+    """Read a number of tables, these for symbols in [low, high], and the number of lanes."""
+    count = head.varint("table count", 1, MAX_TABLES)
+    tables = Tables([read_table(head, low, high) for _ in range(count)])
+    return count, tables, read_lanes(head)
 
 
 def read_stream(

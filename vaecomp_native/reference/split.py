@@ -5,27 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from vaecomp_native.reference.bits import IntArray, Words, read_symbols
 from vaecomp_native.reference.cursor import Cursor
 from vaecomp_native.reference.rans import (
-    Symbols,
     Tables,
     block_parts,
-    decode_block,
-    read_lanes,
+    read_directory,
     read_stream,
-    read_table,
+    read_tables,
     take_block,
 )
-
-IntArray = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
 
 ROW_LEVELS, COLUMN_LEVELS, ROW_ZEROS = 1, 2, 4
 MAX_SYMBOLS = 4_095
 MAX_LEVEL = 255
-MAX_TABLES = 256
 
 
 @dataclass(frozen=True)
@@ -70,41 +64,17 @@ def read_axes(head: Cursor, split: Split, rows: int, columns: int) -> list[IntAr
     return axes
 
 
-def take_numbers(block: Cursor, widths: IntArray) -> tuple[Words, Words]:
-    """Read numbers of so many bits each. Gives them and the bits behind them."""
-    data = np.frombuffer(block.take(block.left, "bits"), np.uint8)
-    bits = np.unpackbits(data, bitorder="little").astype(np.uint64)
-    return cut_numbers(block, bits, widths)
-
-
-def cut_numbers(block: Cursor, bits: Words, widths: IntArray) -> tuple[Words, Words]:
-    """Cut numbers from bits, the lowest bit of each first."""
-    starts = np.cumsum(widths) - widths
-    total = int(widths.sum())
-    if total > len(bits):
-        block.fail("bits", "the block ends before its last symbol's")
-    numbers = np.zeros(len(widths), np.uint64)
-    for bit in range(int(widths.max(initial=0))):
-        wide = widths > bit
-        numbers[wide] |= bits[starts[wide] + bit] << np.uint64(bit)
-    return numbers, bits[total:]
-
-
 def read_block(
     block: Cursor, split: Split, tables: Tables, contexts: IntArray, zeros: IntArray, lanes: int
 ) -> Words:
     """Read the items of one block: exponents at the top and signs at the bottom."""
-    size = block.unpack("I", "symbols' size")
-    block.take(size, "symbols")
-    symbols: Symbols = decode_block(block.last_taken(), contexts, tables, lanes)
-    lows, left = take_numbers(block, split.low - zeros)
+    symbols, bits = read_symbols(block, contexts, tables, lanes)
+    lows = bits.take(split.low - zeros)
     lows = (lows >> np.uint64(1) << np.uint64(1) << zeros.astype(np.uint64)) | lows & np.uint64(1)
     highs = (symbols.astype(np.int64) + split.origin).astype(np.uint64)
     escapes = symbols == split.symbols
-    widths = np.full(np.count_nonzero(escapes), split.high, np.int64)
-    highs[escapes], left = cut_numbers(block, left, widths)
-    if len(left) >= 8 or left.any():
-        block.fail("bits", f"{len(left)} are left over")
+    highs[escapes] = bits.take(np.full(np.count_nonzero(escapes), split.high, np.int64))
+    bits.finish()
     items: Words = highs << np.uint64(split.low) | lows
     return items
 
@@ -113,16 +83,13 @@ def read_split(head: Cursor, payload: Cursor, rows: int, columns: int, item_bits
     """Read the turned items of a matrix [rows, columns], behind the tensor's form."""
     split = read_fields(head, item_bits)
     row_levels, column_levels, row_zeros = read_axes(head, split, rows, columns)
-    count = head.varint("table count", 1, MAX_TABLES)
-    tables = Tables([read_table(head, 0, split.symbols) for _ in range(count)])
-    lanes = read_lanes(head)
+    count, tables, lanes = read_tables(head, 0, split.symbols)
     levels = split.level + row_levels[:, None] + column_levels
     contexts = np.minimum(levels, count - 1).reshape(-1)
     zeros = np.repeat(row_zeros, columns)
     items = np.empty(rows * columns, np.uint64)
     parts = block_parts(items.size)
-    directory = [(head.varint("block size"), head.unpack("I", "block CRC-32C")) for _ in parts]
-    for (size, crc), part in zip(directory, parts, strict=True):
+    for (size, crc), part in zip(read_directory(head, parts), parts, strict=True):
         take_block(payload, size, crc)
         block = payload.last_taken()
         items[part] = read_block(block, split, tables, contexts[part], zeros[part], lanes)

@@ -124,26 +124,14 @@ def lossless(name: str, arrays: Arrays, dtype: str, folder: Path, found: Figures
         }
 
 
-def others(dtype: str) -> dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Any]]]:
-    """Pairs of functions that compress and decompress, with two threads where they have them."""
-    found: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Any]]] = {}
-    if find_spec("zipnn"):
-        from zipnn import ZipNN
+def others(dtype: str) -> dict[str, Any]:
+    """Other codecs, those that are installed; zipnn with two threads."""
+    if not (find_spec("zipnn") and find_spec("zstandard")):
+        return {}
+    import other_codecs
 
-        def zipnn() -> Any:
-            kind = np.dtype(DTYPES[dtype]).name
-            return ZipNN(input_format="byte", bytearray_dtype=kind, threads=2)
-
-        # It changes what it compresses.
-        found["zipnn"] = (
-            lambda raw: zipnn().compress(bytearray(raw)),
-            lambda packed: zipnn().decompress(packed),
-        )
-    if find_spec("zstandard"):
-        import zstandard
-
-        found["zstd_3"] = (lambda raw: zstandard.compress(raw, 3), zstandard.decompress)
-    return found
+    name = np.dtype(DTYPES[dtype]).name
+    return {"zipnn": other_codecs.zipnn(name, threads=2), "zstd_3": other_codecs.zstd(3)}
 
 
 def main(

@@ -15,9 +15,8 @@ from typing import Annotated, Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+import other_codecs
 import typer
-import zstandard
-from zipnn import ZipNN
 
 import vaecomp_native as vc
 from vaecomp_native.bits import all_identical
@@ -49,16 +48,15 @@ def ours(arrays: Arrays) -> int:
 
 
 def zipnn(arrays: Arrays) -> int:
-    """Return the bytes by zipnn, which is told the dtype."""
+    """Return the bytes by zipnn."""
     dtype = next(iter(arrays.values())).dtype.name
-    return len(
-        ZipNN(input_format="byte", bytearray_dtype=dtype).compress(bytearray(_bytes(arrays)))
-    )
+    return len(other_codecs.zipnn(dtype)[0](_bytes(arrays)))
 
 
 def zstd(level: int) -> Callable[[Arrays], int]:
     """Return a function that gives the bytes by zstd at a level."""
-    return lambda arrays: len(zstandard.compress(_bytes(arrays), level))
+    compress, _ = other_codecs.zstd(level)
+    return lambda arrays: len(compress(_bytes(arrays)))
 
 
 def _bytes(arrays: Arrays) -> bytes:

@@ -6,7 +6,7 @@ Operators are torch functions called with the module's own parameters. The calle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,27 +67,22 @@ def hooked(
     An embedding that looks up rows of a map's weight calls `lookup`, if it is given.
     """
     wanted = frozenset(maps)
-    tables = {name for one in wanted for name in one.weights}
-
-    def look_up(name: str, rows: torch.Tensor, outputs: torch.Tensor) -> None:
-        if lookup is not None and name in tables:
-            lookup(name, rows, outputs)
-
+    tables = {} if lookup is None else {n: lookup for one in wanted for n in one.weights}
     with _intercepted(
-        module, lambda linear_map: callback if linear_map in wanted else None, look_up
+        module, lambda linear_map: callback if linear_map in wanted else None, tables
     ):
         yield
 
 
 @contextmanager
 def _intercepted(
-    module: nn.Module, visit: Visitor, lookup: LookupCallback | None = None
+    module: nn.Module, visit: Visitor, lookups: Mapping[str, LookupCallback] | None = None
 ) -> Iterator[None]:
     # Torch's fused kernels for attention and transformer layers hide their operators.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Interception(Hooks(module, visit), lookup):
+        with _Interception(Hooks(module, visit), lookups or {}):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -96,10 +91,10 @@ def _intercepted(
 class _Interception(TorchFunctionMode):
     """Runs torch's linear operators in versions that show what is inside them."""
 
-    def __init__(self, hooks: Hooks, lookup: LookupCallback | None) -> None:
+    def __init__(self, hooks: Hooks, lookups: Mapping[str, LookupCallback]) -> None:
         super().__init__()
         self._hooks = hooks
-        self._lookup = lookup
+        self._lookups = lookups
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -122,11 +117,10 @@ class _Interception(TorchFunctionMode):
     ) -> torch.Tensor:
         outputs = F.embedding(input, weight, *args, **options)
         name = self._hooks.name_of(weight)
-        if name is None or self._lookup is None:
+        if name is None or name not in self._lookups:
             return outputs
-        outputs = with_gradient(outputs)
-        rows = outputs.reshape(-1, weight.shape[1])
-        self._lookup(name, input.reshape(-1), rows)
+        rows = with_gradient(outputs).reshape(-1, weight.shape[1])
+        self._lookups[name](name, input.reshape(-1), rows)
         return rows.clone().reshape(outputs.shape)
 
     def _linear(

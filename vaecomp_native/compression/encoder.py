@@ -121,7 +121,7 @@ class Encoder:
     ) -> Mapping[str, QuantizedMatrix]:
         """Quantize one operator. Gives a matrix for each of its tensors. Raises OutOfRangeError."""
         corrected: Float32Array | None = None
-        if correct and isinstance(operator, Operator):
+        if correct and isinstance(operator, Operator) and operator.refitted:
             operator, corrected = self._corrected(operator, operator.matrix(self.arrays))
         matrix = self.target(operator, corrected)
         return operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
@@ -168,8 +168,6 @@ class Encoder:
     def _corrected(self, operator: Operator, matrix: Float32Array) -> tuple[Operator, Float32Array]:
         linear_map = (self.maps or {}).get(operator.name)
         if self.model is None or linear_map is None or linear_map.groups > 1:
-            return operator, matrix
-        if not operator.refitted:
             return operator, matrix
         moments = self.model.moments(linear_map)
         if moments is None:

@@ -23,12 +23,15 @@ from vaecomp_native.quantization.feedback import Curvature, Grid, OutOfRangeErro
 from vaecomp_native.quantization.matrix import LARGEST_SYMBOL, Float32Array, QuantizedMatrix
 
 SAMPLE, MAX_FACTOR = 1 << 15, 64
-"""The number of elements that are looked at of a larger tensor, and of how many each is one."""
+"""The least elements looked at of a larger tensor, and of how many each is one at most."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some rows of an operator's matrix: the same columns of each, from `first_column` on."""
+    """Some rows of an operator's matrix, and of each as many of its first columns.
+
+    `row_maxima` are the largest magnitudes of all rows.
+    """
 
     operator: Operator
     nbytes: int

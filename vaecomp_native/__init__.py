@@ -20,7 +20,7 @@ except ImportError as error:
         f"the compiled module cannot be loaded from {__path__[0]} ({error}); in a source checkout, "
         "run `pip install --no-build-isolation -e .`, or start Python in another directory"
     ) from error
-from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo, decode, open, verify
+from vaecomp_native.archive import Archive, ArchiveInfo, TensorInfo
 from vaecomp_native.errors import (
     ArchiveError,
     CalibrationError,
@@ -33,6 +33,8 @@ from vaecomp_native.errors import (
     VaecompError,
     WeightsError,
 )
+from vaecomp_native.opening import decode, open, verify
+from vaecomp_native.sharded import ShardedArchive
 
 if TYPE_CHECKING:
     from vaecomp_native import fleet, torch
@@ -58,6 +60,7 @@ __all__ = [
     "Plan",
     "RatePoint",
     "RunnerUp",
+    "ShardedArchive",
     "TensorInfo",
     "TrainingError",
     "UnreachableError",

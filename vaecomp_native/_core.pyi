@@ -114,6 +114,12 @@ def encode_fleet(
     segments: Sequence[tuple[int, int, Sequence[int]]],
     groups: Sequence[tuple[int, int, Sequence[tuple[int, int]], Sequence[int], _Int8]],
 ) -> bytes: ...
+def section_crc(kind: str, data: _Buffer) -> int: ...
+def write_front(
+    metadata: Sequence[tuple[str, str]],
+    sections: Sequence[tuple[str, int, int]],
+    tensors: Sequence[tuple[Any, ...]],
+) -> tuple[bytes, list[int], int]: ...
 def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],

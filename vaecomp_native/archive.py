@@ -22,6 +22,8 @@ from vaecomp_native.io.sources import Source, open_reader
 Array = npt.NDArray[Any]
 AHEAD_BYTES, AHEAD_TENSORS = 1 << 20, 1 << 12
 """Limits of reading ahead: small tensors decoded together with one asked for in order."""
+PARTS = ("container", "decoder", "latents", "weights", "tables", "passthrough")
+"""What an archive's bytes are spent on."""
 BATCH_BYTES = 1 << 24
 """The size in bytes of a batch of decoded tensors when all are read one after another."""
 
@@ -89,7 +91,7 @@ class ArchiveInfo:
 class Archive(Mapping[str, Array]):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
-    Use `open` to get one. Several threads may read from it. `items` and `values` decode batches of
+    Use `vaecomp_native.open` to get one. Several threads may read from it. `items` and `values` decode batches of
     at most 16 MiB, or one larger tensor. They take little more time than `decode` and little
     memory. The same holds for tensors that are asked for by name in the archive's order.
     """
@@ -394,72 +396,3 @@ def decode_members(
     return [
         {name: outputs[owner] for name, owner in owners.items()} for owners, outputs in destinations
     ]
-
-
-def open(
-    source: Source,
-    *,
-    pack: Archive | Source | None = None,
-    threads: int = 0,
-    verify: bool = True,
-    mmap: bool = False,
-) -> Archive:
-    """Open an archive to read tensors one at a time.
-
-    Args:
-        source: a path, a URL that fsspec knows ("s3://bucket/model.vaec"), bytes, a memoryview or a
-            binary file object. Only the ranges that are asked for are read, while other threads
-            decode. A stream that cannot seek is read to memory up to the end of the archive.
-        pack: the pack of a fleet's member, as a source or as an open archive. Many members can
-            share an open one. It is never changed.
-        threads: the number of threads that may work, 0 for all cores.
-        verify: whether every decoded tensor is compared with its digest.
-        mmap: whether a path's file is mapped instead of read. Nobody may cut it short while it is
-            open.
-
-    Raises:
-        ArchiveError: the bytes are not an intact archive.
-        UnsupportedVersionError: the archive has a newer format version.
-        MissingPackError: the archive is a member, and `pack` is not its pack.
-        OSError: the source cannot be read.
-
-    >>> with vaecomp_native.open("model.vaec") as archive:
-    ...     weight = archive["fc.weight"]
-    """
-    return Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap)
-
-
-def decode(
-    source: Source,
-    *,
-    pack: Archive | Source | None = None,
-    names: Sequence[str] | None = None,
-    out: Mapping[str, Array] | None = None,
-    threads: int = 0,
-    verify: bool = True,
-    mmap: bool = False,
-) -> dict[str, Array]:
-    """Decode an archive, or the tensors named, to a dict of NumPy arrays in the archive's order.
-
-    `out` works as in `Archive.decode`, the other arguments as in `open`. bfloat16 and float8
-    tensors come in the dtypes of `ml_dtypes`. Tied weights share one array. The result is the same
-    on every machine. Raises ArchiveError, KeyError for an unknown name, ValueError for arrays that
-    do not fit, and OSError.
-
-    >>> arrays = vaecomp_native.decode("model.vaec")
-    >>> vaecomp_native.decode("model-2.vaec", out=arrays)  # into the same memory
-    """
-    with Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
-        return archive.decode(names, out=out)
-
-
-def verify(
-    source: Source, *, pack: Archive | Source | None = None, threads: int = 0
-) -> ArchiveInfo:
-    """Check every byte and every decoded tensor of an archive, and return its info.
-
-    Arguments and errors are those of `open`.
-    """
-    with Archive(source, pack=pack, threads=threads) as archive:
-        archive.verify()
-        return archive.info

@@ -89,3 +89,19 @@ class _Bar:
         self._stage, self._done = stage, done
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._bars.update(self._task, completed=done, total=total, metrics=text)
+
+
+class Steps:
+    """Counts the steps of a stage and reports each."""
+
+    def __init__(self, progress: Progress, stage: str, total: int) -> None:
+        """Begin a stage of `total` steps."""
+        self._progress = progress
+        self._stage = stage
+        self._total = total
+        self._done = 0
+
+    def __call__(self, steps: int = 1) -> None:
+        """Report that so many more steps are over."""
+        self._done += steps
+        self._progress(self._stage, self._done, self._total, {})

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.archive import Archive
 from vaecomp_native.errors import WeightsError, listed
-from vaecomp_native.io.checkpoints import KINDS, read_checkpoint
+from vaecomp_native.archive import Archive
+from vaecomp_native.io.checkpoints import KINDS, find_tensors, read_checkpoint
 from vaecomp_native.io.checkpoints.base import Checkpoint
 from vaecomp_native.io.checkpoints.nested import unwrap
+from vaecomp_native.io.checkpoints.stored import Form, StoredTensors
 from vaecomp_native.io.urls import is_url, plain
+from vaecomp_native.opening import AnyArchive, open
+from vaecomp_native.sharded import ShardedArchive, is_sharded
 from vaecomp_native.tensors import EXTRA_STATE, is_tensor, tensor_to_array, why_not_plain
 
 if TYPE_CHECKING:
@@ -59,9 +62,19 @@ class StateDict:
     notes: tuple[str, ...] = ()
 
     @property
+    def forms(self) -> Mapping[str, Form]:
+        """What is known of each array without reading it."""
+        return self.arrays.places if isinstance(self.arrays, StoredTensors) else self.arrays
+
+    @property
     def parameters(self) -> int:
         """Elements of all tensors, aliases counted once."""
-        return sum(array.size for array in self.arrays.values())
+        return sum(form.size for form in self.forms.values())
+
+    def only(self, names: Iterable[str]) -> StateDict:
+        """The same with the named arrays alone, which are read now, and without aliases."""
+        arrays = {name: self.arrays[name] for name in names}
+        return replace(self, names=tuple(arrays), arrays=arrays, aliases={})
 
 
 def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
@@ -81,10 +94,11 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
             )
         path = Path(place)
         if _is_archive(path):
-            with Archive(path) as archive:
-                return _from_archive(archive, key, (path,))
+            with open(path) as archive:
+                shards = archive.shards if isinstance(archive, ShardedArchive) else ()
+                return _from_archive(archive, key, (path, *map(Path, shards)))
         return _from_checkpoint(path, key)
-    if isinstance(weights, Archive):
+    if isinstance(weights, (Archive, ShardedArchive)):
         return _from_archive(weights, key)
     if isinstance(weights, Mapping):
         return _from_mapping(Checkpoint(dict(weights)), key)
@@ -97,14 +111,37 @@ def read_state_dict(weights: Weights, key: str | None = None) -> StateDict:
     )
 
 
+def find_state_dict(weights: Weights, key: str | None = None) -> StateDict | None:
+    """The same of weights in safetensors files, whose arrays are read when they are asked for.
+
+    None for weights of any other kind.
+    """
+    if not isinstance(weights, (str, os.PathLike)) or is_url(plain(weights)):
+        return None
+    path = Path(plain(weights))
+    if is_sharded(path):
+        return None
+    found = find_tensors(path)
+    if found is None:
+        return None
+    try:
+        unwrap(found.tensors, key, lambda place: place.ndim > 0)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    arrays = StoredTensors(found.tensors)
+    return StateDict(tuple(arrays), arrays, {}, found.metadata, found.files, found.notes)
+
+
 def _is_archive(path: Path) -> bool:
+    if is_sharded(path):
+        return True
     if not path.is_file():
         return False
     with path.open("rb") as file:
         return file.read(len(ARCHIVE_MAGIC)) == ARCHIVE_MAGIC
 
 
-def _from_archive(archive: Archive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:
+def _from_archive(archive: AnyArchive, key: str | None, files: tuple[Path, ...] = ()) -> StateDict:
     info = archive.info
     # Tied tensors share one array only if they are decoded together.
     return _from_mapping(Checkpoint(archive.decode(), info.metadata, files), key)

@@ -133,10 +133,25 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
     return bytes_of(section);
 }
 
-py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
+Vector<Tensor> table_of(const std::vector<py::tuple>& tensors) {
     Vector<Tensor> table;
     for (const py::tuple& tensor : tensors) table.push_back(tensor_of(tensor));
-    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table));
+    return table;
+}
+
+py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
+    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table_of(tensors)));
+}
+
+// (header and index, where each section begins, the file's size) of a file with sections (kind, size, CRC).
+py::tuple write_front_of(const MetadataList& metadata,
+                         const std::vector<std::tuple<std::string, std::uint64_t, std::uint32_t>>& sections,
+                         const std::vector<py::tuple>& tensors) {
+    Vector<SectionEntry> entries;
+    for (const auto& [kind, size, crc] : sections) entries.push_back({kind_of(kind), size, crc});
+    const Front front = write_front(strings_of(metadata), entries, table_of(tensors));
+    return py::make_tuple(bytes_of(front.bytes), std::vector<std::uint64_t>(front.begins.begin(), front.begins.end()),
+                          front.file_bytes);
 }
 
 }  // namespace
@@ -174,6 +189,14 @@ void register_writer(py::module_& module) {
                "tables"_a = max_tables);
     module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
+    module.def(
+        "section_crc",
+        [](const std::string& kind, const py::buffer& bytes) {
+            const Buffer buffer(bytes);
+            return entry_of({kind_of(kind), buffer.bytes()}).crc;
+        },
+        "kind"_a, "data"_a);
+    module.def("write_front", &write_front_of, "metadata"_a, "sections"_a, "tensors"_a);
     module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }
 

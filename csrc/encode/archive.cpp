@@ -1,5 +1,7 @@
 #include "encode/archive.hpp"
 
+#include <algorithm>
+
 #include "encode/byte_writer.hpp"
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
@@ -36,47 +38,78 @@ void write_metadata(ByteWriter& index, Metadata metadata) {
     }
 }
 
-void write_sections(ByteWriter& index, std::span<const NewSection> sections) {
+void write_sections(ByteWriter& index, std::span<const SectionEntry> sections) {
     index.varint(sections.size());
-    for (const NewSection& section : sections) {
+    for (const SectionEntry& section : sections) {
         index.fixed(static_cast<std::uint8_t>(section.kind));
         index.fixed(std::uint8_t{0});
-        index.varint(section.bytes.size());
-        index.fixed(crc_of(checked_bytes(section.kind, section.bytes)));
+        index.varint(section.size);
+        index.fixed(section.crc);
     }
 }
 
-// The file, which is read back.
-Vector<std::uint8_t> assemble(Bytes index, std::span<const NewSection> sections, const PackIndex* pack) {
+// A file whose sections are not there yet: zeros stand for them.
+class FrontSource : public Source {
+  public:
+    explicit FrontSource(const Front& front) : front_(front) {}
+
+    [[nodiscard]] std::uint64_t size() const override { return front_.file_bytes; }
+    [[nodiscard]] std::size_t request_bytes() const override { return 1; }
+    void read(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+        const std::uint64_t first = std::min<std::uint64_t>(offset, front_.bytes.size());
+        const std::uint64_t count = std::min<std::uint64_t>(out.size(), front_.bytes.size() - first);
+        std::copy_n(front_.bytes.begin() + static_cast<std::ptrdiff_t>(first), count, out.begin());
+        std::fill(out.begin() + static_cast<std::ptrdiff_t>(count), out.end(), std::uint8_t{0});
+    }
+
+  private:
+    const Front& front_;
+};
+
+// Header and index, which are read back.
+Front front_of(Bytes index, std::span<const SectionEntry> sections, const PackIndex* pack) {
     if (index.size() > max_index_bytes) {
         throw Error(ErrorCode::invalid_argument,
                     "the index exceeds 1 GiB; shorten names or metadata, or split the model");
     }
-    std::uint64_t file_bytes = header_bytes + index.size();
-    for (const NewSection& section : sections) {
-        file_bytes = section_begin(section.kind, file_bytes) + section.bytes.size();
+    Front front{{}, {}, header_bytes + index.size()};
+    for (const SectionEntry& section : sections) {
+        front.begins.push_back(section_begin(section.kind, front.file_bytes));
+        front.file_bytes = front.begins.back() + section.size;
     }
-    ByteWriter file;
-    file.bytes().reserve(static_cast<std::size_t>(file_bytes));
-    file.append(magic);
-    file.fixed(format_version);
-    file.fixed(pack != nullptr ? member_flag : std::uint16_t{0});
-    file.fixed(static_cast<std::uint32_t>(index.size()));
-    file.fixed(file_bytes);
-    file.fixed(crc_of(index));
-    file.fixed(crc_of(file.bytes()));
-    file.append(index);
-    for (const NewSection& section : sections) {
-        file.bytes().resize(static_cast<std::size_t>(section_begin(section.kind, file.size())));
-        file.append(section.bytes);
+    ByteWriter header;
+    header.append(magic);
+    header.fixed(format_version);
+    header.fixed(pack != nullptr ? member_flag : std::uint16_t{0});
+    header.fixed(static_cast<std::uint32_t>(index.size()));
+    header.fixed(front.file_bytes);
+    header.fixed(crc_of(index));
+    header.fixed(crc_of(header.bytes()));
+    header.append(index);
+    front.bytes = std::move(header.bytes());
+    static_cast<void>(read_index(FrontSource(front), pack));
+    return front;
+}
+
+Vector<SectionEntry> entries_of(std::span<const NewSection> sections) {
+    Vector<SectionEntry> entries;
+    for (const NewSection& section : sections) entries.push_back(entry_of(section));
+    return entries;
+}
+
+Vector<std::uint8_t> assemble(Front front, std::span<const NewSection> sections) {
+    Vector<std::uint8_t> file = std::move(front.bytes);
+    file.reserve(static_cast<std::size_t>(front.file_bytes));
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+        file.resize(static_cast<std::size_t>(front.begins[s]));
+        file.insert(file.end(), sections[s].bytes.begin(), sections[s].bytes.end());
     }
-    static_cast<void>(read_index(MemorySource(file.bytes()), pack));
-    return std::move(file.bytes());
+    return file;
 }
 
 // What the reader would refuse is the caller's fault.
 template <typename Body>
-Vector<std::uint8_t> checked(const Body& body) {
+auto checked(const Body& body) {
     try {
         return body();
     } catch (const Error& error) {
@@ -87,8 +120,11 @@ Vector<std::uint8_t> checked(const Body& body) {
 
 }  // namespace
 
-Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
-                                   std::span<const Tensor> tensors) {
+SectionEntry entry_of(const NewSection& section) {
+    return {section.kind, section.bytes.size(), crc_of(checked_bytes(section.kind, section.bytes))};
+}
+
+Front write_front(Metadata metadata, std::span<const SectionEntry> sections, std::span<const Tensor> tensors) {
     return checked([&] {
         ByteWriter index;
         write_metadata(index, metadata);
@@ -99,8 +135,13 @@ Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection
             write_tensor(index, tensor, previous_name);
             previous_name = tensor.name;
         }
-        return assemble(index.bytes(), sections, nullptr);
+        return front_of(index.bytes(), sections, nullptr);
     });
+}
+
+Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
+                                   std::span<const Tensor> tensors) {
+    return assemble(write_front(metadata, checked([&] { return entries_of(sections); }), tensors), sections);
 }
 
 Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std::span<const NewSection> sections,
@@ -109,14 +150,15 @@ Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std:
         throw Error(ErrorCode::invalid_argument, "a member has as many tensors as its pack");
     }
     return checked([&] {
+        const Vector<SectionEntry> entries = entries_of(sections);
         ByteWriter index;
         index.append(pack.hash);
         write_metadata(index, metadata);
-        write_sections(index, sections);
+        write_sections(index, entries);
         for (std::size_t t = 0; t < tensors.size(); ++t) {
             if (pack.index.tensors[t].codec != Codec::alias) write_member_tensor(index, tensors[t]);
         }
-        return assemble(index.bytes(), sections, &pack);
+        return assemble(front_of(index.bytes(), entries, &pack), sections);
     });
 }
 

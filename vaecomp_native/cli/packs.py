@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Optional
+from typing import Annotated, Optional, TypeGuard
 
 import typer
 
@@ -12,6 +12,7 @@ import vaecomp_native as vc
 from vaecomp_native.cli.errors import reading
 from vaecomp_native.cli.options import archive_source
 from vaecomp_native.errors import MissingPackError, VaecompError
+from vaecomp_native.opening import AnyArchive
 
 PackOption = Annotated[
     Optional[str],  # noqa: UP045 - typer evaluates it, also on Python 3.10
@@ -22,7 +23,7 @@ PackOption = Annotated[
 
 
 @contextmanager
-def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[vc.Archive]:
+def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[AnyArchive]:
     """Open the archive IN, with its pack if one is given.
 
     Raises `VaecompError`, which names the file at fault.
@@ -31,7 +32,7 @@ def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[vc.Ar
         opened_pack = None
         if pack is not None:
             with reading(pack):
-                opened_pack = stack.enter_context(vc.open(pack, threads=threads))
+                opened_pack = stack.enter_context(vc.Archive(pack, threads=threads))
         with reading(source):
             try:
                 archive = vc.open(archive_source(source), pack=opened_pack, threads=threads)
@@ -40,15 +41,17 @@ def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[vc.Ar
             yield stack.enter_context(archive)
 
 
-def hashes(archive: vc.Archive) -> dict[str, str]:
+def hashes(archive: AnyArchive) -> dict[str, str]:
     """Return the SHA-256 of a pack, or that of a member's pack; empty for other archives."""
     if archive.pack_sha256 is not None:
         return {"pack_sha256": archive.pack_sha256}
     return {"sha256": archive.sha256} if is_pack(archive) else {}
 
 
-def is_pack(archive: vc.Archive) -> bool:
+def is_pack(archive: AnyArchive) -> TypeGuard[vc.Archive]:
     """Whether an archive is a pack."""
+    if not isinstance(archive, vc.Archive):
+        return False
     try:
         archive.reader.fleet()
     except ValueError as error:

@@ -52,9 +52,10 @@ class _Decoded(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         run = self._runs[name]
-        # A tensor by itself may be large, so it is not kept.
+        # A tensor by itself may be large, so it is not kept, nor decoded as float32 first.
         if len(run) == 1:
-            return self._decoded(run)[name]
+            shape, dtype = self._forms[name]
+            return self._matrices[name].values(dtype).reshape(shape)
         latest = self._latest
         if name not in latest:
             self._latest = latest = self._decoded(run)

@@ -1,4 +1,4 @@
-"""The codecs that `compress` chooses from: each makes a whole archive in memory."""
+"""The codecs that `compress` chooses from: each makes a whole archive."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any, cast
 
 import numpy.typing as npt
 
-from vaecomp_native.archive import decode
-from vaecomp_native.codecs.assembly import assemble
+from vaecomp_native.codecs.assembly import Finished, draft_of
 from vaecomp_native.codecs.lossless import encode_exact, encode_lossless
 from vaecomp_native.codecs.quantized import encode_matrices, encode_quantized
 from vaecomp_native.codecs.sections import EncodedTensors, encode_raw
@@ -42,7 +41,7 @@ class Candidate:
     """An archive that a codec made, and how."""
 
     codec: Codec
-    data: bytes
+    archive: Finished
     parts: Sequence[EncodedTensors]
     decoded: Mapping[str, Array]
     history: Sequence[Mapping[str, float]] = ()
@@ -51,6 +50,11 @@ class Candidate:
     score: float | None = None
     kept_exact: frozenset[str] = frozenset()
     """Tensors whose values are too far apart for the fit's steps."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the archive."""
+        return self.archive.size
 
 
 Maker = Callable[[Fit], Candidate]
@@ -100,7 +104,7 @@ def scored(
     floats = {name: scratch.copy(array) for name, array in request.floats.items()}
     with trial_model(floats, replace(request.model, batches=())).restored() as trial:
         for candidate in candidates:
-            arrays = decode(candidate.data, threads=request.threads)
+            arrays = candidate.archive.decode(request.threads)
             trial.replace({name: arrays[name] for name in floats})
             score = request.model.score()
             result.append(replace(candidate, score_original=original, score=score))
@@ -138,10 +142,10 @@ def _of_size(goal: int, fixed_bytes: int, fitter: Fitter, make: Maker) -> Candid
         fit = fitter.at_bits(asked)
         candidate = make(fit)
         assert fit.bits is not None
-        size, expected = len(candidate.data), fit.bits
+        size, expected = candidate.size, fit.bits
         if smallest is None or size < smallest[0]:
             smallest = size, told_exact(candidate)
-        if size <= goal and (best is None or size > len(best.data)):
+        if size <= goal and (best is None or size > best.size):
             best = candidate
         del candidate, fit  # a large model leaves no room for two
         if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
@@ -179,10 +183,17 @@ def told_exact(candidate: Candidate) -> str:
 
 
 def _assemble_quantized(request: Request, fit: Fit) -> Candidate:
-    matrices = fit.encoding.matrices
+    parts = quantized_parts(request, fit.encoding.matrices)
+    return _of_fit(_candidate(request, "quantized", parts), fit)
+
+
+def quantized_parts(
+    request: Request, matrices: Mapping[str, QuantizedMatrix]
+) -> list[EncodedTensors]:
+    """Encode the tensors that are quantized, and the others bit for bit."""
     lossy = {name: array for name, array in request.state.arrays.items() if name in matrices}
     parts = [encode_quantized(lossy, matrices)] if lossy else []
-    return _of_fit(_candidate(request, "quantized", [*parts, *_exact(request.others(lossy))]), fit)
+    return [*parts, *_exact(request.others(lossy))]
 
 
 class _DecoderAndResidual:
@@ -261,4 +272,4 @@ def _candidate(request: Request, codec: Codec, parts: Sequence[EncodedTensors]) 
     # A dict would compute all arrays: some parts make each one when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
-    return Candidate(codec, assemble(request.state, parts), parts, decoded, history)
+    return Candidate(codec, draft_of(request.state, parts), parts, decoded, history)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,11 @@ from vaecomp_native.compression.candidates import (
 )
 from vaecomp_native.compression.estimates import index_bytes, lossless_bytes, quantized_bytes
 from vaecomp_native.compression.operators import by_themselves
-from vaecomp_native.compression.options import Codec
+from vaecomp_native.compression.options import EXACT, Codec
 from vaecomp_native.compression.request import Request, Target
 from vaecomp_native.compression.search import FINEST_BITS
 from vaecomp_native.errors import UnreachableError, WeightsError
 
-EXACT: tuple[Codec, ...] = ("lossless", "raw")
 AUTO: tuple[Codec, ...] = ("quantized", "lossless")
 """The codecs that "auto" chooses from."""
 MARGIN, MARGIN_BYTES = 1.25, 1024
@@ -76,11 +75,11 @@ def encode_best(request: Request) -> tuple[Candidate, list[RunnerUp]]:
     if not kept:
         reasons = [one.why for name, one in obstacles.items() if name == "quantized"]
         raise UnreachableError("; ".join([*reasons, *filter(None, broken.values())]))
-    best = min(kept, key=lambda one: (len(one.data), one.codec not in EXACT))
-    others = sorted((one for one in made if one is not best), key=lambda one: len(one.data))
+    best = min(kept, key=lambda one: (one.size, one.codec not in EXACT))
+    others = sorted((one for one in made if one is not best), key=lambda one: one.size)
     return best, [
         *(
-            RunnerUp(one.codec, len(one.data), one.score, broken[one.codec] or "larger")
+            RunnerUp(one.codec, one.size, one.score, broken[one.codec] or "larger")
             for one in others
         ),
         *(
@@ -98,24 +97,57 @@ def obstacles_to(request: Request) -> dict[Codec, NotTried]:
     """
     codec = request.codec
     if codec == "auto":
-        return _not_worth_trying(request)
+        return obstacles_by(Estimates.of(request), request.state.names, request.target)
     floats = by_themselves(request.floats) if codec == "vae+residual" else []
     if any(request.floats[name].dtype != np.float32 for name in floats):
         return {codec: NotTried("takes float32 weights only")}
     return {}
 
 
-def _not_worth_trying(request: Request) -> dict[Codec, NotTried]:
-    """Find the codecs of `AUTO` that by estimate cannot make the smaller archive."""
-    lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
-    if not lossy:
+@dataclass(frozen=True)
+class Estimates:
+    """About the bytes of weights: of tensors kept exact, and of the others with either codec.
+
+    `lossless` is what the others take without loss. `least` and `most` are the limits of what they
+    take quantized.
+    """
+
+    exact: int = 0
+    lossless: int = 0
+    least: float = 0.0
+    most: float = 0.0
+
+    @classmethod
+    def of(cls, request: Request) -> Estimates:
+        """Estimate the bytes of all weights of a request."""
+        lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
+        exact = lossless_bytes(request.others(lossy))
+        if not lossy:
+            return cls(exact)
+        least, most = (quantized_bytes(lossy, bits) for bits in _bits_range(request.target))
+        return cls(exact, lossless_bytes(lossy), least, most)
+
+    def plus(self, other: Estimates) -> Estimates:
+        """The sum of both."""
+        return Estimates(
+            self.exact + other.exact,
+            self.lossless + other.lossless,
+            self.least + other.least,
+            self.most + other.most,
+        )
+
+
+def obstacles_by(
+    estimates: Estimates, names: Sequence[str], target: Target
+) -> dict[Codec, NotTried]:
+    """Find the codecs of `AUTO` that by these estimates cannot make the smaller archive."""
+    if not estimates.lossless:
         return {"quantized": NotTried("would quantize nothing: every tensor is kept exact")}
-    exact = lossless_bytes(request.others(lossy))
-    index = index_bytes(request.state.names)
-    lossless = exact + lossless_bytes(lossy) + index
+    fixed = estimates.exact + index_bytes(names)
+    lossless = fixed + estimates.lossless
     min_bytes, max_bytes = (
-        _quantized_size(exact + index + quantized_bytes(lossy, bits), request.target.file_bytes)
-        for bits in _bits_range(request.target)
+        _quantized_size(fixed + size, target.file_bytes)
+        for size in (estimates.least, estimates.most)
     )
     if lossless <= min_bytes:
         why = f"would take about {min_bytes:,} bytes, the lossless codec about {lossless:,}"
@@ -179,7 +211,7 @@ def _may_be_better(estimate: int | None, made: list[Candidate], target: Target) 
     kept = [one for one in made if not _broken_promise(one, target)]
     if not kept or any(one.kept_exact for one in kept):
         return True
-    return min(len(one.data) for one in kept) > estimate
+    return min(one.size for one in kept) > estimate
 
 
 def _encode_with(request: Request, codec: Codec, original: float | None) -> Candidate:
@@ -195,7 +227,7 @@ def _encode_with(request: Request, codec: Codec, original: float | None) -> Cand
 
 def _broken_promise(candidate: Candidate, target: Target) -> str | None:
     """How a candidate falls short of the target, or None if it does not."""
-    size = len(candidate.data)
+    size = candidate.size
     if target.file_bytes is not None and size > target.file_bytes:
         exact = "" if candidate.codec in EXACT else told_exact(candidate)
         return (

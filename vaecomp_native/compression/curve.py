@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaecomp_native.accounting import self_contained_ratio
-from vaecomp_native.archive import decode
 from vaecomp_native.calibration.config import Calibration
 from vaecomp_native.compression.options import Quantizer
 from vaecomp_native.compression.pipeline import compress
+from vaecomp_native.opening import decode
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.state_dict import read_state_dict
 from vaecomp_native.tensors import array_to_tensor

@@ -126,8 +126,10 @@ class Encoder:
         matrix = self.target(operator, corrected)
         return operator.quantize(matrix, rate_weight, self.quantizer, self.threads)
 
-    def target(self, operator: AnyOperator, matrix: Float32Array | None = None) -> Float32Array:
+    def target(self, operator: AnyOperator, matrix: Float32Array | None = None) -> Array:
         """What is quantized of an operator's matrix: all that `predicted` does not say."""
+        if matrix is None and not self.predicted and isinstance(operator, Operator):
+            return operator.stored_matrix(self.arrays)
         whole = operator.matrix(self.arrays) if matrix is None else matrix
         return whole - operator.matrix(self.predicted) if self.predicted else whole
 

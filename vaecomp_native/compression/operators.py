@@ -96,8 +96,14 @@ class Operator:
             parts.append(np.reshape(bias, (rows, 1)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
+    def stored_matrix(self, arrays: Mapping[str, Array]) -> Array:
+        """Its matrix without a copy, in a single tensor's own dtype; else what `matrix` makes."""
+        if len(self.tensors) > 1:
+            return self.matrix(arrays)
+        return arrays[self.tensors[0]].reshape(len(self.row_weights), -1)
+
     def quantize(
-        self, matrix: Float32Array, rate_weight: float, quantizer: str, threads: int
+        self, matrix: Array, rate_weight: float, quantizer: str, threads: int
     ) -> dict[str, QuantizedMatrix]:
         """Quantize the operator's matrix. Gives a quantized matrix for each tensor.
 
@@ -109,7 +115,8 @@ class Operator:
                 matrix, self.curvature, self.row_weights, weight, threads=threads
             )
         else:
-            whole = self._quantize_elements(matrix, weight, ELEMENTWISE[quantizer])
+            values = matrix.astype(np.float32, copy=False)
+            whole = self._quantize_elements(values, weight, ELEMENTWISE[quantizer])
         return self._split(whole)
 
     def _quantize_elements(
@@ -152,8 +159,11 @@ def by_themselves(arrays: Mapping[str, Array], mapped: Container[str] = ()) -> l
 
 def data_free_operator(name: str, array: Array) -> Operator:
     """Make an operator of one tensor without calibration: errors count relative to its rows."""
-    matrix = array.astype(np.float32, copy=False).reshape(matrix_shape(array.shape))
-    squares: Float64Array = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    matrix = array.reshape(matrix_shape(array.shape))
+    squares = np.empty(len(matrix))
+    for rows in slabs(matrix.shape):
+        values = matrix[rows].astype(np.float32, copy=False)
+        squares[rows] = np.einsum("ij,ij->i", values, values, dtype=np.float64)
     energy = squares / matrix_shape(array.shape)[1]
     floor = max(float(energy.mean()) * 1e-3, 1e-30)
     precision = VECTOR_PRECISION if array.ndim < 2 else 1.0
@@ -177,11 +187,11 @@ def plain_operator(
 def cost_of_all(operator: Operator, arrays: Mapping[str, Array]) -> float:
     """The mean cost of a weight if all weights of an operator are lost; at least `NO_COST`."""
     columns = len(operator.curvature.order)
-    matrix = operator.matrix(arrays)[:, :columns]
+    matrix = operator.stored_matrix(arrays)[:, :columns]
     energy = np.empty(columns)
     energy[operator.curvature.order] = operator.curvature.energy
     lost = sum(
-        operator.row_weights[rows] @ (np.square(matrix[rows], dtype=np.float64) @ energy)
+        operator.row_weights[rows] @ (np.square(matrix[rows].astype(np.float64)) @ energy)
         for rows in slabs(matrix.shape)
     )
     return max(operator.multiplier * float(lost) / (len(matrix) * columns), NO_COST)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Codec = Literal["quantized", "vae+residual", "lossless", "vae", "raw"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
+EXACT: tuple[Codec, ...] = ("lossless", "raw")
+"""The codecs that give every bit back."""
 Quantizer = Literal["feedback", "uniform", "ecsq", "ecsq-lloyd", "kmeans", "vbq"]
 QUANTIZERS: tuple[Quantizer, ...] = get_args(Quantizer)
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -4,83 +4,36 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vaecomp_native.archive import Archive, ArchiveInfo
-from vaecomp_native.compression.candidates import Candidate
-from vaecomp_native.compression.choice import EXACT, RunnerUp, encode_best
-from vaecomp_native.compression.options import Codec, Options, with_option_names
-from vaecomp_native.compression.request import Request, make_request
-from vaecomp_native.compression.suitability import (
-    NOT_FINITE,
-    OUT_OF_RANGE,
-    OUTLIERS,
-    SPECIAL_VALUES,
-    delicacies,
-    extents,
+from vaecomp_native.codecs.assembly import Finished
+from vaecomp_native.compression.choice import RunnerUp, encode_best
+from vaecomp_native.compression.groups import (
+    SECTION_BYTES,
+    OperatingPoint,
+    encode_in_groups,
+    groups_of,
+    takes_groups,
 )
+from vaecomp_native.compression.losses import Losses
+from vaecomp_native.compression.operating import OperatingPoints
+from vaecomp_native.compression.options import EXACT, Codec, Options, with_option_names
+from vaecomp_native.compression.report import CompressionReport
+from vaecomp_native.compression.request import Request, make_request
+from vaecomp_native.compression.shards import MAX_SHARD_BYTES, ShardWriter
 from vaecomp_native.io import sinks
-from vaecomp_native.progress import Progress, shown
-from vaecomp_native.quantization.batches import batches
-from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
+from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX
+from vaecomp_native.progress import Progress, Steps, shown
+from vaecomp_native.sharded import ShardedArchive, is_sharded
+from vaecomp_native.state_dict import StateDict, find_state_dict, read_state_dict
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from vaecomp_native.state_dict import Weights
-
-Array = npt.NDArray[Any]
-TOO_FAR = "values too far apart for the target's steps"
-WHY_EXACT = {
-    NOT_FINITE: "it holds NaN or infinite values",
-    OUTLIERS: "its values are too far apart for the steps of a lossy codec",
-    OUT_OF_RANGE: "its values are too large or too small for the steps of a lossy codec",
-    TOO_FAR: "its values are too far apart for the steps of a lossy codec at this target",
-}
-"""The text of a warning, by the reason for which a tensor is exact."""
-MAX_WARNINGS = 10
-"""The maximum number of warnings of one kind."""
-
-
-@dataclass(frozen=True)
-class CompressionReport:
-    """What `compress` made.
-
-    `codec` made the archive. `compared` lists the codecs that it was compared with, the smallest
-    archive first. `info` describes the archive's contents and bytes. `history` is the training
-    curve of a decoder. `kept_exact` names, by reason, the float tensors that a lossy codec kept bit
-    for bit because of their values. `relative_error` is the squared error of the decoded float
-    tensors over their own squares, 0 without loss. Tensors with NaN, infinities, outliers or values
-    out of range do not count in it. `rate_weight` is the quantized codec's operating point.
-    `score_original` is what `evaluate` gave before, and `score` what it gave for the decoded
-    archive. `divergence` is how calibration compared outputs: "kl", "mse", or None if it did not.
-    `seconds` is the time taken. `notes` say what reading the weights chose, changed or left out.
-    """
-
-    codec: Codec
-    compared: Sequence[RunnerUp]
-    info: ArchiveInfo
-    history: Sequence[Mapping[str, float]]
-    kept_exact: Mapping[str, Sequence[str]]
-    relative_error: float
-    rate_weight: float | None
-    score_original: float | None
-    score: float | None
-    divergence: str | None
-    seconds: float
-    notes: Sequence[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The whole report as a dict that JSON can hold."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        del own["info"]
-        own["compared"] = [asdict(one) for one in self.compared]
-        return own | self.info.to_dict()
 
 
 @with_option_names
@@ -88,6 +41,7 @@ def compress(
     weights: Weights,
     out: sinks.Sink,
     *,
+    max_shard_bytes: int | None = None,
     progress: Progress | bool = False,
     **options: Unpack[Options],
 ) -> CompressionReport:
@@ -101,14 +55,20 @@ def compress(
     These come back bit for bit: integer, boolean, float8 and complex tensors; scalars; gains and
     variances of normalization layers; tensors that hold NaN, infinities or outliers. Tied weights
     are stored once. The file is decoded and checked before it takes its place, atomically. A run
-    that fails leaves no file, and the module as it was.
+    that fails leaves no file, and the module as it was. Shards that are finished stay, and the same
+    call goes on from there.
+
+    Safetensors files larger than 256 MiB are read and encoded some tensors at a time, without
+    calibration, so that neither they nor the archive need fit in memory.
 
     Args:
         weights: a mapping of names to NumPy arrays or torch tensors, a torch module, an open
             archive, or the path of a checkpoint: a safetensors file, an index of shards, a model
             repository's directory, a PyTorch checkpoint, an .npz, .gguf or .vaec file.
         out: where the archive goes: a path, a URL that fsspec knows, or a binary file object. It is
-            none of the files that are read.
+            none of the files that are read. A path that ends with ``.vaec.index.json`` makes an
+            archive in shards beside it (``model-00001-of-00002.vaec``).
+        max_shard_bytes: the bytes of weights in a shard, or one larger tensor; 5 GB by default.
         key: of a checkpoint that wraps several state dicts, the one to take: "model", "ema", ...,
             with dots between levels.
         codec: "quantized"; "lossless"; "raw"; "vae", the latent codec; "vae+residual", a small
@@ -156,24 +116,25 @@ def compress(
     """
     started = time.perf_counter()
     sinks.check_output(out)
+    max_bytes = _check_sharding(out, max_shard_bytes, options)
     with shown(progress) as report:
-        request = make_request(weights, options, report)
+        read = _read_or_find if takes_groups(options) else read_state_dict
+        request = make_request(weights, options, report, read)
         sinks.check_output(out, request.state.files)
-        made, compared = encode_best(request)
-    with Archive(made.data, threads=request.threads) as archive:
-        archive.verify()
-        info = archive.info
-    kept_exact = _kept_exact(request, made, info)
-    for warning in _warnings(kept_exact):
+        if max_bytes is not None:
+            made = _write_shards(request, out, options, max_bytes)
+        else:
+            large = takes_groups(options) and _bytes(request.state) > SECTION_BYTES
+            made = _write_large(request, out) if large else _write(request, out)
+    for warning in made.losses.warnings():
         warnings.warn(warning, stacklevel=2)
-    sinks.write(out, made.data)
     return CompressionReport(
         codec=made.codec,
-        compared=compared,
-        info=info,
+        compared=made.compared,
+        info=made.info,
         history=made.history,
-        kept_exact=kept_exact,
-        relative_error=_relative_error(request, made),
+        kept_exact=made.losses.kept_exact,
+        relative_error=made.losses.relative_error,
         rate_weight=made.rate_weight,
         score_original=made.score_original,
         score=made.score,
@@ -183,60 +144,106 @@ def compress(
     )
 
 
-def _kept_exact(request: Request, made: Candidate, info: ArchiveInfo) -> dict[str, list[str]]:
-    """The float tensors that the archive holds bit for bit because of their values, by reason."""
-    if made.codec in EXACT:
-        return {}
-    exact = {one.name for one in info.tensors if one.codec in EXACT}
-    reasons = (
-        delicacies(request.floats)
-        | {name: why for name, why in request.unsuitable.items() if why in SPECIAL_VALUES}
-        | dict.fromkeys(made.kept_exact, TOO_FAR)
+@dataclass(frozen=True)
+class _Made:
+    """What was written; fields are those of the report."""
+
+    codec: Codec
+    compared: Sequence[RunnerUp]
+    info: ArchiveInfo
+    losses: Losses
+    rate_weight: float | None
+    history: Sequence[Mapping[str, float]] = ()
+    score_original: float | None = None
+    score: float | None = None
+
+    @classmethod
+    def at(cls, point: OperatingPoint, info: ArchiveInfo, losses: Losses) -> _Made:
+        """What was made of groups at an operating point."""
+        return cls(point.codec, point.compared, info, losses, point.relative_rate_weight)
+
+
+def _write(request: Request, out: sinks.Sink) -> _Made:
+    """Write the archive of weights that fit in memory."""
+    made, compared = encode_best(request)
+    info = _put(made.archive, out, request.threads)
+    lossy = {one.name for one in info.tensors if one.codec not in EXACT}
+    losses = Losses.of(request, made.codec, lossy, made.decoded, made.kept_exact)
+    return _Made(
+        made.codec,
+        compared,
+        info,
+        losses,
+        made.rate_weight,
+        made.history,
+        made.score_original,
+        made.score,
     )
-    found: dict[str, list[str]] = {}
-    for name in request.state.names:
-        if name in exact and name in reasons:
-            found.setdefault(reasons[name], []).append(name)
+
+
+def _write_large(request: Request, out: sinks.Sink) -> _Made:
+    """Write an archive of groups of tensors, which are read and encoded one after another."""
+    directory = sinks.directory_of(out)
+    names = request.state.names
+    points = OperatingPoints(request)
+    point = points.first()
+    while True:
+        if directory is not None:
+            sinks.check_room(directory, 2 * point.bytes)  # sections, and then the file
+        step = Steps(request.progress, "compressing", len(groups_of(request, names)))
+        archive, losses = encode_in_groups(request, names, point, directory, step)
+        smaller = points.after(point, archive.size)
+        if smaller is None:
+            return _Made.at(point, _put(archive, out, request.threads), losses)
+        point = smaller
+
+
+def _write_shards(
+    request: Request, out: sinks.Sink, options: Options, max_bytes: int
+) -> _Made:
+    """Write an archive in shards, and their index."""
+    assert is_sharded(out)
+    point, losses = ShardWriter(request, out, options, max_bytes).write()
+    with ShardedArchive(out, threads=request.threads) as archive:
+        return _Made.at(point, archive.info, losses)
+
+
+def _put(archive: Finished, out: sinks.Sink, threads: int) -> ArchiveInfo:
+    """Write an archive to `out`, decoded and checked before it is there, and return its info."""
+    with sinks.filling(out) as path:
+        archive.write(path)
+        with Archive(path, threads=threads) as written:
+            written.verify()
+            return written.info
+
+
+def _read_or_find(weights: Weights, key: str | None) -> StateDict:
+    """Read weights, or only find the tensors of large ones."""
+    found = find_state_dict(weights, key)
+    if found is None or _bytes(found) <= SECTION_BYTES:
+        return read_state_dict(weights, key)
     return found
 
 
-def _warnings(kept_exact: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield a line for each tensor that its owner may not expect to be exact."""
-    for reason, why in WHY_EXACT.items():
-        names = kept_exact.get(reason, ())
-        for name in names[:MAX_WARNINGS]:
-            yield f"tensor '{name}' is stored without loss: {why}"
-        if len(names) > MAX_WARNINGS:
-            more = len(names) - MAX_WARNINGS
-            yield (
-                f"{more:,} more tensors are stored without loss: {why}; kept_exact of the report "
-                "names them"
+def _bytes(state: StateDict) -> int:
+    return sum(form.nbytes for form in state.forms.values())
+
+
+def _check_sharding(out: sinks.Sink, max_bytes: int | None, options: Options) -> int | None:
+    """The bytes of weights of a shard; None if `out` is no index of shards. Raises ValueError."""
+    if not is_sharded(out):
+        if max_bytes is not None:
+            raise ValueError(
+                f"max_shard_bytes needs an index as output; name it *{ARCHIVE_INDEX_SUFFIX}"
             )
-
-
-def _relative_error(request: Request, made: Candidate) -> float:
-    """The squared error of all decoded float tensors over their squares."""
-    if made.codec in EXACT:
-        return 0.0
-    originals, decoded = request.floats, made.decoded
-    largest = max((one.largest for one in extents(originals).values()), default=0.0) or 1.0
-    energy = error = 0.0
-    for names in batches({name: array.size for name, array in originals.items()}):
-        before = [originals[name].ravel() for name in names]
-        after = [decoded[name].ravel() for name in names]
-        for first, second in _slabs(before, after):
-            # Squares of the largest numbers would overflow.
-            original = first / largest
-            change = second / largest - original
-            energy += float(np.square(original).sum())
-            error += float(np.square(change).sum())
-    return error / energy if energy else 0.0
-
-
-def _slabs(*tensors: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
-    """Yield flat tensors one behind another, or parts of a large one, as float64."""
-    for start in range(0, max(one.size for one in tensors[0]), SLAB_ELEMENTS):
-        yield tuple(
-            np.concatenate([one[start : start + SLAB_ELEMENTS] for one in group], dtype=np.float64)
-            for group in tensors
+        return None
+    if not takes_groups(options):
+        raise ValueError(
+            "shards hold what needs no calibration: codec 'quantized' with quantizer 'feedback', "
+            "'lossless' or 'raw', without calibration and evaluate; write one file (.vaec)"
         )
+    if max_bytes is None:
+        return MAX_SHARD_BYTES
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+        raise ValueError(f"max_shard_bytes is {max_bytes!r}; give a whole number of at least 1")
+    return max_bytes

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaecomp_native import _core
-from vaecomp_native.compression.choice import AUTO, EXACT, obstacles_to
+from vaecomp_native.compression.choice import AUTO, obstacles_to
 from vaecomp_native.compression.operators import by_themselves
-from vaecomp_native.compression.options import Codec, Options, with_option_names
+from vaecomp_native.compression.options import EXACT, Codec, Options, with_option_names
 from vaecomp_native.compression.request import Request, Target, make_request
 from vaecomp_native.compression.suitability import delicacies
 from vaecomp_native.progress import silent

@@ -6,7 +6,7 @@ as the weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,12 @@ from vaecomp_native.compression.operators import Operator
 from vaecomp_native.quantization.contexts import ContextLevels, fit_contexts
 from vaecomp_native.quantization.entropy import entropy_bits, table_bits
 from vaecomp_native.quantization.feedback import Curvature, Grid, OutOfRangeError, sweep
-from vaecomp_native.quantization.matrix import LARGEST_SYMBOL, Float32Array, QuantizedMatrix
+from vaecomp_native.quantization.matrix import (
+    LARGEST_SYMBOL,
+    Float32Array,
+    QuantizedMatrix,
+    slabs,
+)
 
 SAMPLE, MAX_FACTOR = 1 << 15, 64
 """The least elements looked at of a larger tensor, and of how many each is one at most."""
@@ -40,15 +45,18 @@ class _Sample:
     row_maxima: Float32Array
 
     @classmethod
-    def of(cls, operator: Operator, encoder: Encoder) -> _Sample:
+    def of(cls, operator: Operator, encoder: Encoder, factor: int) -> _Sample:
         matrix = encoder.target(operator)
         rows, columns = matrix.shape
-        size = max(SAMPLE, matrix.size // MAX_FACTOR)
+        size = max(SAMPLE, matrix.size // factor)
         width = min(columns, size)
         count = min(rows, max(size // max(width, 1), 1))
         chosen = np.linspace(0, rows - 1, count).astype(np.int64)
-        values = np.ascontiguousarray(matrix[chosen, :width])
-        maxima = np.maximum(matrix.max(1), -matrix.min(1))
+        values = np.ascontiguousarray(matrix[chosen, :width], np.float32)
+        maxima = np.empty(rows, np.float32)
+        for some in slabs(matrix.shape):
+            part = matrix[some].astype(np.float32, copy=False)
+            maxima[some] = np.maximum(part.max(1), -part.min(1))
         nbytes = sum(encoder.arrays[name].nbytes for name in operator.tensors)
         return cls(operator, nbytes, chosen, values, maxima)
 
@@ -78,37 +86,75 @@ class _Sample:
         return sweep(self.values, Curvature.flat(columns), part, weight, threads), grid
 
 
-class SizePredictor:
-    """Predicts the bits of the operators of an encoder without calibration."""
+@dataclass(frozen=True)
+class _Bunch:
+    """The values of small tensors that are quantized together, and the bytes of each tensor."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        """Take samples of the encoder's tensors."""
-        self._encoder = encoder
-        self._samples = [
-            _Sample.of(one, encoder) for one in encoder.operators if isinstance(one, Operator)
-        ]
-        self._bunches = [one for one in encoder.operators if isinstance(one, BunchedOperator)]
-        self._elements = sum(one.elements for one in encoder.operators)
-        self._matrices = sum(len(one.tensors) for one in encoder.operators)
+    operator: BunchedOperator
+    values: Float32Array
+    nbytes: Mapping[str, int]
+
+    def bits(self, rate_weight: float, threads: int) -> float:
+        found = self.operator.quantize(self.values, rate_weight, "feedback", threads)
+        return found.bits + 8 * sum(n for name, n in self.nbytes.items() if name not in found)
+
+
+class SizePredictor:
+    """Predicts the bits of the operators of encodings without calibration."""
+
+    def __init__(self, threads: int, factor: int = MAX_FACTOR, stride: int = 1) -> None:
+        """Make one that has seen nothing yet.
+
+        `factor` is the most elements of a large tensor that one looked at stands for. One of
+        `stride` bunches of small tensors is looked at.
+        """
+        self._threads = threads
+        self._factor = factor
+        self._stride = stride
+        self._samples: list[_Sample] = []
+        self._bunches: list[_Bunch] = []
+        self._seen_bunches = 0
+        self._elements = 0
+        self._matrices = 0
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> SizePredictor:
+        """Make one of all operators of an encoder."""
+        made = cls(encoder.threads)
+        made.add(encoder)
+        return made
+
+    def add(self, encoder: Encoder) -> None:
+        """Take samples of the tensors of one more encoder."""
+        for operator in encoder.operators:
+            self._elements += operator.elements
+            self._matrices += len(operator.tensors)
+            if isinstance(operator, Operator):
+                self._samples.append(_Sample.of(operator, encoder, self._factor))
+                continue
+            if self._seen_bunches % self._stride == 0:
+                nbytes = {name: encoder.arrays[name].nbytes for name in operator.tensors}
+                self._bunches.append(_Bunch(operator, encoder.target(operator), nbytes))
+            self._seen_bunches += 1
 
     def bits(self, rate_weight: float) -> float:
         """Predict the bits of all tensors in the file at a rate weight."""
-        encoder = self._encoder
         total = 0.0
         quantized: list[tuple[_Sample, QuantizedMatrix]] = []
         for sample in self._samples:
             try:
-                matrix, grid = sample.quantize(rate_weight, encoder.threads)
+                matrix, grid = sample.quantize(rate_weight, self._threads)
             except OutOfRangeError:
                 total += 8 * sample.nbytes
                 continue
             total += _axis_bits(grid.row_exponents)
             quantized.append((sample, matrix))
+        share = self._seen_bunches / max(len(self._bunches), 1)
         for bunch in self._bunches:
-            total += _bunch_bits(encoder, bunch, rate_weight)
+            total += share * bunch.bits(rate_weight, self._threads)
         if quantized:
             tried = tables_to_try(self._elements, self._matrices)
-            total += min(_section_bits(quantized, tables, encoder.threads) for tables in tried)
+            total += min(_section_bits(quantized, tables, self._threads) for tables in tried)
         return total
 
 
@@ -127,13 +173,6 @@ def _section_bits(
     # What the coder takes beyond the entropy: states of its lanes, rounded frequencies.
     coded = 8 * len(encode_fitted(matrices, fit)) - seen - frequencies
     return frequencies + axes + symbols * max(coded / max(float(fit.bits.sum()), 1.0), 1.0)
-
-
-def _bunch_bits(encoder: Encoder, bunch: BunchedOperator, rate_weight: float) -> float:
-    target = encoder.target(bunch)
-    found = bunch.quantize(target, rate_weight, encoder.quantizer, encoder.threads)
-    exact = sum(encoder.arrays[name].nbytes for name in bunch.tensors if name not in found)
-    return found.bits + 8 * exact
 
 
 def _level_bits(levels: ContextLevels, factors: tuple[float, float]) -> float:

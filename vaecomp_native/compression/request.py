@@ -82,15 +82,20 @@ class Request:
         return {name: array for name, array in self.state.arrays.items() if name not in names}
 
 
-def make_request(weights: Weights, options: Options, progress: Progress) -> Request:
-    """Check the options of `compress` and read the weights. Raises the errors of `compress`."""
+def make_request(
+    weights: Weights,
+    options: Options,
+    progress: Progress,
+    read: Callable[[Weights, str | None], StateDict] = read_state_dict,
+) -> Request:
+    """Check the options of `compress` and `read` the weights. Raises the errors of `compress`."""
     asked = with_defaults(options)
     threads = check_threads(asked["threads"])
     check_choice("codec", asked["codec"], ("auto", *CODECS))
     check_choice("quantizer", asked["quantizer"], QUANTIZERS)
     if not isinstance(asked["vae"], VaeConfig):
         raise TypeError(f"vae is {asked['vae']!r}; give a VaeConfig")
-    state = read_state_dict(weights, asked["key"])
+    state = read(weights, asked["key"])
     return Request(
         state,
         asked["codec"],

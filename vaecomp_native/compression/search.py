@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from vaecomp_native.compression.encoder import Encoder, Encoding
 from vaecomp_native.compression.operators import NO_COST
@@ -40,7 +41,11 @@ def typical_cost(encoder: Encoder) -> float:
     if not encoder.operators:
         return 1.0
     costs = np.concatenate([operator.costs(encoder.arrays) for operator in encoder.operators])
-    sizes = np.concatenate([operator.sizes for operator in encoder.operators])
+    return mean_cost(costs, np.concatenate([operator.sizes for operator in encoder.operators]))
+
+
+def mean_cost(costs: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> float:
+    """The geometric mean of costs [N] of losing a weight of tensors of so many weights [N]."""
     # Zeros and weights that calibration never used say nothing about the others.
     known = costs > NO_COST
     if not known.any():
@@ -59,12 +64,20 @@ def rate_weight_at(unit: float, bits_per_weight: float) -> float:
 def rate_weight_for_bits(
     encoder: Encoder, target_bits: float, bits_at: Callable[[float], float]
 ) -> tuple[float, float]:
-    """Find the rate weight whose bits by `bits_at` are nearest to a target, and these bits.
+    """Find the rate weight whose bits by `bits_at` are nearest to a target, and these bits."""
+    weights = sum(operator.elements for operator in encoder.operators)
+    return rate_weight_near(weights, typical_cost(encoder), target_bits, bits_at)
+
+
+def rate_weight_near(
+    weights: int, unit: float, target_bits: float, bits_at: Callable[[float], float]
+) -> tuple[float, float]:
+    """The same for so many `weights` with the typical cost `unit`.
 
     The secant method works on the rate weight's logarithm.
     """
-    weights = max(sum(operator.elements for operator in encoder.operators), 1)
-    at = math.log2(rate_weight_at(typical_cost(encoder), min(target_bits / weights, FINEST_BITS)))
+    weights = max(weights, 1)
+    at = math.log2(rate_weight_at(unit, min(target_bits / weights, FINEST_BITS)))
     slope = -weights / 2
     previous: tuple[float, float] | None = None
     best = (math.inf, at, 0.0)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.quantization.batches import batches
-from vaecomp_native.quantization.matrix import LARGEST_SYMBOL
+from vaecomp_native.quantization.matrix import LARGEST_SYMBOL, SLAB_ELEMENTS
 from vaecomp_native.state_dict import LATENT_DTYPES
 
 Array = npt.NDArray[Any]
@@ -102,22 +102,30 @@ def _extents(arrays: Sequence[Array]) -> Iterator[Extent]:
 
 
 def _extent(array: Array) -> Extent:
-    values = _widened(array)
-    return Extent(float(values.min()), float(values.max()), _mean_square(values))
+    low, high, total = math.inf, -math.inf, 0.0
+    for values in _slabs(array):
+        # A NaN stays, whichever slab it is in.
+        low = float(np.minimum(low, values.min()))
+        high = float(np.maximum(high, values.max()))
+        total += _square(values)
+    return Extent(low, high, total / array.size)
 
 
 def _clipped_square(array: Array, limit: float) -> float:
     """The mean square of values whose magnitudes are cut at a limit."""
-    return _mean_square(np.clip(_widened(array), -limit, limit))
+    return sum(_square(np.clip(one, -limit, limit)) for one in _slabs(array)) / array.size
 
 
-def _widened(array: Array) -> Array:
+def _slabs(array: Array) -> Iterator[Array]:
+    """Yield all elements, some at a time, in a dtype that NumPy is quick with."""
     dtype = np.float64 if array.dtype.itemsize > 4 else np.float32
-    return array.astype(dtype, copy=False).ravel()
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, SLAB_ELEMENTS):
+        yield flat[start : start + SLAB_ELEMENTS].astype(dtype, copy=False)
 
 
-def _mean_square(values: Array) -> float:
-    return float(np.einsum("i,i->", values, values, dtype=np.float64)) / values.size
+def _square(values: Array) -> float:
+    return float(np.einsum("i,i->", values, values, dtype=np.float64))
 
 
 def _why_not_float(array: Array) -> str | None:

@@ -162,8 +162,8 @@ def train(
     sinks.write(out, data)
     return PackReport(
         bytes=len(data),
-        base_bytes=len(encoded.data),
-        decoder_bytes=len(data) - len(encoded.data),
+        base_bytes=encoded.size,
+        decoder_bytes=len(data) - encoded.size,
         members=len(members),
         latents=latents,
         sha256=sha256,

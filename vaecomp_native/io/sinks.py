@@ -6,7 +6,9 @@ import errno
 import io
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,8 @@ from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain, reach
 Sink = Location | BinaryIO
 """The destination of a file: a path, a URL that fsspec knows, or a binary file object."""
 
+PIECE_BYTES = 1 << 22
+"""The bytes that are copied at a time."""
 NEW_FILE_MODE = 0o666
 """The permissions of a new file, from which the kernel removes the process's umask."""
 
@@ -47,8 +51,72 @@ def write(out: Sink, data: bytes | memoryview) -> None:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def filling(out: Sink) -> Iterator[Path]:
+    """Give the path of an empty file; when the block ends well, `out` gets what is in it then.
+
+    A path is replaced as by `replacing`. Everything else gets a copy, as by `write`. Raises
+    OSError.
+    """
+    if isinstance(out, (str, os.PathLike)) and directory_of(out) is not None:
+        with replacing(plain(out)) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix="vaecomp-") as directory:
+        copy = Path(directory, "file")
+        copy.touch()
+        yield copy
+        _send(copy, out)
+
+
+def directory_of(out: Sink) -> Path | None:
+    """The directory of a regular file; None for a URL, a stream or a file object."""
+    if not isinstance(out, (str, os.PathLike)) or is_url(plain(out)):
+        return None
+    path = Path(plain(out))
+    return None if is_stream(path) else Path(os.path.realpath(path)).parent
+
+
+def _send(copy: Path, out: Sink) -> None:
+    """Write a file's bytes to a URL, a stream's path or a file object."""
+    if isinstance(out, (str, os.PathLike)) and is_url(plain(out)):
+        filesystem, name = filesystem_of(plain(out))
+        with reaching(plain(out)):
+            filesystem.put_file(str(copy), name)
+        return
+    with copy.open("rb") as file:
+        if not isinstance(out, (str, os.PathLike)):
+            _copy_fully(file, out)
+            return
+        with Path(plain(out)).open("wb", buffering=0) as stream:
+            _copy_fully(file, cast(BinaryIO, stream))
+
+
+def _copy_fully(file: BinaryIO, out: BinaryIO) -> None:
+    while piece := file.read(PIECE_BYTES):
+        _write_fully(out, piece)
+
+
+def check_room(directory: Path, size: int) -> None:
+    """Raise OSError if a directory's disk has no room for so many bytes, before hours of work."""
+    free = shutil.disk_usage(directory).free
+    if free < size:
+        problem = f"has {free:,} bytes free, and about {size:,} are needed; free some space"
+        raise OSError(errno.ENOSPC, problem, str(directory))
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Give an empty file its size. Raises OSError at once if the disk has no room for it."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], part: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes `path`'s place.
+
+    The temporary file is `part`, if one is given, whatever a killed run has left there.
 
     A symbolic link stays, and the file that it points to is replaced. The new file has the
     permissions of the old one, or those of any new file. The file is flushed to the device before
@@ -59,7 +127,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     old = _status(target)
     if old is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    temporary = _new_file_beside(target, NEW_FILE_MODE if old is None else 0o600)
+    mode = NEW_FILE_MODE if old is None else 0o600
+    if part is None:
+        temporary = _new_file_beside(target, mode)
+    else:
+        temporary = part
+        temporary.unlink(missing_ok=True)
+        _make_file(temporary, mode)
     try:
         yield temporary
         if old is not None:
@@ -157,8 +231,12 @@ def _new_file_beside(target: Path, mode: int) -> Path:
     while True:
         path = target.parent / f".vaecomp-{secrets.token_hex(8)}.tmp"
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+            _make_file(path, mode)
             return path
+
+
+def _make_file(path: Path, mode: int) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
 
 
 def _copy_permissions(old: os.stat_result, path: Path) -> None:

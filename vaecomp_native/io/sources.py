@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vaecomp_native import _core
-from vaecomp_native.io.urls import filesystem_of, is_url, plain, reaching
+from vaecomp_native.errors import ArchiveError
+from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX
+from vaecomp_native.io.urls import Location, filesystem_of, is_url, plain, reaching
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
-_HEADER_BYTES = 32
+HEADER_BYTES = 32
+"""The bytes of an archive's header."""
 # Bytes per request. A request over a network costs a round trip, so it asks for more.
 _REMOTE_REQUEST, _FILE_REQUEST = 1 << 22, 1 << 18
 
@@ -40,6 +43,8 @@ def open_reader(
         if is_url(plain(source)):
             return _open_url(plain(source), options)
         path = Path(plain(source))
+        if path.name.endswith(ARCHIVE_INDEX_SUFFIX):
+            raise ArchiveError("is an index of shards, and one file is needed here")
         if mapped:
             return _core.ArchiveReader(_map(path), *options)
         try:
@@ -58,6 +63,17 @@ def open_reader(
     if getattr(source, "seekable", lambda: False)():
         return _core.ArchiveReader.from_function(*_file_ranges(source), *options)
     return _core.ArchiveReader(_read_stream(source), *options)
+
+
+def read_start(place: Location, size: int) -> bytes:
+    """Read the first `size` bytes of a path or a URL, or all if there are fewer. Raises OSError."""
+    if is_url(plain(place)):
+        filesystem, path = filesystem_of(plain(place))
+        with reaching(plain(place)):
+            content: bytes = filesystem.cat_file(path, start=0, end=size)
+        return content[:size]
+    with Path(plain(place)).open("rb") as file:
+        return _read_fully(file.read, size)
 
 
 def _read_pipe(path: Path) -> bytes:
@@ -128,7 +144,7 @@ def _read_stream(stream: BinaryIO, limit: int | None = None, name: str = "") -> 
 
     Raises OSError, with the stream's name, if the archive has more bytes than the limit.
     """
-    header = _read_fully(stream.read, _HEADER_BYTES)
+    header = _read_fully(stream.read, HEADER_BYTES)
     size = _core.archive_bytes(header)
     if limit is not None and size > limit:
         raise OSError(

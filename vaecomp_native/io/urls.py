@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +25,12 @@ def plain(place: Location) -> str:
     """Return the place as text; a ``file://`` URL becomes its path."""
     text = os.fspath(place)
     return unquote(urlsplit(text).path) if text.startswith("file://") else text
+
+
+def beside(place: Location, name: str) -> str:
+    """The place of the file `name` in the directory of another file, on a disk or below a URL."""
+    text = plain(place)
+    return f"{text.rpartition('/')[0]}/{name}" if is_url(text) else str(Path(text).parent / name)
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:

@@ -20,10 +20,13 @@ from vaecomp_native.quantization.matrix import (
     LARGEST_SYMBOL,
     QuantizedMatrix,
     scales,
+    slabs,
     to_bfloat16,
 )
 from vaecomp_native.quantization.uniform import round_to_step, usable_step
 
+FloatArray = npt.NDArray[Any]
+"""Of float32, or of a dtype that converts to it."""
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -56,6 +59,8 @@ STEP_RANGE = (2.0**-94, 2.0**94)
 """The range of steps: scales stay normal float32 numbers with any exponents of row and column."""
 MARGIN = 16
 """The steps by which passed-on errors may push a value beyond the range of all values."""
+SWEEP_ELEMENTS = 1 << 22
+"""The number of elements that are swept at a time where columns are independent."""
 SWEEPS = 2
 """The number of sweeps: the first one guesses the symbols' bits, the second one counts symbols."""
 
@@ -132,14 +137,14 @@ class QuantizedOperator:
 
 
 def feedback_quantize(
-    matrix: Float32Array,
+    matrix: FloatArray,
     curvature: Curvature,
     row_weights: Float64Array,
     rate_weight: float,
     *,
     threads: int = 0,
 ) -> QuantizedOperator:
-    """Quantize an operator's matrix float32 [R, C], or [R, C + 1] with its bias.
+    """Quantize an operator's matrix of floats [R, C], or [R, C + 1] with its bias.
 
     Makes one sum small: over all rows `row_weights` [R] times the cost of the row's errors by
     `curvature`, plus `rate_weight` times the bits.
@@ -201,35 +206,51 @@ class Grid:
 
 
 def sweep(
-    matrix: Float32Array, curvature: Curvature, grid: Grid, rate_weight: float, threads: int
+    matrix: FloatArray, curvature: Curvature, grid: Grid, rate_weight: float, threads: int
 ) -> QuantizedMatrix:
-    """Quantize weights float32 [R, C] on a grid. Raises OutOfRangeError."""
+    """Quantize weights [R, C] on a grid. Raises OutOfRangeError.
+
+    Rows go together if errors are passed on, for then they share a large `feedback`. Otherwise they
+    are swept in slabs, so that only a part of a large matrix is float32.
+    """
     order = curvature.order
     row_scales = grid.row_scales
     column_scales = scales(1.0, grid.column_exponents.astype(np.int32))
-    values = np.ascontiguousarray(matrix, np.float32)
-    reach = _core.largest_level(values, row_scales, column_scales, threads)
+    is_flat = curvature.feedback is None
+    parts = [*slabs(matrix.shape, SWEEP_ELEMENTS)] if is_flat else [slice(0, len(matrix))]
+
+    def values(rows: slice) -> Float32Array:
+        return np.ascontiguousarray(matrix[rows], np.float32)
+
+    reach = max(
+        _core.largest_level(values(rows), row_scales[rows], column_scales, threads)
+        for rows in parts
+    )
     if not reach <= LARGEST_SYMBOL:
         raise OutOfRangeError
     # Errors that are passed on may push values beyond the range of all values.
     limit = min(LARGEST_SYMBOL, math.ceil(reach) + MARGIN)
     bits = guessed_bits(limit)
+    symbols = np.empty(matrix.shape, np.int8 if limit <= np.iinfo(np.int8).max else np.int16)
     for _ in range(SWEEPS):
-        symbols, counts = _core.feedback_quantize(
-            values,
-            None if curvature.feedback is None else order.astype(np.uint32),
-            curvature.feedback,
-            curvature.diagonal,
-            grid.row_weights,
-            row_scales,
-            column_scales[order],
-            DECISION * rate_weight,
-            bits[None],
-            -limit,
-            np.zeros(len(values), np.uint8),
-            threads,
-        )
-        bits = smoothed_bits(counts[0])
+        counts = np.zeros(2 * limit + 1, np.uint64)
+        for rows in parts:
+            symbols[rows], counted = _core.feedback_quantize(
+                values(rows),
+                None if is_flat else order.astype(np.uint32),
+                curvature.feedback,
+                curvature.diagonal,
+                grid.row_weights[rows],
+                row_scales[rows],
+                column_scales[order],
+                DECISION * rate_weight,
+                bits[None],
+                -limit,
+                np.zeros(len(row_scales[rows]), np.uint8),
+                threads,
+            )
+            counts += counted[0]
+        bits = smoothed_bits(counts)
     exponents = (_unless_zero(grid.row_exponents), _unless_zero(grid.column_exponents))
     return QuantizedMatrix(symbols, grid.step, None, *exponents)
 

@@ -51,9 +51,12 @@ class QuantizedMatrix:
         """The same with its symbols in `scratch`."""
         return replace(self, symbols=scratch.copy(self.symbols))
 
-    def values(self) -> Float32Array:
-        """Decode to float32 [R, C], with the bits that an archive decodes to."""
-        result = np.empty(self.symbols.shape, np.float32)
+    def values(self, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+        """Decode to float32 [R, C], with the bits that an archive decodes to.
+
+        Another `dtype` is what these values are rounded to.
+        """
+        result = np.empty(self.symbols.shape, dtype)
         for rows in slabs(self.symbols.shape):
             result[rows] = self._levels(self.symbols[rows]) * self._scales(rows)
         return result
@@ -105,10 +108,10 @@ def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return rows, size // rows if rows else 0
 
 
-def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+def slabs(shape: tuple[int, ...], elements: int = SLAB_ELEMENTS) -> Iterator[slice]:
     """Cut the rows of a matrix of this shape into slabs, so that temporary arrays stay small."""
     rows, columns = shape
-    step = max(1, SLAB_ELEMENTS // max(columns, 1))
+    step = max(1, elements // max(columns, 1))
     for start in range(0, rows, step):
         yield slice(start, start + step)
 

@@ -12,6 +12,7 @@ import torch
 from vaecomp_native.archive import Archive
 from vaecomp_native.errors import ModuleMismatchError, listed
 from vaecomp_native.io.sources import Source
+from vaecomp_native.opening import open
 from vaecomp_native.tensors import array_to_tensor, is_uninitialized, why_not_plain
 from vaecomp_native.torch.fit import Fit, all_tensors, find_fit
 
@@ -55,7 +56,7 @@ def load(
     a copy. Tied weights share one tensor. Raises TypeError for a dtype that this PyTorch does not
     have.
     """
-    with Archive(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
+    with open(source, pack=pack, threads=threads, verify=verify, mmap=mmap) as archive:
         return _tensors(archive.decode(names))
 
 
@@ -96,7 +97,7 @@ def load_into(
         UserWarning: some tensors stay without values on the meta device.
     """
     _check_memory(module, assign)
-    with Archive(source, pack=pack, threads=threads) as archive:
+    with open(source, pack=pack, threads=threads) as archive:
         fit = find_fit(module, {one.name: one.shape for one in archive.info.tensors})
         problems = fit.differences if strict else fit.problems
         if problems:

@@ -111,7 +111,7 @@ def _save(one: _Member, tensors: dict[str, Array], started: float) -> Outcome:
     try:
         with storage.output(item.output) as path:
             sinks.check_output(path, [item.source])
-            safetensors.write(tensors, path, one.info.metadata)
+            safetensors.write(tensors, tensors.items(), path, one.info.metadata)
             size = path.stat().st_size
     except Exception as error:
         return failed(item, error, started)

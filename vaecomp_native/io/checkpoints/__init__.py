@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vaecomp_native.errors import WeightsError
@@ -46,6 +47,38 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.name.endswith(INDEX_SUFFIX):
         return read_shards(path, read_checkpoint)
     return _reader_of(path)(path)
+
+
+def find_tensors(path: Path) -> Checkpoint | None:
+    """Find the places of the tensors of a checkpoint, whose files may be larger than the memory.
+
+    The path is as for `read_checkpoint`. Values of the result's `tensors` are `Place` objects. The
+    result is None for a checkpoint that is not made of safetensors files alone. Raises the errors
+    of `read_checkpoint`.
+    """
+    if path.is_dir():
+        found, notes = model_in(path)
+        places = find_tensors(found)
+        return places and replace(places, notes=(*notes, *places.notes))
+    if not path.is_file():
+        return None
+    try:
+        if path.name.endswith(INDEX_SUFFIX):
+            return read_shards(path, _find_in)
+        return _find_in(path)
+    except _OtherKindError:
+        return None
+
+
+class _OtherKindError(Exception):
+    """A file is not of the kind of safetensors."""
+
+
+def _find_in(path: Path) -> Checkpoint:
+    with path.open("rb") as file:
+        if not safetensors.is_start(file.read(_START)):
+            raise _OtherKindError
+    return safetensors.find(path)
 
 
 def _reader_of(path: Path) -> Callable[[Path], Checkpoint]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from vaecomp_native.errors import WeightsError, listed
 from vaecomp_native.io.checkpoints.base import Checkpoint
+from vaecomp_native.io.shard_index import parse_index
 
 COUNTED = ("total_size", "total_parameters")
 """Metadata of an index that follow from the tensors and are left out."""
@@ -38,38 +38,17 @@ def read_shards(index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     return Checkpoint(tensors, merged, files, (*notes, *_left_out(weight_map, shards)))
 
 
-def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _read_index(index: Path) -> tuple[Mapping[str, str], dict[str, str]]:
     """Read an index: the name of each tensor's shard, and the metadata. Raises WeightsError."""
     try:
-        content = json.loads(index.read_bytes(), object_pairs_hook=_without_repetition)
-        weight_map = content["weight_map"]
-        if not isinstance(weight_map, dict):
-            raise TypeError("weight_map is not an object")
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{index}: not an index of shards with a weight_map: {error}") from error
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str):
-            raise WeightsError(
-                f"{index}: the shard of tensor '{name}' is {shard!r}, not a file's name"
-            )
-        if Path(shard).name != shard or shard in (".", ".."):
-            raise WeightsError(f"{index}: shard '{shard}' must lie beside the index")
-    metadata = content.get("metadata")
-    known = metadata if isinstance(metadata, dict) else {}
-    return weight_map, {
+        parsed = parse_index(index.read_bytes())
+    except ValueError as error:
+        raise WeightsError(f"{index}: {error}") from error
+    return parsed.weight_map, {
         key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in known.items()
+        for key, value in parsed.metadata.items()
         if key not in COUNTED
     }
-
-
-def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"'{repeated}' occurs twice")
-    return result
 
 
 def _merge(metadata: dict[str, str], more: Mapping[str, str], shard: str) -> None:

@@ -1,0 +1,64 @@
+"""Indexes of models in several files, in the form of safetensors': a map from tensors to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+ARCHIVE_INDEX_SUFFIX = ".vaec.index.json"
+"""The end of the name of an index of archives."""
+LARGEST_INDEX = 1 << 28
+"""The largest index in bytes."""
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The name of each tensor's file, which lies beside the index, and what else the index says."""
+
+    weight_map: Mapping[str, str]
+    metadata: Mapping[str, Any]
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of the files, in the order in which tensors name them first."""
+        return list(dict.fromkeys(self.weight_map.values()))
+
+    def to_json(self) -> bytes:
+        """The bytes of the index's file."""
+        content = {"metadata": self.metadata, "weight_map": self.weight_map}
+        return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def parse_index(data: bytes) -> ShardIndex:
+    """Parse an index. Raises ValueError if it is malformed, or names a file that lies elsewhere."""
+    try:
+        content = json.loads(data, object_pairs_hook=_without_repetition)
+        weight_map = content["weight_map"]
+        if not isinstance(weight_map, dict):
+            raise TypeError("weight_map is not an object")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not an index of shards with a weight_map: {error}") from error
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise ValueError(f"the shard of tensor '{name}' is {shard!r}, not a file's name")
+        if not _is_name(shard):
+            raise ValueError(f"shard {shard!r} must lie beside the index")
+    metadata = content.get("metadata")
+    return ShardIndex(weight_map, metadata if isinstance(metadata, dict) else {})
+
+
+def _is_name(shard: str) -> bool:
+    is_plain = PurePath(shard).name == shard and shard not in (".", "..")
+    return is_plain and "\0" not in shard and "\\" not in shard
+
+
+def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{repeated}' occurs twice")
+    return result

@@ -204,9 +204,9 @@ def test_options_that_there_are_none_of_are_named_with_those_that_there_are(
 
 def test_help_shows_every_option_of_compress_and_plan() -> None:
     names = list(inspect.signature(vc.compress).parameters)
-    assert names[:3] == ["weights", "out", "progress"]
-    assert len(names) <= 14
-    assert names[3:] == list(inspect.signature(vc.plan).parameters)[1:]
+    assert names[:4] == ["weights", "out", "progress", "max_shard_bytes"]
+    assert len(names) <= 15
+    assert names[4:] == list(inspect.signature(vc.plan).parameters)[1:]
     assert all(f"        {name}: " in (vc.compress.__doc__ or "") for name in names)
 
 

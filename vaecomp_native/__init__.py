@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from vaecomp_native.codecs.vae.config import VaeConfig
     from vaecomp_native.compression.choice import RunnerUp
     from vaecomp_native.compression.curve import RatePoint, rate_distortion
-    from vaecomp_native.compression.pipeline import CompressionReport, compress
+    from vaecomp_native.compression.pipeline import compress
     from vaecomp_native.compression.plan import Plan, plan
+    from vaecomp_native.compression.report import CompressionReport
     from vaecomp_native.torch import LoadReport, load_into
 
 __all__ = [
@@ -86,7 +87,7 @@ __all__ = [
 _HOMES = {
     "Calibration": "calibration.config",
     "VaeConfig": "codecs.vae.config",
-    "CompressionReport": "compression.pipeline",
+    "CompressionReport": "compression.report",
     "RunnerUp": "compression.choice",
     "compress": "compression.pipeline",
     "RatePoint": "compression.curve",

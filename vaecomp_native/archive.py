@@ -91,9 +91,9 @@ class ArchiveInfo:
 class Archive(Mapping[str, Array]):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
-    Use `vaecomp_native.open` to get one. Several threads may read from it. `items` and `values` decode batches of
-    at most 16 MiB, or one larger tensor. They take little more time than `decode` and little
-    memory. The same holds for tensors that are asked for by name in the archive's order.
+    Use `vaecomp_native.open` to get one. Several threads may read from it. `items` and `values`
+    decode batches of at most 16 MiB, or one larger tensor. They take little more time than `decode`
+    and little memory. The same holds for tensors that are asked for by name in the archive's order.
     """
 
     def __init__(

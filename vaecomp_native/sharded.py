@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 SHARDS = "shards"
 """The key of the index's metadata that tells each shard from any other file of its name."""
 MARKS = ("start", "sha256")
-"""What is known of a shard: its first bytes and the SHA-256 of all of them, as hexadecimal digits."""
+"""What is known of a shard, in hexadecimal digits: its first bytes, and the SHA-256 of all."""
 
 
 def is_sharded(source: Source) -> TypeGuard[Location]:

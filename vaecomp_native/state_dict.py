@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vaecomp_native import _core
-from vaecomp_native.errors import WeightsError, listed
 from vaecomp_native.archive import Archive
+from vaecomp_native.errors import WeightsError, listed
 from vaecomp_native.io.checkpoints import KINDS, find_tensors, read_checkpoint
 from vaecomp_native.io.checkpoints.base import Checkpoint
 from vaecomp_native.io.checkpoints.nested import unwrap

@@ -11,14 +11,22 @@ import vaecomp_native as vc
 from vaecomp_native import progress
 from vaecomp_native.cli import tables
 from vaecomp_native.cli.errors import interruptible
-from vaecomp_native.cli.options import JsonOption, ThreadsOption, check_positive, parse_size
+from vaecomp_native.cli.options import (
+    JsonOption,
+    MaxShardBytesOption,
+    ThreadsOption,
+    check_positive,
+    parse_size,
+)
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.codecs.vae.config import DecoderKind, VaeConfig
 from vaecomp_native.compression.options import Codec, Options, Quantizer
+from vaecomp_native.sharded import is_sharded
 
 EXAMPLES = (
     "vaecomp compress model.safetensors model.vaec",
     "vaecomp compress sharded-model/ model.vaec --bits-per-weight 3",
+    "vaecomp compress large-model/ model.vaec.index.json --codec lossless",
     "vaecomp compress training.ckpt model.vaec --key ema",
     "vaecomp compress model.safetensors model.vaec --target-bytes 1.5MB --json",
     "vaecomp compress model.safetensors --plan",
@@ -41,7 +49,9 @@ def command(
     out: Annotated[
         str | None,
         typer.Argument(
-            metavar="OUT", help="Archive to write (.vaec), a path or URL; not needed for --plan."
+            metavar="OUT",
+            help="Archive to write (.vaec), a path or URL; or the index of an archive in shards "
+            "(.vaec.index.json), a path. Not needed for --plan.",
         ),
     ] = None,
     key: Annotated[
@@ -85,6 +95,7 @@ def command(
             help="Price of a bit: 0.005 gives about 4 bits per weight, 0.35 about 1.",
         ),
     ] = None,
+    max_shard_bytes: MaxShardBytesOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would be done, and write nothing.")
     ] = False,
@@ -120,6 +131,8 @@ def command(
     Set its size by one of --bits-per-weight, --target-bytes and --rate-weight. Calibration and
     accuracy limits run the model, so they need its code: use vaecomp_native.compress(module, ...,
     calibration=..., max_loss=...) in Python.
+
+    Weights larger than the memory can go in and out: see docs/large-models.md.
     """
     _check_one_target(bits_per_weight, target_bytes, rate_weight)
     options: Options = {
@@ -137,8 +150,11 @@ def command(
         return
     if out is None:
         raise typer.BadParameter("missing: name the archive to write", param_hint="OUT")
-    with interruptible(f"{out} was not written"), progress.console() as bar:
-        report = vc.compress(source, out, progress=bar, **options)
+    outcome = f"{out} was not written"
+    if is_sharded(out):
+        outcome += "; finished shards stay, and the same command goes on from there"
+    with interruptible(outcome), progress.console() as bar:
+        report = vc.compress(source, out, max_shard_bytes=max_shard_bytes, progress=bar, **options)
     if as_json:
         print_json(report.to_dict())
     else:

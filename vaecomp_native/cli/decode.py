@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import time
 from collections.abc import Sequence
 from typing import Annotated, Optional
 
 import typer
 
 from vaecomp_native.cli.errors import interruptible
-from vaecomp_native.cli.options import ArchiveArgument, JsonOption, ThreadsOption
+from vaecomp_native.cli.options import (
+    ArchiveArgument,
+    JsonOption,
+    MaxShardBytesOption,
+    ThreadsOption,
+)
 from vaecomp_native.cli.packs import PackOption, opened
 from vaecomp_native.cli.text import print_json
 from vaecomp_native.errors import VaecompError
+from vaecomp_native.exporting import export
 from vaecomp_native.io import sinks
-from vaecomp_native.io.checkpoints import safetensors
+from vaecomp_native.io.shard_index import MAX_SHARD_BYTES
+from vaecomp_native.progress import console
 
 EXAMPLES = (
     "vaecomp decode model.vaec model.safetensors",
     "vaecomp decode model.vaec part.safetensors --tensor fc1.weight --tensor fc1.bias",
     "vaecomp decode alice.vaec alice.safetensors --pack fleet.vaepack",
+    "vaecomp decode model.vaec.index.json model.safetensors.index.json",
     "ssh store cat model.vaec | vaecomp decode - model.safetensors",
 )
 
@@ -34,28 +41,29 @@ def command(
         Optional[list[str]],  # noqa: UP045 - typer evaluates it, also on Python 3.10
         typer.Option("--tensor", metavar="NAME", help="Only this tensor; may be repeated."),
     ] = None,
+    max_shard_bytes: MaxShardBytesOption = None,
     pack: PackOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Decode the archive IN to the safetensors file OUT.
 
-    The digest of every tensor is checked.
+    The digest of every tensor is checked. An archive in shards is named by its index
+    (.vaec.index.json). If OUT ends with .safetensors.index.json, shards are written beside it.
     """
     sinks.check_output(out, [place for place in (source, pack) if place not in (None, "-")])
-    with interruptible(f"{out} was not written"):
-        with opened(source, pack, threads=threads) as archive:
-            metadata = dict(archive.info.metadata)
-            names = _known_names(source, list(archive), tensor)
-            start = time.perf_counter()
-            tensors = archive.decode(names)
-            seconds = time.perf_counter() - start
-        safetensors.write(tensors, out, metadata)
-    size = sum(array.nbytes for array in tensors.values())
+    with (
+        interruptible(f"{out} was not written"),
+        opened(source, pack, threads=threads) as archive,
+        console() as bar,
+    ):
+        names = _known_names(source, list(archive), tensor)
+        size = max_shard_bytes or MAX_SHARD_BYTES
+        done = export(archive, out, names, max_shard_bytes=size, progress=bar)
     if as_json:
-        print_json({"tensors": len(tensors), "bytes": size, "decode_seconds": seconds})
+        print_json({"tensors": done.tensors, "bytes": done.bytes, "decode_seconds": done.seconds})
     else:
-        typer.echo(f"{out}: {len(tensors)} tensors, {size:,} bytes of weights")
+        typer.echo(f"{out}: {done.tensors} tensors, {done.bytes:,} bytes of weights")
 
 
 def _known_names(

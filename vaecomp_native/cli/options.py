@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -15,7 +15,8 @@ ArchiveArgument = Annotated[
     str,
     typer.Argument(
         metavar="IN",
-        help="Latent archive (.vaec): a path, a URL that fsspec knows, or - for standard input.",
+        help="Latent archive (.vaec), or an index of shards (.vaec.index.json): a path, a URL that "
+        "fsspec knows, or - for standard input.",
     ),
 ]
 
@@ -40,6 +41,16 @@ def parse_size(text: str) -> int:
             f"{text!r} is not a size; give bytes, or a number with kB, MB or MiB"
         )
     return int(float(match[1]) * UNITS[match[2]])
+
+
+MaxShardBytesOption = Annotated[
+    Optional[int],  # noqa: UP045 - typer evaluates it, also on Python 3.10
+    typer.Option(
+        parser=parse_size,
+        metavar="SIZE",
+        help="Bytes of weights in a shard, if OUT is an index: 5GB by default.",
+    ),
+]
 
 
 def check_positive(value: float | None) -> float | None:

@@ -38,7 +38,8 @@ def opened(source: str, pack: str | None, *, threads: int = 0) -> Iterator[AnyAr
                 archive = vc.open(archive_source(source), pack=opened_pack, threads=threads)
             except MissingPackError as error:
                 raise VaecompError(f"{source}: {error}; name it with --pack") from error
-            yield stack.enter_context(archive)
+            stack.enter_context(archive)
+            yield archive
 
 
 def hashes(archive: AnyArchive) -> dict[str, str]:

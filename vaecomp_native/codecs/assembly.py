@@ -47,7 +47,10 @@ class Draft:
 
     def __init__(self, directory: Path | None = None) -> None:
         """Make an empty draft, whose temporary file lies in `directory`, or where Python says."""
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="vaecomp-", dir=directory)
+        place = None if directory is None else str(directory)
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - it lives as long as the draft
+            IN_MEMORY, prefix="vaecomp-", dir=place
+        )
         weakref.finalize(self, self._file.close)
         self._sections: list[tuple[SectionKind, int, int]] = []
         self._homes: dict[str, tuple[Any, ...]] = {}
@@ -74,9 +77,7 @@ class Draft:
         """Make the index of all that was added; its tensors have the order of `names`."""
         order = {name: i for i, name in enumerate(names)}
         rows: list[tuple[Any, ...]] = [
-            (name, "alias", order[aliases[name]])
-            if name in aliases
-            else (name, *self._homes[name])
+            (name, "alias", order[aliases[name]]) if name in aliases else (name, *self._homes[name])
             for name in names
         ]
         front = Front(*_core.write_front(sorted(metadata.items()), self._sections, rows))

@@ -1,4 +1,4 @@
-"""The operating point of large weights: the first one, and the next if that takes too many bytes."""
+"""The operating point of large weights, and the next if that one takes too many bytes."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from vaecomp_native.compression.operating import OperatingPoints
 from vaecomp_native.compression.options import EXACT, Codec, Options, with_option_names
 from vaecomp_native.compression.report import CompressionReport
 from vaecomp_native.compression.request import Request, make_request
-from vaecomp_native.compression.shards import MAX_SHARD_BYTES, ShardWriter
+from vaecomp_native.compression.shards import ShardWriter
 from vaecomp_native.io import sinks
-from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX
+from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX, MAX_SHARD_BYTES
 from vaecomp_native.progress import Progress, Steps, shown
 from vaecomp_native.sharded import ShardedArchive, is_sharded
 from vaecomp_native.state_dict import StateDict, find_state_dict, read_state_dict
@@ -41,8 +41,8 @@ def compress(
     weights: Weights,
     out: sinks.Sink,
     *,
-    max_shard_bytes: int | None = None,
     progress: Progress | bool = False,
+    max_shard_bytes: int | None = None,
     **options: Unpack[Options],
 ) -> CompressionReport:
     """Compress weights into the archive `out`.
@@ -198,9 +198,7 @@ def _write_large(request: Request, out: sinks.Sink) -> _Made:
         point = smaller
 
 
-def _write_shards(
-    request: Request, out: sinks.Sink, options: Options, max_bytes: int
-) -> _Made:
+def _write_shards(request: Request, out: sinks.Sink, options: Options, max_bytes: int) -> _Made:
     """Write an archive in shards, and their index."""
     assert is_sharded(out)
     point, losses = ShardWriter(request, out, options, max_bytes).write()

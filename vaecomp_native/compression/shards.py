@@ -23,15 +23,18 @@ from vaecomp_native.compression.request import Request
 from vaecomp_native.errors import VaecompError
 from vaecomp_native.io import sinks
 from vaecomp_native.io.file_state import FileState
-from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX, ShardIndex, parse_index
+from vaecomp_native.io.shard_index import (
+    ARCHIVE_INDEX_SUFFIX,
+    ShardIndex,
+    parse_index,
+    shard_name,
+)
 from vaecomp_native.io.urls import Location, is_url, plain
 from vaecomp_native.progress import Steps
 from vaecomp_native.quantization.batches import batches
 from vaecomp_native.sharded import SHARDS, shard_start
 from vaecomp_native.state_dict import StateDict
 
-MAX_SHARD_BYTES = 5_000_000_000
-"""The bytes of weights of a shard, if nobody says otherwise."""
 JOURNAL, PART = ".vaec.journal", ".part"
 BLOCK_BYTES = 1 << 22
 
@@ -52,9 +55,7 @@ class Shard:
 class ShardWriter:
     """Writes the shards of one request beside their index."""
 
-    def __init__(
-        self, request: Request, out: Location, asked: Options, max_bytes: int
-    ) -> None:
+    def __init__(self, request: Request, out: Location, asked: Options, max_bytes: int) -> None:
         """Choose the shards. Raises VaecompError for a URL, and the errors of `check_output`."""
         if is_url(plain(out)):
             raise VaecompError(f"{out}: shards are written to a local directory; upload them then")
@@ -117,9 +118,7 @@ class ShardWriter:
                 written.verify()
                 sha256 = written.sha256
             size = part.stat().st_size
-        return FinishedShard(
-            shard.path.name, shard_start(shard.path), sha256, size, losses
-        )
+        return FinishedShard(shard.path.name, shard_start(shard.path), sha256, size, losses)
 
     def _partition(self, max_bytes: int) -> list[Shard]:
         """Cut the tensors in their order into shards; ties go where the tensor's data are."""
@@ -131,12 +130,9 @@ class ShardWriter:
         for name in state.names:
             names[home[state.aliases.get(name, name)]].append(name)
         return [
-            Shard(self._index.with_name(self._shard_name(number, len(runs))), own)
+            Shard(self._index.with_name(shard_name(self._stem, number, len(runs), "vaec")), own)
             for number, own in enumerate(names, 1)
         ]
-
-    def _shard_name(self, number: int, count: int) -> str:
-        return f"{self._stem}-{number:05}-of-{count:05}.vaec"
 
     def _make_index(self, journal: Journal) -> bytes:
         state = self._request.state
@@ -184,9 +180,7 @@ def _made_of(state: StateDict, asked: Options, max_bytes: int) -> Mapping[str, A
     """
     options = with_defaults(asked)
     chosen = ("key", "codec", "bits_per_weight", "target_bytes", "rate_weight")
-    files = [
-        [os.path.realpath(file), *vars(FileState.of(file)).values()] for file in state.files
-    ]
+    files = [[os.path.realpath(file), *vars(FileState.of(file)).values()] for file in state.files]
     return {
         "version": __version__,
         "files": files or os.urandom(16).hex(),

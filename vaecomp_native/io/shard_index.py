@@ -10,6 +10,10 @@ from typing import Any
 
 ARCHIVE_INDEX_SUFFIX = ".vaec.index.json"
 """The end of the name of an index of archives."""
+CHECKPOINT_INDEX_SUFFIX = ".safetensors.index.json"
+"""The end of the name of an index of safetensors files."""
+MAX_SHARD_BYTES = 5_000_000_000
+"""The bytes of weights of a shard, if nobody says otherwise."""
 LARGEST_INDEX = 1 << 28
 """The largest index in bytes."""
 
@@ -30,6 +34,11 @@ class ShardIndex:
         """The bytes of the index's file."""
         content = {"metadata": self.metadata, "weight_map": self.weight_map}
         return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def shard_name(stem: str, number: int, count: int, suffix: str) -> str:
+    """The name of one of `count` shards, counted from 1, as it is usual on model hosts."""
+    return f"{stem}-{number:05}-of-{count:05}.{suffix}"
 
 
 def parse_index(data: bytes) -> ShardIndex:

@@ -86,7 +86,7 @@ def find(path: Path) -> Checkpoint:
     end = begin
     for name, entry, (first, last) in sorted(_entries(path, content), key=lambda one: one[2]):
         dtype, shape = _layout(path, name, entry)
-        place = Place(path, begin + first, shape, dtype)
+        place = Place(shape, dtype, path, begin + first)
         # The tensors fill the file without gaps.
         if place.offset != end or last - first != place.nbytes:
             raise _damaged(path, f"the bytes of tensor '{name}' do not fit its shape and place")

@@ -37,11 +37,9 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a tensor lies: little-endian elements in C order, from `offset` of a file on."""
+class Layout:
+    """A shape and a dtype."""
 
-    file: Path
-    offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
@@ -59,6 +57,14 @@ class Place:
     def nbytes(self) -> int:
         """The number of bytes."""
         return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Place(Layout):
+    """Where a tensor lies: little-endian elements in C order, from `offset` of a file on."""
+
+    file: Path
+    offset: int
 
 
 class StoredTensors(Mapping[str, Array]):

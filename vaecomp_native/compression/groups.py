@@ -98,14 +98,18 @@ def encode_in_groups(
     """
     draft, losses = Draft(directory), Losses()
     for group in read_groups(request, groups_of(request, names)):
-        parts, lost = _encode_group(group, point)
-        for part in parts:
-            draft.add(part)
-        losses = losses.plus(lost)
-        del group, parts
+        losses = losses.plus(_add_group(draft, group, point))
+        del group  # before the next one is read
         done()
     aliases = {name: owner for name, owner in request.state.aliases.items() if name in set(names)}
     return draft.finish(names, aliases, request.state.metadata), losses
+
+
+def _add_group(draft: Draft, group: Request, point: OperatingPoint) -> Losses:
+    parts, losses = _encode_group(group, point)
+    for part in parts:
+        draft.add(part)
+    return losses
 
 
 def _encode_group(group: Request, point: OperatingPoint) -> tuple[list[EncodedTensors], Losses]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from vaecomp_native.compression.choice import RunnerUp
+from vaecomp_native.compression.choice import MARGIN, MARGIN_BYTES, RunnerUp
 from vaecomp_native.compression.groups import OperatingPoint, groups_of
 from vaecomp_native.compression.options import EXACT
 from vaecomp_native.compression.request import Request
@@ -32,10 +32,14 @@ class OperatingPoints:
         return Survey(request, Steps(request.progress, "surveying", groups))
 
     def first(self) -> OperatingPoint:
-        """The point to begin with."""
+        """The point to begin with. Raises UnreachableError if it would take far too many bytes."""
         codec = self._request.codec
         if codec in EXACT:
-            return exact_point(self._request, codec)
+            point = exact_point(self._request, codec)
+            goal = self._request.target.file_bytes
+            if goal is not None and point.bytes > MARGIN * goal + MARGIN_BYTES:
+                raise _too_large(point, point.bytes, goal)
+            return point
         if codec != "auto":
             return self._survey.point()
         obstacles = self._survey.obstacles()
@@ -56,10 +60,14 @@ class OperatingPoints:
         if goal is None or size <= goal:
             return None
         if point.codec in EXACT or self._attempts == MAX_ATTEMPTS:
-            raise UnreachableError(
-                f"codec '{point.codec}' takes {size:,} bytes, more than {goal:,}; ask for more "
-                "bytes or bits_per_weight"
-            )
+            raise _too_large(point, size, goal)
         self._attempts += 1
         smaller = self._survey.smaller_point(point, size - goal)
         return replace(smaller, compared=point.compared)
+
+
+def _too_large(point: OperatingPoint, size: int, goal: int) -> UnreachableError:
+    return UnreachableError(
+        f"codec '{point.codec}' takes about {size:,} bytes, more than {goal:,}; ask for more bytes "
+        "or bits_per_weight"
+    )

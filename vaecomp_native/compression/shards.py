@@ -5,6 +5,7 @@ A run that is interrupted goes on where it was: what it made is in the journal.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from vaecomp_native.compression.losses import Losses
 from vaecomp_native.compression.operating import OperatingPoints
 from vaecomp_native.compression.options import Options, with_defaults
 from vaecomp_native.compression.request import Request
-from vaecomp_native.errors import VaecompError
+from vaecomp_native.errors import UnreachableError, VaecompError
 from vaecomp_native.io import sinks
 from vaecomp_native.io.file_state import FileState
 from vaecomp_native.io.shard_index import (
@@ -81,7 +82,7 @@ class ShardWriter:
                 self._write_shards(journal, point)
                 index = self._make_index(journal)
                 size = sum(one.bytes for one in journal.shards.values()) + len(index)
-                smaller = points.after(point, size)
+                smaller = _after(points, point, size, journal, self._shards)
                 if smaller is None:
                     break
                 point = smaller
@@ -160,8 +161,8 @@ class ShardWriter:
 
     def _clean(self) -> None:
         """Remove what a killed run has left half written."""
-        for shard in self._shards:
-            shard.part.unlink(missing_ok=True)
+        for part in self._index.parent.glob(f"{glob.escape(self._stem)}-*-of-*.vaec{PART}"):
+            part.unlink()
 
     def _old_shards(self) -> set[str]:
         """The names of the shards that an index in this place names, and that it may replace."""
@@ -170,6 +171,26 @@ class ShardWriter:
         except (OSError, ValueError):
             return set()
         return {name for name in found if name.startswith(f"{self._stem}-")}
+
+
+def _after(
+    points: OperatingPoints,
+    point: OperatingPoint,
+    size: int,
+    journal: Journal,
+    shards: Sequence[Shard],
+) -> OperatingPoint | None:
+    """The point to go on with, as `OperatingPoints.after` finds it.
+
+    If there is none, the shards are removed: nobody asked for ones of their size.
+    """
+    try:
+        return points.after(point, size)
+    except UnreachableError:
+        for shard in shards:
+            shard.path.unlink(missing_ok=True)
+        journal.shards.clear()
+        raise
 
 
 def _made_of(state: StateDict, asked: Options, max_bytes: int) -> Mapping[str, Any]:

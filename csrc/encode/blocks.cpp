@@ -1,6 +1,5 @@
 #include "encode/blocks.hpp"
 
-#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -82,15 +81,10 @@ void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, cons
     parallel_for(blocks.size(), 0, [&](std::size_t b) {
         blocks[b] = encode(b * block_symbols, std::min(count, (b + 1) * block_symbols));
     });
-    // Of a large tensor, the bytes are there nearly once: each block goes when it is copied.
-    std::size_t total = payload.size();
-    for (const Vector<std::uint8_t>& block : blocks) total += block.size();
-    if (total > payload.bytes().capacity()) payload.bytes().reserve(std::max(total, 2 * payload.size()));
-    for (Vector<std::uint8_t>& block : blocks) {
+    for (const Vector<std::uint8_t>& block : blocks) {
         head.varint(block.size());
         head.fixed(kernels().crc32c(block.data(), block.size()));
         payload.append(block);
-        block = {};
     }
 }
 

@@ -4,7 +4,6 @@ namespace vaecomp::core {
 
 Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
     ByteWriter section;
-    section.bytes().reserve(head.size() + payload.size() + sizeof(std::uint64_t));
     section.varint(head.size());
     section.append(head.bytes());
     section.append(payload.bytes());

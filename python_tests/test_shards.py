@@ -302,12 +302,12 @@ def test_the_command_line_decodes_to_files_that_safetensors_reads(
     arrays = matrices(10) | {"half": np.ones((3, 5), ml_dtypes.bfloat16)}
     source = saved(tmp_path, arrays)
     name = "back.safetensors.index.json" if shards else "back.safetensors"
+    size = ["--max-shard-bytes", "60kB"]
     for arguments in (
-        ["compress", str(source), str(tmp_path / INDEX), "--codec", "lossless"]
-        + ["--max-shard-bytes", "60kB"],
+        ["compress", str(source), str(tmp_path / INDEX), "--codec=lossless", *size],
         ["inspect", str(tmp_path / INDEX)],
         ["verify", str(tmp_path / INDEX)],
-        ["decode", str(tmp_path / INDEX), str(tmp_path / name), "--max-shard-bytes", "70kB"],
+        ["decode", str(tmp_path / INDEX), str(tmp_path / name), *size],
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)

@@ -109,7 +109,7 @@ class Fitter:
         if self._encoder.maps or self._encoder.quantizer != "feedback":
             return self._encoder.encode(rate_weight).ideal_bits
         if self._predictor is None:
-            self._predictor = SizePredictor.of(self._encoder)
+            self._predictor = SizePredictor(self._encoder)
         return self._predictor.bits(rate_weight)
 
     @property
@@ -165,7 +165,7 @@ def fitting(
     known = predicted or {}
     if model is None:
         encoder = Encoder(
-            data_free_operators(arrays, quantizer), arrays, quantizer, threads, predicted=known
+            _data_free(arrays, quantizer), arrays, quantizer, threads, predicted=known
         )
         yield Fitter(encoder, None, progress)
         return
@@ -176,6 +176,11 @@ def fitting(
             originals, quantizer, model, trial, threads, scratch, progress
         )
         yield Fitter(replace(encoder, predicted=known), model, progress)
+
+
+def data_free_encoder(arrays: Mapping[str, Array], quantizer: str, threads: int) -> Encoder:
+    """Make an encoder of tensors whose errors count relative to each tensor's own size."""
+    return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads)
 
 
 def trial_model(arrays: Mapping[str, Array], model: CalibratedModel) -> TrialModel:
@@ -192,7 +197,7 @@ def trial_model(arrays: Mapping[str, Array], model: CalibratedModel) -> TrialMod
     )
 
 
-def data_free_operators(arrays: Mapping[str, Array], quantizer: str) -> list[AnyOperator]:
+def _data_free(arrays: Mapping[str, Array], quantizer: str) -> list[AnyOperator]:
     """Operators without calibration: one for each large tensor, and few for the small ones."""
     names = by_themselves(arrays)
     # The published quantizers, for comparison, know one matrix at a time.
@@ -215,7 +220,7 @@ def _calibrated_encoder(
     from vaecomp_native.compression.calibrated import calibrated_operators, usable_maps
 
     if not model.batches:
-        return Encoder(data_free_operators(arrays, quantizer), arrays, quantizer, threads, trial)
+        return Encoder(_data_free(arrays, quantizer), arrays, quantizer, threads, trial)
     assert model.measure is not None
     maps = usable_maps(model.module, model.fitted[0], arrays)
     operators = calibrated_operators(

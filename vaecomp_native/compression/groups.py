@@ -20,7 +20,7 @@ from vaecomp_native.codecs.sections import EncodedTensors, encode_raw
 from vaecomp_native.compression.candidates import quantized_parts
 from vaecomp_native.compression.choice import RunnerUp
 from vaecomp_native.compression.encoder import Encoder
-from vaecomp_native.compression.fit import data_free_operators
+from vaecomp_native.compression.fit import data_free_encoder
 from vaecomp_native.compression.losses import Losses
 from vaecomp_native.compression.options import EXACT, Codec, Options, with_defaults
 from vaecomp_native.compression.request import Request
@@ -126,5 +126,4 @@ def _encode_group(group: Request, point: OperatingPoint) -> tuple[list[EncodedTe
 
 def group_encoder(group: Request) -> Encoder:
     """The encoder of the tensors of a group that are not kept exact."""
-    operators = data_free_operators(group.floats, group.quantizer)
-    return Encoder(operators, group.floats, group.quantizer, group.threads)
+    return data_free_encoder(group.floats, group.quantizer, group.threads)

@@ -102,13 +102,15 @@ class _Bunch:
 class SizePredictor:
     """Predicts the bits of the operators of encodings without calibration."""
 
-    def __init__(self, threads: int, factor: int = MAX_FACTOR, stride: int = 1) -> None:
-        """Make one that has seen nothing yet.
+    def __init__(
+        self, *encoders: Encoder, threads: int = 0, factor: int = MAX_FACTOR, stride: int = 1
+    ) -> None:
+        """Take samples of the encoders' tensors.
 
         `factor` is the most elements of a large tensor that one looked at stands for. One of
         `stride` bunches of small tensors is looked at.
         """
-        self._threads = threads
+        self._threads = encoders[0].threads if encoders else threads
         self._factor = factor
         self._stride = stride
         self._samples: list[_Sample] = []
@@ -116,13 +118,8 @@ class SizePredictor:
         self._seen_bunches = 0
         self._elements = 0
         self._matrices = 0
-
-    @classmethod
-    def of(cls, encoder: Encoder) -> SizePredictor:
-        """Make one of all operators of an encoder."""
-        made = cls(encoder.threads)
-        made.add(encoder)
-        return made
+        for encoder in encoders:
+            self.add(encoder)
 
     def add(self, encoder: Encoder) -> None:
         """Take samples of the tensors of one more encoder."""

@@ -46,9 +46,9 @@ class Survey:
         sizes = [form.size for form in request.state.forms.values()]
         small = sum(size for size in sizes if size <= SMALL)
         self._predictor = SizePredictor(
-            request.threads,
-            max(MAX_FACTOR, -(-sum(sizes) // MAX_SAMPLED)),
-            max(1, -(-small // MAX_SMALL)),
+            threads=request.threads,
+            factor=max(MAX_FACTOR, -(-sum(sizes) // MAX_SAMPLED)),
+            stride=max(1, -(-small // MAX_SMALL)),
         )
         self._request = request
         self.estimates = Estimates()

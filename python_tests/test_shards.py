@@ -142,7 +142,7 @@ def test_a_size_holds_for_all_shards_together(tmp_path: Path, target: dict[str, 
     goal = target.get("target_bytes", 6 * parameters / 8)
     assert report.codec == "quantized" and report.info.bytes["total"] <= goal
     (tmp_path / "none").mkdir()
-    for codec, size in (("lossless", 5_000), ("raw", 210_000), ("quantized", 9_000)):
+    for codec, size in (("lossless", 5_000), ("raw", 199_000), ("quantized", 9_000)):
         with pytest.raises(vc.UnreachableError, match="ask for more"):
             vc.compress(arrays, tmp_path / "none" / INDEX, codec=codec, target_bytes=size)  # type: ignore[arg-type]
     assert not list((tmp_path / "none").iterdir())
@@ -184,13 +184,13 @@ def test_large_files_are_read_a_few_tensors_at_a_time(
 def test_codecs_that_need_all_weights_at_once_refuse_shards(tmp_path: Path) -> None:
     out = tmp_path / INDEX
     for options in ({"codec": "vae"}, {"quantizer": "kmeans"}, {"evaluate": lambda module: 0.0}):
-        with pytest.raises(ValueError, match="one file"):
+        with pytest.raises(vc.ShardingError, match="one file"):
             vc.compress({"a": np.zeros(3)}, out, **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="index as output"):
         vc.compress({"a": np.zeros(3)}, tmp_path / "a.vaec", max_shard_bytes=5)
     with pytest.raises(ValueError, match="max_shard_bytes"):
         vc.compress({"a": np.zeros(3)}, out, max_shard_bytes=0)
-    with pytest.raises(vc.VaecompError, match="local directory"):
+    with pytest.raises(vc.ShardingError, match="local directory"):
         vc.compress({"a": np.zeros(3)}, f"memory://{INDEX}")
     assert not list(tmp_path.iterdir())
 
@@ -277,7 +277,7 @@ def test_an_index_stands_for_its_archive_everywhere(tmp_path: Path) -> None:
     assert same(vc.decode(tmp_path / "one.vaec"), vc.decode(out))
     with pytest.raises(vc.OverwriteError):
         vc.compress(out, out, codec="raw")
-    with pytest.raises(ValueError, match="pack"):
+    with pytest.raises(vc.ArchiveError, match="pack"):
         vc.open(out, pack=tmp_path / "one.vaec")
     with pytest.raises(vc.ArchiveError, match="one file is needed"):
         vc.open(tmp_path / "one.vaec", pack=out)

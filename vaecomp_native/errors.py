@@ -35,6 +35,10 @@ class OverwriteError(VaecompError, ValueError):
     """An output is also an input and would overwrite it; the message names the file."""
 
 
+class ShardingError(VaecompError, ValueError):
+    """Weights cannot be written in shards in the way asked for; the message says what can."""
+
+
 class ModuleMismatchError(VaecompError, ValueError):
     """A module and an archive do not hold the same tensors; the message lists the differences."""
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.archive import BATCH_BYTES, TensorInfo
-from vaecomp_native.errors import VaecompError
+from vaecomp_native.errors import ShardingError, VaecompError
 from vaecomp_native.io import sinks
 from vaecomp_native.io.checkpoints import safetensors
 from vaecomp_native.io.checkpoints.stored import Layout
@@ -108,7 +108,7 @@ def _index_path(out: sinks.Sink) -> Path | None:
     if not place.endswith(CHECKPOINT_INDEX_SUFFIX):
         return None
     if is_url(place):
-        raise VaecompError(f"{place}: shards are written to a local directory; upload them then")
+        raise ShardingError(f"{place}: shards are written to a local directory; upload them then")
     return Path(place)
 
 

@@ -57,7 +57,7 @@ class ShardedArchive(Mapping[str, Array]):
         """Read the indexes of all shards. Arguments and errors are those of `open`."""
         self._place = place = plain(source)
         if pack is not None:
-            raise ValueError("an archive in shards is no member of a fleet and has no pack")
+            raise ArchiveError("an archive in shards is no member of a fleet and has no pack")
         self._index, self._index_bytes = _read_index(place)
         self._shards: dict[str, Archive] = {}
         with ExitStack() as stack:

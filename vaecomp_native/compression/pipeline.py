@@ -24,6 +24,7 @@ from vaecomp_native.compression.options import EXACT, Codec, Options, with_optio
 from vaecomp_native.compression.report import CompressionReport
 from vaecomp_native.compression.request import Request, make_request
 from vaecomp_native.compression.shards import ShardWriter
+from vaecomp_native.errors import ShardingError
 from vaecomp_native.io import sinks
 from vaecomp_native.io.shard_index import ARCHIVE_INDEX_SUFFIX, MAX_SHARD_BYTES
 from vaecomp_native.progress import Progress, Steps, shown
@@ -108,6 +109,7 @@ def compress(
         OverwriteError: `out` is one of the files that are read.
         CalibrationError: the module rejects a batch, a batch may hold labels, the divergence must
             be given, or `evaluate` raises or gives no finite number.
+        ShardingError: shards are asked for with what needs all weights at once, or at a URL.
         UnreachableError: the size or the score asked for cannot be reached; says what can.
         TrainingError: a decoder's training did not converge to finite values.
         TypeError, ValueError: an option that there is none of or that is out of range, naming it.
@@ -228,20 +230,20 @@ def _bytes(state: StateDict) -> int:
 
 
 def _check_sharding(out: sinks.Sink, max_bytes: int | None, options: Options) -> int | None:
-    """The bytes of weights of a shard; None if `out` is no index of shards. Raises ValueError."""
+    """The bytes of weights of a shard; None if `out` is no index. Raises ShardingError."""
     if not is_sharded(out):
         if max_bytes is not None:
-            raise ValueError(
+            raise ShardingError(
                 f"max_shard_bytes needs an index as output; name it *{ARCHIVE_INDEX_SUFFIX}"
             )
         return None
     if not takes_groups(options):
-        raise ValueError(
+        raise ShardingError(
             "shards hold what needs no calibration: codec 'quantized' with quantizer 'feedback', "
             "'lossless' or 'raw', without calibration and evaluate; write one file (.vaec)"
         )
     if max_bytes is None:
         return MAX_SHARD_BYTES
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
-        raise ValueError(f"max_shard_bytes is {max_bytes!r}; give a whole number of at least 1")
+        raise ShardingError(f"max_shard_bytes is {max_bytes!r}; give a whole number of at least 1")
     return max_bytes

@@ -21,7 +21,7 @@ from vaecomp_native.compression.losses import Losses
 from vaecomp_native.compression.operating import OperatingPoints
 from vaecomp_native.compression.options import Options, with_defaults
 from vaecomp_native.compression.request import Request
-from vaecomp_native.errors import UnreachableError, VaecompError
+from vaecomp_native.errors import ShardingError, UnreachableError
 from vaecomp_native.io import sinks
 from vaecomp_native.io.file_state import FileState
 from vaecomp_native.io.shard_index import (
@@ -57,9 +57,9 @@ class ShardWriter:
     """Writes the shards of one request beside their index."""
 
     def __init__(self, request: Request, out: Location, asked: Options, max_bytes: int) -> None:
-        """Choose the shards. Raises VaecompError for a URL, and the errors of `check_output`."""
+        """Choose the shards. Raises ShardingError for a URL, and the errors of `check_output`."""
         if is_url(plain(out)):
-            raise VaecompError(f"{out}: shards are written to a local directory; upload them then")
+            raise ShardingError(f"{out}: shards are written to a local directory; upload them then")
         self._request = request
         self._index = Path(plain(out))
         self._stem = self._index.name.removesuffix(ARCHIVE_INDEX_SUFFIX)

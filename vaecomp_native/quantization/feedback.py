@@ -222,10 +222,11 @@ def sweep(
     def values(rows: slice) -> Float32Array:
         return np.ascontiguousarray(matrix[rows], np.float32)
 
-    reach = max(
+    levels = (
         _core.largest_level(values(rows), row_scales[rows], column_scales, threads)
         for rows in parts
     )
+    reach = max(levels, default=0.0)
     if not reach <= LARGEST_SYMBOL:
         raise OutOfRangeError
     # Errors that are passed on may push values beyond the range of all values.

@@ -461,7 +461,8 @@ LIMITED = """
 import resource, sys
 limit = int(sys.argv[1])
 import vaecomp_native as vc
-import vaecomp_native.compression.pipeline
+from vaecomp_native.compression import groups
+groups.SECTION_BYTES = 1 << 26
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 for options in ({"codec": "lossless"}, {"codec": "quantized", "bits_per_weight": 4}):
     vc.compress(sys.argv[2], sys.argv[3], max_shard_bytes=200_000_000, threads=2, **options)

@@ -26,7 +26,7 @@ from vaecomp_native.compression.search import mean_cost, rate_weight_near
 from vaecomp_native.errors import UnreachableError
 from vaecomp_native.quantization.bunch import SMALL
 
-MAX_SAMPLED = 1 << 25
+MAX_SAMPLED = 1 << 24
 """The most elements of large tensors that samples hold."""
 MAX_SMALL = 1 << 23
 """The same of small tensors."""

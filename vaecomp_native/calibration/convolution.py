@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.hooks import Hook, Hooks
+from vaecomp_native.calibration.hooks import Hook, Hooks, chosen
 
 FUNCTIONS = (F.conv1d, F.conv2d, F.conv3d)
 
@@ -30,14 +30,24 @@ def run(
     groups: int = 1,
 ) -> torch.Tensor:
     """Run `convolve`, one of `FUNCTIONS`, and show its windows and outputs to the hook."""
-    outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
     hook = hooks.hook([weight], [bias], groups=groups)
-    if hook is None:
-        return outputs
     batched = input.dim() == weight.dim()
+
+    def windows_of_input() -> torch.Tensor:
+        samples = input if batched else input[None]
+        return _windows(samples, weight.shape[2:], stride, padding, dilation)
+
+    def sample(limit: int, seed: int) -> torch.Tensor:
+        return _some(windows_of_input().detach(), weight.dim() - 1, limit, seed)
+
+    if hook is not None:
+        hook.before(sample)
+    outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
+    if hook is None or not hook.wants_outputs:
+        return outputs
     if not batched:
-        input, outputs = input[None], outputs[None]
-    windows = _windows(input, weight.shape[2:], stride, padding, dilation)
+        outputs = outputs[None]
+    windows = windows_of_input()
     samples = max(1, PART_ITEMS // math.prod(windows.shape[1:]))
     parts = zip(torch.split(windows, samples), torch.split(outputs, samples), strict=True)
     shown = torch.cat([_shown(hook, *part, groups) for part in parts]).contiguous()
@@ -49,10 +59,18 @@ def _shown(hook: Hook, windows: torch.Tensor, outputs: torch.Tensor, groups: int
     channels = outputs.dim() - 1
     last = outputs.movedim(1, -1).chunk(groups, -1)
     shown = [
-        hook(x.flatten(channels).flatten(0, -2), y.flatten(0, -2)).reshape(y.shape)
+        hook.after(x.flatten(channels).flatten(0, -2), y.flatten(0, -2)).reshape(y.shape)
         for x, y in zip(windows.chunk(groups, channels), last, strict=True)
     ]
     return torch.cat(shown, -1).movedim(-1, 1)
+
+
+def _some(windows: torch.Tensor, axes: int, limit: int, seed: int) -> torch.Tensor:
+    """Lay out windows at random places of the first `axes` axes, for operators of one group."""
+    places = windows.shape[:axes]
+    index = chosen(math.prod(places), limit, seed)
+    at = [one.to(windows.device) for one in torch.unravel_index(index, places)]
+    return windows[tuple(at)].flatten(1).float()
 
 
 def _windows(

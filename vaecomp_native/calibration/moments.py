@@ -56,5 +56,14 @@ class Moment:
 
     def _flush(self) -> None:
         rows = self._rows[: self._filled].to(self._device)
-        self._sum += (rows.T @ rows).cpu()
+        self._sum += products(rows, rows).cpu()
         self._filled = 0
+
+
+def products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left^T right of float32 [M, a] and [M, b], summed in float32 whatever the caller's autocast.
+
+    Returns float32 [a, b].
+    """
+    with torch.autocast(left.device.type, enabled=False):
+        return left.T @ right

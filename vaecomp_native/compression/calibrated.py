@@ -95,7 +95,8 @@ def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scrat
         Curvature.of(sensitivity.moment, bool(linear_map.biases)).kept_in(scratch),
         sensitivity.rows,
         calibrated=True,
-        refitted=not is_looked_up,
+        # What an operator sees that runs several times depends on what it gave before.
+        refitted=not is_looked_up and linear_map.groups == 1 and linear_map.uses == 1,
     )
 
 

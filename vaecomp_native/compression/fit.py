@@ -221,7 +221,5 @@ def _calibrated_encoder(
     operators = calibrated_operators(
         model.module, model.fitted, maps, arrays, model.measure, scratch, progress
     )
-    if quantizer == "feedback":
-        trial.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
     return Encoder(operators, arrays, quantizer, threads, trial, by_name, scratch=scratch)

@@ -12,7 +12,7 @@ from vaecomp_native.compression.encoder import Encoder, Encoding
 from vaecomp_native.compression.operators import NO_COST
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.entropy import total_bits
-from vaecomp_native.quantization.feedback import OutOfRangeError
+from vaecomp_native.quantization.feedback import DAMPING, OutOfRangeError
 
 BITS_TOLERANCE = 0.002
 MAX_SECANTS = 8
@@ -153,19 +153,24 @@ def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> E
     `BITS_POWER` of its divergence on held-out batches.
     """
     assert encoder.model is not None
+    dampings = [factor * DAMPING for factor in DAMPING_FACTORS]
     best, min_cost = None, math.inf
-    for number, factor in enumerate(DAMPING_FACTORS):
-        variant = dataclasses.replace(encoder, damping=encoder.damping * factor)
-        encoding = variant.encode(rate_weight, correct=True)
+    for encoding in encoder.encode_corrected(rate_weight, dampings, progress=progress):
+        put_into_model(encoder, encoding)
         cost = encoding.ideal_bits * encoder.model.divergence() ** BITS_POWER
         if best is None or cost < min_cost:
             best, min_cost = encoding, cost
-        progress("quantizing", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
-    encoder.model.replace(encoder.arrays)
-    for name, matrix in best.matrices.items():  # one at a time: together they may not fit in memory
-        encoder.model.replace(encoder.decoded({name: matrix}))
+    put_into_model(encoder, best)
     return best
+
+
+def put_into_model(encoder: Encoder, encoding: Encoding) -> None:
+    """Give the encoder's model the decoded weights of an encoding."""
+    assert encoder.model is not None
+    encoder.model.replace({name: encoder.arrays[name] for name in encoding.unquantizable})
+    for name, matrix in encoding.matrices.items():  # together they may not fit in memory
+        encoder.model.replace(encoder.decoded({name: matrix}))
 
 
 def largest_keeping(

@@ -15,6 +15,7 @@ from vaecomp_native.compression.operators import by_themselves, data_free_operat
 from vaecomp_native.compression.prediction import SizePredictor
 from vaecomp_native.compression.search import (
     FINEST_BITS,
+    SMALL_MODEL,
     best_encoding,
     equalize,
     largest_keeping,
@@ -106,7 +107,9 @@ class Fitter:
 
     def _bits_at(self, rate_weight: float) -> float:
         """About the bits of all tensors at a rate weight."""
-        if self._encoder.maps or self._encoder.quantizer != "feedback":
+        encoder = self._encoder
+        is_small = bool(encoder.maps) and encoder.parameters <= SMALL_MODEL
+        if is_small or encoder.quantizer != "feedback":
             return self._encoder.encode(rate_weight).ideal_bits
         if self._predictor is None:
             self._predictor = SizePredictor(self._encoder)
@@ -125,6 +128,7 @@ class Fitter:
         if not self._equalizes:
             return False
         self._encoder = equalize(self._encoder, rate_weight, self._progress)
+        self._predictor = None
         self._equalized = True
         return True
 

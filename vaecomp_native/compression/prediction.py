@@ -1,4 +1,4 @@
-"""The size of an encoding without calibration, predicted from samples of the large tensors.
+"""The size of an encoding without corrections, predicted from samples of the large tensors.
 
 A search for a rate weight asks for many sizes. Each costs as much as a sample here, and not as much
 as the weights.
@@ -22,6 +22,8 @@ from vaecomp_native.quantization.entropy import entropy_bits, table_bits
 from vaecomp_native.quantization.feedback import Curvature, Grid, OutOfRangeError, sweep
 from vaecomp_native.quantization.matrix import LARGEST_SYMBOL, Float32Array, QuantizedMatrix
 
+BIAS_BITS = 8
+"""About the bits of an element of a bias."""
 SAMPLE, MAX_FACTOR = 1 << 15, 64
 """The least elements looked at of a larger tensor, and of how many each is one at most."""
 
@@ -30,7 +32,8 @@ SAMPLE, MAX_FACTOR = 1 << 15, 64
 class _Sample:
     """Some rows of an operator's matrix, and of each as many of its first columns.
 
-    `row_maxima` are the largest magnitudes of all rows.
+    Columns that pass on their errors are all there. `row_maxima` are the largest magnitudes of all
+    rows.
     """
 
     operator: Operator
@@ -41,10 +44,11 @@ class _Sample:
 
     @classmethod
     def of(cls, operator: Operator, encoder: Encoder) -> _Sample:
-        matrix = encoder.target(operator)
-        rows, columns = matrix.shape
+        columns = len(operator.curvature.order)
+        matrix = encoder.target(operator)[:, :columns]
+        rows = len(matrix)
         size = max(SAMPLE, matrix.size // MAX_FACTOR)
-        width = min(columns, size)
+        width = columns if operator.curvature.feedback is not None else min(columns, size)
         count = min(rows, max(size // max(width, 1), 1))
         chosen = np.linspace(0, rows - 1, count).astype(np.int64)
         values = np.ascontiguousarray(matrix[chosen, :width])
@@ -75,7 +79,9 @@ class _Sample:
             raise OutOfRangeError
         columns = self.values.shape[1]
         part = grid.part(self.rows, columns)
-        return sweep(self.values, Curvature.flat(columns), part, weight, threads), grid
+        has_feedback = operator.curvature.feedback is not None
+        curvature = operator.curvature if has_feedback else Curvature.flat(columns)
+        return sweep(self.values, curvature, part, weight, threads), grid
 
 
 class SizePredictor:
@@ -103,6 +109,7 @@ class SizePredictor:
                 total += 8 * sample.nbytes
                 continue
             total += _axis_bits(grid.row_exponents)
+            total += BIAS_BITS * len(grid.row_exponents) * len(sample.operator.biases[:1])
             quantized.append((sample, matrix))
         for bunch in self._bunches:
             total += _bunch_bits(encoder, bunch, rate_weight)

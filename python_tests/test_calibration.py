@@ -18,7 +18,6 @@ from torch.nn import functional as F  # noqa: E402
 from torch.nn.utils import rnn as packing  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
-from vaecomp_native.calibration import convolution as convolution_module  # noqa: E402
 from vaecomp_native.calibration import moments as moments_module  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps, hooked  # noqa: E402
 from vaecomp_native.calibration.lockstep import lockstep  # noqa: E402
@@ -67,13 +66,17 @@ class Attention(nn.Module):
         return output
 
 
+ALL = 1 << 40
+"""More positions than there are."""
+
+
 def shown(
     module: nn.Module, batch: Any, maps: Sequence[LinearMap] | None = None
 ) -> tuple[torch.Tensor, list[tuple[LinearMap, torch.Tensor, torch.Tensor]]]:
     """The output of a hooked run, and what the callback got; the gradients are switched on."""
     maps = find_linear_maps(module, batch) if maps is None else maps
     parts: list[tuple[LinearMap, torch.Tensor, torch.Tensor]] = []
-    with hooked(module, maps, lambda m, x, y: parts.append((m, x.clone(), y))):
+    with hooked(module, maps, lambda m, x, y: parts.append((m, x(ALL, 0), y))):
         output = run(module, batch)
     return output, parts
 
@@ -94,18 +97,17 @@ def assert_maps_explain(module: nn.Module, batch: Any) -> None:
     torch.testing.assert_close(output, before)
     assert parts
     state = module.state_dict()
-    groups = {m: 0 for m, _, _ in parts}
     gradients = torch.autograd.grad((output * weights).sum(), [y for _, _, y in parts])
-    totals = {m: torch.zeros(m.rows, m.width) for m in groups}
+    totals = {m: torch.zeros(m.rows, m.width) for m, _, _ in parts}
     for (m, inputs, result), gradient in zip(parts, gradients, strict=True):
         assert inputs.dtype == torch.float32 and not inputs.requires_grad
         x = torch.cat([inputs, torch.ones(len(inputs), 1)], 1) if m.biases else inputs
-        height = m.rows // m.groups
-        rows = slice(groups[m] * height, (groups[m] + 1) * height)
-        groups[m] = (groups[m] + 1) % m.groups
-        torch.testing.assert_close(result.detach(), x @ m.matrix(state)[rows].T)
-        totals[m][rows] += gradient.T @ x
-    assert set(groups.values()) == {0}
+        x = x.unflatten(0, (-1, m.groups))
+        matrix = m.matrix(state).unflatten(0, (m.groups, -1))
+        expected = torch.einsum("pgc,grc->pgr", x, matrix)
+        torch.testing.assert_close(result.detach().reshape(expected.shape), expected)
+        of_groups = gradient.reshape(expected.shape)
+        totals[m] += torch.einsum("pgr,pgc->grc", of_groups, x).flatten(0, 1)
 
     module.zero_grad()
     (run(module, batch) * weights).sum().backward()
@@ -167,12 +169,6 @@ class TestEveryLayerType:
             4, 8, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups
         )
         assert_maps_explain(module, torch.randn(2, 4, 8, 7))
-
-    def test_large_convolutions_come_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(convolution_module, "PART_ITEMS", 2 * 9 * 16)
-        module = nn.Conv2d(1, 2, 3, padding=1)
-        assert_maps_explain(module, torch.randn(5, 1, 4, 4))
-        assert [len(x) for _, x, _ in shown(module, torch.randn(5, 1, 4, 4))[1]] == [32, 32, 16]
 
     @pytest.mark.parametrize("with_states", [False, True])
     @pytest.mark.parametrize("batched", [True, False])

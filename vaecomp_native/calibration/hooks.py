@@ -11,14 +11,17 @@ from torch import nn
 from vaecomp_native.calibration.maps import LinearMap
 
 Sampler = Callable[[int, int], torch.Tensor]
-"""A function of a limit and a seed that makes an operator's inputs float32 [M, columns] at random
-positions, in order, M <= limit. Equal numbers of positions give equal choices."""
+"""A function of a limit and a seed that gives an operator's inputs float32 [M, columns].
+
+They are those at up to `limit` random positions, in order. A convolution has as many inputs at each
+position as it has groups. Calls with equal numbers of positions choose the same ones.
+"""
 
 Before = Callable[[LinearMap, Sampler], bool]
 """A function called before an operator runs. It says whether it gave it other parameters."""
 
-Callback = Callable[[LinearMap, torch.Tensor, torch.Tensor], None]
-"""A function of a map, its inputs float32 [M, columns] and its outputs [M, rows]."""
+Callback = Callable[[LinearMap, Sampler, torch.Tensor], None]
+"""A function of a map, its inputs, and its outputs [..., rows] at all positions."""
 
 LookupCallback = Callable[[str, torch.Tensor, torch.Tensor], None]
 """A function of a table's name, the rows looked up int64 [M], and these rows [M, columns]."""
@@ -53,17 +56,17 @@ class Hook:
         """Whether `after` shows anything."""
         return self.observer.after is not None
 
-    def after(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Show inputs [M, columns] and outputs [M, rows]. The module uses the result instead."""
+    def after(self, sampler: Sampler, outputs: torch.Tensor) -> torch.Tensor:
+        """Show inputs and outputs [..., rows]. The module uses the result instead."""
         outputs = with_gradient(outputs)
-        self.show(inputs, outputs)
+        self.show(sampler, outputs)
         # The module may change its copy in place.
         return outputs.clone()
 
-    def show(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+    def show(self, sampler: Sampler, outputs: torch.Tensor) -> None:
         """Show them where the module uses the outputs already."""
         if self.observer.after is not None:
-            self.observer.after(self.linear_map, inputs.detach().float(), outputs)
+            self.observer.after(self.linear_map, sampler, outputs)
 
 
 def layer_name(weight: str) -> str:

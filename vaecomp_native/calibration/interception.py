@@ -62,11 +62,9 @@ def hooked(
 ) -> Iterator[None]:
     """Inside, a run of the module calls `callback(map, inputs, outputs)` for each of `maps`.
 
-    Inputs are float32 [M, columns], detached, and valid during the call. Outputs are [M, rows].
-    Where gradients are on they are part of the autograd graph, even if all parameters are frozen,
-    and the module's result depends on them. A convolution may be shown in several parts: by runs of
-    samples, and these group by group (outputs [M, rows / groups], the groups in turn). The module's
-    results stay the same up to float rounding.
+    `Sampler` says how inputs are had, during the call only. Outputs are [..., rows]. Where
+    gradients are on they are part of the autograd graph, even if all parameters are frozen, and the
+    module's result depends on them. The module's results stay the same up to float rounding.
 
     An embedding that looks up rows of a map's weight calls `lookup`, if it is given.
     """
@@ -144,6 +142,4 @@ class _Interception(TorchFunctionMode):
         outputs = F.linear(input, weight, bias)
         if hook is None or not hook.wants_outputs:
             return outputs
-        rows, columns = weight.shape
-        shown = hook.after(input.reshape(-1, columns), outputs.reshape(-1, rows))
-        return shown.reshape(outputs.shape)
+        return hook.after(sampler_of(input), outputs)

@@ -21,14 +21,12 @@ from torch.overrides import TorchFunctionMode
 from vaecomp_native.calibration.hooks import Observer, Sampler
 from vaecomp_native.calibration.interception import fused_kernels_off, intercepted
 from vaecomp_native.calibration.maps import LinearMap
-from vaecomp_native.calibration.moments import products
+from vaecomp_native.calibration.moments import ROWS, products
 from vaecomp_native.calibration.pausing import Pausing
 from vaecomp_native.calibration.running import Batch, evaluation, run
 
 Float64Array = npt.NDArray[np.float64]
 
-ROWS = 16384
-"""About the number of an operator's inputs that its moments are made of."""
 MAX_BATCHES = 128
 """The maximum number of batches that run side by side, each in two threads."""
 

@@ -8,6 +8,8 @@ import torch
 
 from vaecomp_native.io.scratch import Scratch
 
+ROWS = 16384
+"""About the number of an operator's inputs, over all batches, that a moment is made of."""
 SLICE = 1024
 """The number of positions whose products are summed in float32. Sums add up in float64."""
 

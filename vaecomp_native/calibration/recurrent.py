@@ -153,7 +153,7 @@ class _Cell:
         seen = self._seen(inputs, torch.stack(before))
         for hook, of_operator, sums in zip(self.hooks, seen, shown, strict=True):
             if hook is not None:
-                hook.show(of_operator.flatten(0, 1), sums)
+                hook.show(sampler_of(of_operator), sums)
         return torch.stack(hidden), state
 
     def _seen(self, inputs: torch.Tensor, before: torch.Tensor) -> list[torch.Tensor]:

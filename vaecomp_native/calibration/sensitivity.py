@@ -19,9 +19,10 @@ from torch import nn
 
 from vaecomp_native.calibration.detection import measure_for
 from vaecomp_native.calibration.divergence import Measure
+from vaecomp_native.calibration.hooks import Sampler
 from vaecomp_native.calibration.interception import hooked
 from vaecomp_native.calibration.maps import LinearMap
-from vaecomp_native.calibration.moments import Moment
+from vaecomp_native.calibration.moments import ROWS, Moment
 from vaecomp_native.calibration.outputs import Outputs
 from vaecomp_native.calibration.probes import Probes
 from vaecomp_native.calibration.running import Batch, evaluation, ordinary_tensors, run
@@ -52,8 +53,9 @@ class Sensitivity:
     """What an operator sees and causes, for its `LinearMap.matrix` [rows, n].
 
     Args:
-        moment: float64 [n, n], the mean of x x^T over the positions of all batches (and the groups
-            of a convolution). x are the inputs, with a 1 at their end if there is a bias.
+        moment: float64 [n, n], the mean of x x^T over positions of all batches (and the groups of a
+            convolution), about `ROWS` in all. x are the inputs, with a 1 at their end if there is a
+            bias.
         rows: float64 [rows], the mean over samples of the sum over positions of the squared
             gradients of the outputs.
         lookups: float64 [rows], the same of the rows themselves where embeddings look them up, the
@@ -114,7 +116,7 @@ def all_sensitivities(
     """
     probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
-    maps_seen = _Maps(maps, room)
+    maps_seen = _Maps(maps, -(-ROWS // len(batches)), room)
     diagonals = _Diagonals(module, names, room)
     samples = 0
     with (
@@ -136,17 +138,17 @@ def all_sensitivities(
 class _Maps:
     """What is seen of the maps in one run after another."""
 
-    def __init__(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
-        self._statistics = {linear_map: _Statistics(linear_map, scratch) for linear_map in maps}
+    def __init__(self, maps: Sequence[LinearMap], rows: int, scratch: Scratch) -> None:
+        self._statistics = {one: _Statistics(one, rows, scratch) for one in maps}
         self._by_table = {name: self._statistics[one] for one in maps for name in one.weights}
-        self._shown: list[tuple[Float64Array, torch.Tensor]] = []
+        self._shown: list[tuple[LinearMap, torch.Tensor]] = []
         self._looked_up: list[tuple[str, torch.Tensor, torch.Tensor]] = []
 
-    def collect(self, linear_map: LinearMap, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+    def collect(self, linear_map: LinearMap, inputs: Sampler, outputs: torch.Tensor) -> None:
         """Take in what an operator sees and gives."""
-        squares = self._statistics[linear_map].add(inputs)
+        self._statistics[linear_map].add(inputs)
         if outputs.requires_grad:
-            self._shown.append((squares, outputs))
+            self._shown.append((linear_map, outputs))
 
     def look_up(self, name: str, rows: torch.Tensor, outputs: torch.Tensor) -> None:
         """Take in the rows that an embedding gives."""
@@ -159,9 +161,9 @@ class _Maps:
 
     def add(self, gradients: Sequence[torch.Tensor | None]) -> None:
         """Take in a probe's gradients by `tensors`."""
-        for (squares, _), gradient in zip(self._shown, gradients, strict=False):
+        for (linear_map, _), gradient in zip(self._shown, gradients, strict=False):
             if gradient is not None:
-                squares += gradient.double().square().sum(0).cpu().numpy()
+                self._statistics[linear_map].add_gradient(gradient)
         of_lookups = gradients[len(self._shown) :]
         for (name, rows, _), gradient in zip(self._looked_up, of_lookups, strict=True):
             if gradient is not None:
@@ -203,35 +205,35 @@ class _Diagonals:
 
 
 class _Statistics:
-    """Sums for one map's sensitivity."""
+    """Sums for one map's sensitivity. Up to `rows` inputs of each use make the moment."""
 
-    def __init__(self, linear_map: LinearMap, scratch: Scratch) -> None:
+    def __init__(self, linear_map: LinearMap, rows: int, scratch: Scratch) -> None:
         self._map = linear_map
+        self._limit = rows
         self._moment = Moment(linear_map.columns, bias=bool(linear_map.biases), scratch=scratch)
-        self._squares = np.zeros((linear_map.groups, linear_map.rows // linear_map.groups))
-        self._calls = 0
+        self._squares = np.zeros(linear_map.rows)
+        self._uses = 0
         self._lookups: Float64Array | None = None
+
+    def add(self, inputs: Sampler) -> None:
+        """Take in inputs of one use."""
+        self._moment.add(inputs(self._limit, self._uses))
+        self._uses += 1
+
+    def add_gradient(self, gradient: torch.Tensor) -> None:
+        """Take in the gradient [..., rows] of the outputs."""
+        self._squares += _squares(gradient.reshape(-1, self._map.rows)).sum(0).cpu().numpy()
 
     def add_lookups(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
         """Take in the gradients [M, columns] of rows that were looked up."""
         if self._lookups is None:
             self._lookups = np.zeros(self._map.rows)
-        np.add.at(
-            self._lookups, rows.cpu().numpy(), gradient.double().square().mean(1).cpu().numpy()
-        )
-
-    def add(self, inputs: torch.Tensor) -> Float64Array:
-        """Take in inputs. Gives the array to which their outputs' squared gradients are added."""
-        self._moment.add(inputs)
-        squares: Float64Array = self._squares[self._calls % self._map.groups]
-        self._calls += 1
-        return squares
+        np.add.at(self._lookups, rows.cpu().numpy(), _squares(gradient).mean(1).cpu().numpy())
 
     def result(self, gradients: int) -> Sensitivity:
         """Finish after so many `gradients`: the number of samples times the number of probes."""
         lookups = None if self._lookups is None else self._lookups / gradients
-        rows = self._squares.flatten() / gradients
-        sensitivity = Sensitivity(self._moment.mean(), rows, lookups)
+        sensitivity = Sensitivity(self._moment.mean(), self._squares / gradients, lookups)
         _check_finite(self._map.name, sensitivity.moment)
         _check_finite(self._map.name, sensitivity.rows)
         return sensitivity
@@ -307,12 +309,18 @@ def _requiring_gradients(
             parameter.requires_grad_(flag)
 
 
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    """The squares, as float64 if float32 would lose small ones."""
+    largest = float(torch.linalg.vector_norm(values, torch.inf)) if values.numel() else 0.0
+    return (values.float() if 1e-12 < largest < 1e12 else values.double()).square()
+
+
 def _add_squares(total: Float64Array, gradient: torch.Tensor) -> None:
     """Add squares part by part: a gradient may be nearly as large as the model."""
     flat = total.reshape(-1)
     for start, part in enumerate(torch.split(gradient.reshape(-1), SLAB_ELEMENTS)):
         first = start * SLAB_ELEMENTS
-        flat[first : first + len(part)] += part.double().square().cpu().numpy()
+        flat[first : first + len(part)] += _squares(part).cpu().numpy()
 
 
 def _check_finite(name: str, values: Float64Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from vaecomp_native.compression.search import (
     best_encoding,
     equalize,
     largest_keeping,
+    put_into_model,
     rate_weight_for_bits,
     typical_cost,
 )
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+HARMLESS = 1e-4
+"""The divergence up to which no encoding is compared with one without calibration."""
+FAR_LESS = 2.0
+"""The factor between divergences from which an encoding without calibration is preferred."""
+CHECK_SHARE = 0.25
+"""The share of the held-out batches that this is decided on."""
 STARTING_RATE_WEIGHT = 0.02
 """The rate weight at which the search for a score starts: about 3 bits a weight."""
 
@@ -70,14 +78,14 @@ class Fitter:
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """Encode at a relative rate weight."""
         self._equalize(rate_weight * self.unit)
-        return self._encode(rate_weight * self.unit)
+        return self._unless_worse(self._encode(rate_weight * self.unit))
 
     def at_bits(self, bits: float) -> Fit:
         """Find the encoding whose tensors take about `bits` in all."""
         rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
             rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
-        return replace(self._encode(rate_weight), bits=found)
+        return replace(self._unless_worse(self._encode(rate_weight)), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
         """Find the largest rate weight whose decoded weights still score `min_score`.
@@ -138,6 +146,34 @@ class Fitter:
         else:
             encoding = self._encoder.encode(rate_weight, progress=self._progress)
         return Fit(encoding, rate_weight / self.unit)
+
+    def _unless_worse(self, fit: Fit) -> Fit:
+        """Keep a calibrated fit, unless one of its size without calibration does far less harm.
+
+        The divergence on held-out batches says which. Something about the model is then beyond what
+        calibration knows of it, and a warning says so.
+        """
+        if not self._corrects:
+            return fit
+        encoder, model = self._encoder, self._encoder.model
+        assert model is not None
+        divergence = model.divergence(CHECK_SHARE)
+        if divergence <= HARMLESS:
+            return fit
+        free = replace(encoder, operators=_data_free(encoder.arrays, encoder.quantizer), maps=None)
+        bits = fit.encoding.ideal_bits
+        rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor(free).bits)
+        encoding = free.encode(rate_weight)
+        without = model.divergence(CHECK_SHARE)
+        if FAR_LESS * without < divergence:
+            warnings.warn(
+                f"calibration is left out: with it the outputs diverge by {divergence:.3g} on "
+                f"batches held out, without it by {without:.3g} at about the same size",
+                stacklevel=2,
+            )
+            return Fit(encoding, rate_weight / typical_cost(free))
+        put_into_model(encoder, fit.encoding)
+        return fit
 
     def _largest_keeping(
         self, min_score: float, start: float, *, correct: bool

@@ -132,7 +132,7 @@ class TestMoments:
         np.testing.assert_allclose(2 * found.cross, found.now, rtol=1e-5)
 
     def test_are_of_batches_spread_over_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lockstep_module, "MAX_BATCHES", 3)
+        monkeypatch.setattr(lockstep_module, "MAX_RUNS", 6)
         module = nn.Linear(1, 1, bias=False)
         data = [torch.full((1, 1), float(n)) for n in range(9)]
         ((_, (found,)),) = lockstep(module, data, find_linear_maps(module, data[0]), [{}])
@@ -246,6 +246,22 @@ class TestSurroundings:
             list(lockstep(module, data, find_linear_maps(module, data[0]), [{}]))
         assert threading.active_count() == threads
 
+    def test_a_module_that_keeps_values_between_its_parts_is_told(self) -> None:
+        class Keeps(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.kept = x
+                hidden = self.first(x)
+                return self.last(hidden + self.kept)
+
+        data = [torch.randn(4, 3) for _ in range(3)]
+        with pytest.warns(UserWarning, match="last and what comes after it"):
+            found = changed(Keeps(), data)
+        assert found["first"] is not None and found["last"] is None
+
     def test_runs_have_the_callers_precision_and_device(self) -> None:
         seen = []
 
@@ -263,7 +279,7 @@ class TestSurroundings:
         seen.clear()
         with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
             list(lockstep(module, [x], maps, [{}]))
-        assert seen == [(torch.bfloat16, "meta")] * 2
+        assert set(seen) == {(torch.bfloat16, "meta")}
 
 
 class TestPausing:
@@ -297,6 +313,16 @@ class TestPausing:
         threads = threading.active_count()
         pausing.abandon()
         assert threading.active_count() == threads - 1
+
+    def test_too_many_threads_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        pausing = Pausing(lambda pause: pause(1))
+        with pytest.raises(CalibrationError, match="fewer batches"):
+            pausing.proceed()
+        pausing.abandon()
 
     def test_one_that_never_began_can_be_abandoned(self) -> None:
         Pausing(lambda pause: pause(1)).abandon()

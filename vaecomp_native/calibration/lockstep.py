@@ -8,6 +8,7 @@ module once, and the work grows with the depth, whatever the module looks like.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,12 @@ from vaecomp_native.calibration.running import Batch, evaluation, run
 
 Float64Array = npt.NDArray[np.float64]
 
-MAX_BATCHES = 128
-"""The maximum number of batches that run side by side, each in two threads."""
+MAX_RUNS = 256
+"""The maximum number of runs side by side, each in a thread of its own."""
+WATCHED_ROWS = 256
+"""The number of an operator's inputs that show whether runs disturb each other."""
+TOLERANCE = 1e-3
+"""How far the sum of these may be off, in relation to the sum of their magnitudes."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,9 @@ def lockstep(
     Convolutions among `maps` have one group. There are as many moments as `variants`. A variant
     holds tensors by their names in the state dict that take the place of the module's own, and the
     caller may add those of the map that it got. Moments are None if no run with the original
-    weights comes to the operator, or not with as many positions. At most `MAX_BATCHES` batches are
-    used. The module stays as it is. Raises CalibrationError like `run`.
+    weights comes to the operator, or not with as many positions, or if runs disturb each other,
+    of which a warning tells. Of many batches some are used, as `MAX_RUNS` allows. The module stays
+    as it is. Raises CalibrationError like `run`.
     """
     waiting = set(maps)
     names = {id(tensor): name for name, tensor in module.state_dict(keep_vars=True).items()}
@@ -104,17 +110,27 @@ def lockstep(
 
         return Pausing(body)
 
+    numbers = _spread(len(batches), MAX_RUNS // (1 + len(variants)))
     with evaluation(module), fused_kernels_off():
+        alone = _sums_alone(module, batches[numbers[0]], maps) if numbers else {}
         groups = [
             _Runs(begin(number, None), [begin(number, variant) for variant in variants])
-            for number in _spread(len(batches))
+            for number in numbers
         ]
         runs = [one for group in groups for one in group]
+        is_disturbed = False
         try:
             for one in runs:
                 one.proceed()
             while waiting and (linear_map := _next_map(groups)) is not None:
-                yield linear_map, [_moments(linear_map, groups, v) for v in range(len(variants))]
+                is_disturbed = is_disturbed or _is_disturbed(groups[0].original.at, alone)
+                yield (
+                    linear_map,
+                    [
+                        None if is_disturbed else _moments(linear_map, groups, number)
+                        for number in range(len(variants))
+                    ],
+                )
                 waiting.discard(linear_map)
                 for one in runs:
                     if waiting and one.at is not None and one.at.linear_map not in waiting:
@@ -122,6 +138,46 @@ def lockstep(
         finally:
             for one in runs:
                 one.abandon()
+
+
+def _sums_alone(
+    module: nn.Module, batch: Batch, maps: Collection[LinearMap]
+) -> dict[LinearMap, tuple[float, float]]:
+    """The `_sums` of inputs of each operator's first use in a run that nothing interrupts."""
+    found: dict[LinearMap, tuple[float, float]] = {}
+
+    def before(linear_map: LinearMap, inputs: Sampler) -> bool:
+        found.setdefault(linear_map, _sums(inputs))
+        return False
+
+    observer, wanted = Observer(before=before), frozenset(maps)
+    with (
+        torch.no_grad(),
+        intercepted(module, lambda one: observer if one in wanted else None),
+    ):
+        run(module, batch)
+    return found
+
+
+def _sums(inputs: Sampler) -> tuple[float, float]:
+    """The sum of some inputs, and that of their magnitudes."""
+    rows = inputs(WATCHED_ROWS, 0).double()
+    return float(rows.sum()), float(rows.abs().sum())
+
+
+def _is_disturbed(stop: _Stop | None, alone: Mapping[LinearMap, tuple[float, float]]) -> bool:
+    """Whether a run with the original weights differs from the same run alone. Warns if it does."""
+    if stop is None or stop.linear_map not in alone:
+        return False
+    (found, _), (expected, magnitude) = _sums(stop.inputs), alone[stop.linear_map]
+    if abs(found - expected) <= TOLERANCE * magnitude:
+        return False
+    warnings.warn(
+        f"the module keeps values between its parts that batches running side by side change: "
+        f"{stop.linear_map.name} and what comes after it are quantized without correction",
+        stacklevel=2,
+    )
+    return True
 
 
 class _Substitution(TorchFunctionMode):
@@ -146,9 +202,9 @@ class _Substitution(TorchFunctionMode):
         return value
 
 
-def _spread(count: int) -> list[int]:
-    """The numbers of up to `MAX_BATCHES` of so many batches."""
-    return [int(n) for n in np.linspace(0, count - 1, min(count, MAX_BATCHES))]
+def _spread(count: int, limit: int) -> list[int]:
+    """The numbers of up to `limit` of so many batches."""
+    return [int(n) for n in np.linspace(0, count - 1, min(count, limit))]
 
 
 def _next_map(groups: Sequence[_Runs]) -> LinearMap | None:

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from vaecomp_native.errors import CalibrationError
+
 At = TypeVar("At")
 DEVICES = "cpu", "cuda", "mps"
 
@@ -34,11 +36,12 @@ class Pausing(Generic[At]):
         self._error: BaseException | None = None
 
     def proceed(self) -> None:
-        """Work to the next pause or the end. Raises what the function raises."""
+        """Work to the next pause or the end. Raises what the function raises.
+
+        Raises CalibrationError if the system allows no more threads.
+        """
         if self._thread is None:
-            run = self._context.run
-            self._thread = threading.Thread(target=lambda: run(self._main), daemon=True)
-            self._thread.start()
+            self._thread = self._started()
         else:
             self._may_work.release()
         self._has_stopped.acquire()
@@ -51,6 +54,18 @@ class Pausing(Generic[At]):
         if self._thread is not None:
             self._may_work.release()
             self._thread.join()
+
+    def _started(self) -> threading.Thread:
+        run = self._context.run
+        thread = threading.Thread(target=lambda: run(self._main), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise CalibrationError(
+                f"no thread can be started for another batch ({error}): give fewer batches, or "
+                "raise the limit of processes"
+            ) from error
+        return thread
 
     def _main(self) -> None:
         try:

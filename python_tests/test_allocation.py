@@ -33,10 +33,12 @@ from vaecomp_native.compression.operators import (  # noqa: E402
     data_free_operator,
 )
 from vaecomp_native.compression.options import QUANTIZERS  # noqa: E402
+from vaecomp_native.compression.rate_control import RateControl  # noqa: E402
 from vaecomp_native.compression.search import (  # noqa: E402
     OCTAVE_STEPS,
     best_encoding,
     equalize,
+    grouped,
     largest_keeping,
     put_into_model,
     rate_weight_at,
@@ -450,6 +452,46 @@ class TestEncoder:
         steps = plain["weight"].step
         gap = np.abs(plain["weight"].values() - corrected["weight"].values())
         assert np.quantile(gap, 0.9) <= 3 * steps
+
+
+class TestRateControl:
+    @given(
+        st.lists(st.tuples(st.integers(100, 10_000), st.floats(0.9, 1.1)), min_size=8, max_size=40)
+    )
+    def test_later_operators_make_up_for_earlier_ones(
+        self, operators: list[tuple[int, float]]
+    ) -> None:
+        """Each takes some percent more or less bits than expected, 4 bits an element."""
+        elements = {str(n): size for n, (size, _) in enumerate(operators)}
+        expected = {name: 4.0 * size for name, size in elements.items()}
+        control = RateControl(expected, elements)
+        plain = taken = 0.0
+        for name, (size, share) in zip(elements, operators, strict=True):
+            bits = size * (4 * share - 0.5 * np.log2(control.factor))
+            control.add(name, bits)
+            plain, taken = plain + 4 * share * size, taken + bits
+        goal = sum(expected.values())
+        largest = max(elements.values())
+        # The last operator's own excess, and what half an octave cannot make up for, stay.
+        assert abs(taken - goal) <= max(0.4 * largest + 1, abs(plain - goal))
+        others = RateControl({}, elements)
+        others.add("0", 1e9)
+        assert others.factor == 1
+
+
+class TestGrouped:
+    def test_few_operators_are_groups_of_their_own(self) -> None:
+        assert grouped(["a", "b"]) == [[0], [1]]
+
+    def test_many_are_grouped_by_what_their_names_share(self) -> None:
+        names = [f"layers.{n}.{part}" for n in range(12) for part in ("up", "down")] + ["head"]
+        assert grouped(names) == [[*range(0, 24, 2)], [*range(1, 24, 2)], [24]]
+
+    @given(st.lists(st.text("ab1", max_size=6), max_size=80))
+    def test_groups_are_few_and_have_everything_once(self, names: list[str]) -> None:
+        groups = grouped(names)
+        assert len(groups) <= 16
+        assert sorted(n for group in groups for n in group) == list(range(len(names)))
 
 
 class TestEqualize:

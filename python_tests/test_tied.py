@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_a_calibrated_encoding_that_is_far_worse_is_not_kept(
     """Sensitivities that are the wrong way round: rows that matter most count least."""
     original = fit_module.best_encoding
 
-    def misled(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoding:
+    def misled(encoder: Encoder, rate_weight: float, progress: Progress, _: Any) -> Encoding:
         operators = []
         for one in encoder.operators:
             weights = np.maximum(one.row_weights, 1e-3 * one.row_weights.mean())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from vaecomp_native.compression.bunched import BunchedOperator, QuantizedBunch
 from vaecomp_native.compression.operators import Operator
+from vaecomp_native.compression.rate_control import RateControl
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.bunch import decoded_values
@@ -105,26 +106,36 @@ class Encoder:
         return parts.encoding()
 
     def encode_corrected(
-        self, rate_weight: float, dampings: Sequence[float], *, progress: Progress = silent
+        self,
+        rate_weight: float,
+        dampings: Sequence[float],
+        *,
+        expected: Mapping[str, float] | None = None,
+        progress: Progress = silent,
     ) -> list[Encoding]:
         """Quantize all operators in order of execution, refitted, once with each damping.
 
-        The model has its original weights then.
+        `expected` are bits that operators shall take in all, as `total_bits` counts them. The model
+        has its original weights then.
         """
         model, maps = self.model, self.maps or {}
         assert model is not None
         left = {one.name: one for one in self.operators}
         variants: list[dict[str, torch.Tensor]] = [{} for _ in dampings]
         parts = [_Parts(self) for _ in dampings]
+        elements = {one.name: one.elements for one in self.operators}
+        controls = [RateControl(expected or {}, elements) for _ in dampings]
 
         def add(name: str, moments: Sequence[InputMoments | None]) -> None:
             operator = left.pop(name)
-            plain = self._quantized(operator, rate_weight) if None in moments else {}
             for number, seen in enumerate(moments):
-                found = plain
+                weight = rate_weight * controls[number].factor
                 if seen is not None and isinstance(operator, Operator):
                     refitted, matrix = self._refitted(operator, seen, dampings[number])
-                    found = self._quantized(refitted, rate_weight, matrix)
+                    found = self._quantized(refitted, weight, matrix)
+                else:
+                    found = self._quantized(operator, weight)
+                controls[number].add(name, sum(map(total_bits, found.values())))
                 decoded = parts[number].add(operator, found)
                 variants[number] |= model.tensors(decoded)
             progress("quantizing", len(self.operators) - len(left), len(self.operators), {})

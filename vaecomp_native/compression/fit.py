@@ -85,7 +85,8 @@ class Fitter:
         rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
             rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
-        return replace(self._unless_worse(self._encode(rate_weight)), bits=found)
+        expected = self._predictor.of_operators(rate_weight) if self._predictor else None
+        return replace(self._unless_worse(self._encode(rate_weight, expected)), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
         """Find the largest rate weight whose decoded weights still score `min_score`.
@@ -140,9 +141,9 @@ class Fitter:
         self._equalized = True
         return True
 
-    def _encode(self, rate_weight: float) -> Fit:
+    def _encode(self, rate_weight: float, expected: Mapping[str, float] | None = None) -> Fit:
         if self._corrects:
-            encoding = best_encoding(self._encoder, rate_weight, self._progress)
+            encoding = best_encoding(self._encoder, rate_weight, self._progress, expected)
         else:
             encoding = self._encoder.encode(rate_weight, progress=self._progress)
         return Fit(encoding, rate_weight / self.unit)

@@ -7,6 +7,7 @@ as the weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,16 @@ class SizePredictor:
             tried = tables_to_try(self._elements, self._matrices)
             total += min(_section_bits(quantized, tables, encoder.threads) for tables in tried)
         return total
+
+    def of_operators(self, rate_weight: float) -> dict[str, float]:
+        """Predict the bits of operators one by one, as `total_bits` counts them."""
+        found = {}
+        for sample in self._samples:
+            with suppress(OutOfRangeError):
+                matrix, grid = sample.quantize(rate_weight, self._encoder.threads)
+                symbols = sample.factor * _axis_bits(matrix.symbols)
+                found[sample.operator.name] = symbols + _axis_bits(grid.row_exponents)
+        return found
 
 
 def _section_bits(

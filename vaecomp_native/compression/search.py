@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -190,19 +190,27 @@ def _slope(trials: list[tuple[float, float]]) -> float | None:
     return max((coarse - fine) / (many - few), MIN_SLOPE)
 
 
-def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoding:
+def best_encoding(
+    encoder: Encoder,
+    rate_weight: float,
+    progress: Progress,
+    expected: Mapping[str, float] | None = None,
+) -> Encoding:
     """Make several corrected encodings, and put the best one into the model.
 
     They differ in their damping. Errors add up over steps and layers, so that equally good choices
     end up far apart, the more so the smaller a model is. A large one is encoded once. The best
     encoding is the one with the lowest product of its bits and the `BITS_POWER` of its divergence
-    on held-out batches.
+    on held-out batches. `expected` are bits that the operators shall take.
     """
     assert encoder.model is not None
     factors = DAMPING_FACTORS if encoder.parameters <= SMALL_MODEL else DAMPING_FACTORS[:1]
     dampings = [factor * DAMPING for factor in factors]
     best, min_cost = None, math.inf
-    for encoding in encoder.encode_corrected(rate_weight, dampings, progress=progress):
+    encodings = encoder.encode_corrected(
+        rate_weight, dampings, expected=expected, progress=progress
+    )
+    for encoding in encodings:
         put_into_model(encoder, encoding)
         cost = encoding.ideal_bits * encoder.model.divergence() ** BITS_POWER
         if best is None or cost < min_cost:

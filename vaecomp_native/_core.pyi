@@ -80,7 +80,7 @@ def encode_quantized(
 def encode_differences(
     base: int, detail: int, tensors: Sequence[_DifferenceTensor], tables: int = 256
 ) -> bytes: ...
-def encode_lossless(arrays: Sequence[_Array]) -> bytes: ...
+def encode_lossless(arrays: Sequence[_Array], threads: int = 0) -> bytes: ...
 def feedback_quantize(
     values: _Float32,
     order: npt.NDArray[np.uint32] | None,
@@ -118,6 +118,7 @@ def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],
     tensors: Sequence[tuple[Any, ...]],
+    threads: int = 0,
 ) -> bytes: ...
 
 class IntegerDecoder:

@@ -35,8 +35,8 @@ constexpr std::size_t few_items = std::size_t{1} << 20, few_tables = 8, many_tab
 // Rows and columns of a large tensor are told apart by what its tables cost them, too: the shapes of their
 // distributions may differ. This many elements say so of a row.
 constexpr ContextSample sample_of_large{.columns = 256};
-// Tables cover so many standard deviations of the means of rows and columns.
-constexpr double covered_deviations = 8;
+// Rows and columns whose means differ from that of all by more standard deviations are as if it were so many.
+constexpr double most_deviations = 4;
 
 // The bits of the mantissa that are coded with the exponent: those that its distribution tells most of. float16 leaves
 // a byte below them.
@@ -52,6 +52,28 @@ double entropy_bits(std::span<const std::uint64_t> counts) {
     }
     return bits;
 }
+
+// The differences of means from the mean of all.
+struct Means {
+    // Of the symbols of rows or columns of `count` items.
+    Means(std::span<const std::int64_t> sums, std::size_t count) {
+        for (const std::int64_t sum : sums) differences.push_back(static_cast<double>(sum));
+        const auto all = static_cast<double>(sums.size());
+        const double mean = std::accumulate(differences.begin(), differences.end(), 0.0) / all;
+        double squares = 0;
+        for (double& difference : differences) {
+            difference = (difference - mean) / static_cast<double>(count);
+            squares += difference * difference;
+        }
+        deviation = std::sqrt(squares / all);
+    }
+
+    [[nodiscard]] double least() const { return *std::min_element(differences.begin(), differences.end()); }
+    [[nodiscard]] double greatest() const { return *std::max_element(differences.begin(), differences.end()); }
+
+    Vector<double> differences;
+    double deviation;
+};
 
 // Four items of 16 bits side by side, the first one lowest.
 namespace fours {
@@ -190,35 +212,21 @@ class Splitter {
         if (tables_ == 1) {
             return {0, Vector<std::uint8_t>(split_.shape.rows), Vector<std::uint8_t>(split_.shape.columns)};
         }
-        const Vector<double> rows = means(row_sums_, split_.shape.columns);
-        const Vector<double> columns = means(column_sums_, split_.shape.rows);
+        const Means rows(row_sums_, split_.shape.columns), columns(column_sums_, split_.shape.rows);
         const auto last = static_cast<double>(tables_ - 1);
-        const double deviation = std::sqrt(variance(rows) + variance(columns));
-        const double spacing = std::max(covered_deviations * deviation / last, 1e-3);
-        const auto level = [&](double place) {
-            return static_cast<std::uint8_t>(std::lround(std::clamp(place, 0.0, last)));
+        // Of the sums of a row's and a column's differences from the mean of all.
+        const double deviations = most_deviations * std::hypot(rows.deviation, columns.deviation);
+        const double low = std::max(rows.least() + columns.least(), -deviations);
+        const double high = std::min(rows.greatest() + columns.greatest(), deviations);
+        const double spacing = std::max((high - low) / last, 1e-3);
+        const double lowest = std::max(columns.least(), -most_deviations * columns.deviation);
+        const auto level = [&](double above) {
+            return static_cast<std::uint8_t>(std::lround(std::clamp(above / spacing, 0.0, last)));
         };
-        // The lowest column has level 0, and a row and a column of average symbols have the middle table together.
-        const double mean = std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
-        const double lowest = std::max(*std::min_element(columns.begin(), columns.end()), mean - last / 2 * spacing);
         ContextLevels levels;
-        for (const double own : rows) levels.rows.push_back(level((own - mean + lowest - mean) / spacing + last / 2));
-        for (const double own : columns) levels.columns.push_back(level((own - lowest) / spacing));
+        for (const double own : rows.differences) levels.rows.push_back(level(own + lowest - low));
+        for (const double own : columns.differences) levels.columns.push_back(level(own - lowest));
         return levels;
-    }
-
-    static Vector<double> means(const Vector<std::int64_t>& sums, std::size_t count) {
-        Vector<double> means;
-        for (const std::int64_t sum : sums) means.push_back(static_cast<double>(sum) / static_cast<double>(count));
-        return means;
-    }
-
-    static double variance(const Vector<double>& values) {
-        const auto count = static_cast<double>(values.size());
-        const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
-        double squares = 0;
-        for (const double value : values) squares += (value - mean) * (value - mean);
-        return squares / count;
     }
 
     // Tables and levels: for few tables or one, whichever takes less.

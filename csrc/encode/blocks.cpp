@@ -28,9 +28,12 @@ void EncodingTables::add(const FrequencyTable& table) {
 
 // A symbol makes one word at most.
 BlockWriter::BlockWriter(std::size_t count, std::size_t lanes)
-    : left_(count), lanes_(lanes), words_(count + rans_words_ahead) {
+    : left_(count),
+      lanes_(lanes),
+      words_(std::make_unique_for_overwrite<std::uint16_t[]>(count + rans_words_ahead)),
+      end_(words_.get() + count + rans_words_ahead) {
     std::fill(std::begin(state_.lanes), std::end(state_.lanes), lowest_state);
-    state_.word = words_.data() + words_.size();
+    state_.word = words_.get() + count + rans_words_ahead;
 }
 
 void BlockWriter::put(const EncodingTables& tables, std::span<const std::uint32_t> entries) {
@@ -38,14 +41,11 @@ void BlockWriter::put(const EncodingTables& tables, std::span<const std::uint32_
     encoder_kernels().rans_encode(tables.intervals(), entries.data(), lanes_, left_, entries.size(), state_);
 }
 
-std::size_t BlockWriter::size() const {
-    return 4 * lanes_ + 2 * static_cast<std::size_t>(words_.data() + words_.size() - state_.word);
-}
+std::size_t BlockWriter::size() const { return 4 * lanes_ + 2 * static_cast<std::size_t>(end_ - state_.word); }
 
 void BlockWriter::write(std::uint8_t* out) const {
     for (std::size_t lane = 0; lane < lanes_; ++lane, out += 4) store_le(out, state_.lanes[lane]);
-    const std::uint16_t* const end = words_.data() + words_.size();
-    for (const std::uint16_t* word = state_.word; word != end; ++word, out += 2) store_le(out, *word);
+    for (const std::uint16_t* word = state_.word; word != end_; ++word, out += 2) store_le(out, *word);
 }
 
 Vector<std::uint8_t> BlockWriter::block() const {

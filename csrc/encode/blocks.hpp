@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "core/containers.hpp"
@@ -56,7 +57,8 @@ class BlockWriter {
 
   private:
     std::size_t left_, lanes_;
-    Vector<std::uint16_t> words_;
+    std::unique_ptr<std::uint16_t[]> words_;  // their end is used
+    const std::uint16_t* end_;
     RansEncoding state_;
 };
 

@@ -9,7 +9,7 @@ namespace vaecomp::core {
 namespace {
 
 // A task has many parts where these are small.
-constexpr std::size_t max_tasks = 1024;
+constexpr std::size_t most_copies = 1024;
 
 }  // namespace
 
@@ -20,7 +20,7 @@ void Payload::move_to(std::uint8_t* out, std::size_t threads) {
         begins.push_back(at);
         at += part.size();
     }
-    parallel_ranges(parts_.size(), parts_.size() / max_tasks + 1, threads, [&](std::size_t begin, std::size_t end) {
+    parallel_ranges(parts_.size(), parts_.size() / most_copies + 1, threads, [&](std::size_t begin, std::size_t end) {
         for (std::size_t p = begin; p < end; ++p) {
             std::memcpy(out + begins[p], parts_[p].data(), parts_[p].size());
             parts_[p] = {};

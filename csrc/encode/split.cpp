@@ -391,8 +391,8 @@ class Splitter {
         }
         const Word mask = static_cast<Word>((Word{1} << low) - 1);
         const auto one = [&](std::size_t item) {
-            const Word low = turned(item) & mask;
-            return static_cast<std::uint64_t>(low >> 1 >> zeros << 1 | (low & 1));
+            const Word own = turned(item) & mask;
+            return static_cast<std::uint64_t>(own >> 1 >> zeros << 1 | (own & 1));
         };
         for (; 2 * width <= BitWriter::most && begin + 2 <= end; begin += 2) {
             bits.put(one(begin) | one(begin + 1) << width, 2 * width);

@@ -63,7 +63,9 @@ def encode_raw_archive(request: Request) -> Candidate:
 
 def encode_lossless_archive(request: Request) -> Candidate:
     """Make an archive of all tensors bit for bit, entropy-coded."""
-    return _candidate(request, "lossless", [encode_lossless(request.state.arrays, threads=request.threads)])
+    return _candidate(
+        request, "lossless", [encode_lossless(request.state.arrays, threads=request.threads)]
+    )
 
 
 def encode_vae_archive(request: Request) -> Candidate:
@@ -182,7 +184,9 @@ def _assemble_quantized(request: Request, fit: Fit) -> Candidate:
     matrices = fit.encoding.matrices
     lossy = {name: array for name, array in request.state.arrays.items() if name in matrices}
     parts = [encode_quantized(lossy, matrices)] if lossy else []
-    return _of_fit(_candidate(request, "quantized", [*parts, *_exact(request, request.others(lossy))]), fit)
+    return _of_fit(
+        _candidate(request, "quantized", [*parts, *_exact(request, request.others(lossy))]), fit
+    )
 
 
 class _DecoderAndResidual:
@@ -261,4 +265,6 @@ def _candidate(request: Request, codec: Codec, parts: Sequence[EncodedTensors]) 
     # A dict would compute all arrays: some parts make each one when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
-    return Candidate(codec, assemble(request.state, parts, threads=request.threads), parts, decoded, history)
+    return Candidate(
+        codec, assemble(request.state, parts, threads=request.threads), parts, decoded, history
+    )

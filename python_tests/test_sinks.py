@@ -36,6 +36,22 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nothing_takes_the_old_ones_place_before_it_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    sinks.write(path, b"old")
+    seen = []
+    sinks.write(path, b"new", check=lambda: seen.append(path.read_bytes()))
+    assert (seen, path.read_bytes()) == ([b"old"], b"new")
+    with pytest.raises(ZeroDivisionError):
+        sinks.write(path, b"bad", check=lambda: 1 / 0)
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+    stream = io.BytesIO()
+    with pytest.raises(ZeroDivisionError):
+        sinks.write(stream, b"bad", check=lambda: 1 / 0)
+    assert stream.getvalue() == b""
+
+
 def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:

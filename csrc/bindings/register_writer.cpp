@@ -116,7 +116,7 @@ py::bytes encode_differences_section(std::size_t base, unsigned detail, const st
     return bytes_of(section);
 }
 
-py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
+py::bytes encode_lossless_section(const std::vector<py::array>& arrays, std::size_t threads) {
     Vector<PlanesSource> tensors;
     for (const py::array& array : arrays) {
         const DType dtype = dtype_of(array.dtype());
@@ -125,18 +125,16 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
         tensors.push_back({{static_cast<std::size_t>(array.size()), dtype, matrix_shape(shape_of(array)).rows},
                            static_cast<const std::uint8_t*>(array.data())});
     }
-    Vector<std::uint8_t> section;
-    {
-        const py::gil_scoped_release release;
-        section = encode_lossless(tensors);
-    }
-    return bytes_of(section);
+    return bytes_written([&](Place place) { encode_lossless(tensors, threads, place); });
 }
 
-py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
+py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors,
+                std::size_t threads) {
     Vector<Tensor> table;
     for (const py::tuple& tensor : tensors) table.push_back(tensor_of(tensor));
-    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table));
+    const auto strings = strings_of(metadata);
+    const Sections held(sections);
+    return bytes_written([&](Place place) { write_archive(strings, held.parts, table, threads, place); });
 }
 
 }  // namespace
@@ -172,9 +170,9 @@ void register_writer(py::module_& module) {
     module.def("encode_quantized", &encode_quantized_section, "base"_a, "tensors"_a, "tables"_a = max_tables);
     module.def("encode_differences", &encode_differences_section, "base"_a, "detail"_a, "tensors"_a,
                "tables"_a = max_tables);
-    module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
+    module.def("encode_lossless", &encode_lossless_section, "arrays"_a, "threads"_a = 0);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
-    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
+    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a, "threads"_a = 0);
 }
 
 }  // namespace vaecomp::core::bindings

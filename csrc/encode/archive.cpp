@@ -1,5 +1,9 @@
 #include "encode/archive.hpp"
 
+#include <algorithm>
+#include <cstring>
+
+#include "core/parallel.hpp"
 #include "encode/byte_writer.hpp"
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
@@ -46,8 +50,12 @@ void write_sections(ByteWriter& index, std::span<const NewSection> sections) {
     }
 }
 
+// Copies are shared by threads in pieces of so many bytes.
+constexpr std::size_t copied_bytes = std::size_t{1} << 22;
+
 // The file, which is read back.
-Vector<std::uint8_t> assemble(Bytes index, std::span<const NewSection> sections, const PackIndex* pack) {
+void assemble(Bytes index, std::span<const NewSection> sections, const PackIndex* pack, std::size_t threads,
+              Place place) {
     if (index.size() > max_index_bytes) {
         throw Error(ErrorCode::invalid_argument,
                     "the index exceeds 1 GiB; shorten names or metadata, or split the model");
@@ -56,29 +64,33 @@ Vector<std::uint8_t> assemble(Bytes index, std::span<const NewSection> sections,
     for (const NewSection& section : sections) {
         file_bytes = section_begin(section.kind, file_bytes) + section.bytes.size();
     }
-    ByteWriter file;
-    file.bytes().reserve(static_cast<std::size_t>(file_bytes));
-    file.append(magic);
-    file.fixed(format_version);
-    file.fixed(pack != nullptr ? member_flag : std::uint16_t{0});
-    file.fixed(static_cast<std::uint32_t>(index.size()));
-    file.fixed(file_bytes);
-    file.fixed(crc_of(index));
-    file.fixed(crc_of(file.bytes()));
-    file.append(index);
-    for (const NewSection& section : sections) {
-        file.bytes().resize(static_cast<std::size_t>(section_begin(section.kind, file.size())));
-        file.append(section.bytes);
+    ByteWriter start;
+    start.append(magic);
+    start.fixed(format_version);
+    start.fixed(pack != nullptr ? member_flag : std::uint16_t{0});
+    start.fixed(static_cast<std::uint32_t>(index.size()));
+    start.fixed(file_bytes);
+    start.fixed(crc_of(index));
+    start.fixed(crc_of(start.bytes()));
+    start.append(index);
+    std::uint8_t* const file = place(static_cast<std::size_t>(file_bytes));
+    std::uint8_t* end = std::copy(start.bytes().begin(), start.bytes().end(), file);
+    for (const auto& [kind, bytes] : sections) {
+        std::uint8_t* const begin = file + section_begin(kind, static_cast<std::uint64_t>(end - file));
+        std::fill(end, begin, 0);
+        parallel_ranges(bytes.size(), copied_bytes, threads, [&](std::size_t from, std::size_t to) {
+            std::memcpy(begin + from, bytes.data() + from, to - from);
+        });
+        end = begin + bytes.size();
     }
-    static_cast<void>(read_index(MemorySource(file.bytes()), pack));
-    return std::move(file.bytes());
+    static_cast<void>(read_index(MemorySource({file, end}), pack));
 }
 
 // What the reader would refuse is the caller's fault.
 template <typename Body>
-Vector<std::uint8_t> checked(const Body& body) {
+void checked(const Body& body) {
     try {
-        return body();
+        body();
     } catch (const Error& error) {
         if (error.code() == ErrorCode::invalid_argument) throw;
         throw Error(ErrorCode::invalid_argument, std::string("these parts make no valid archive: ") + error.what());
@@ -87,9 +99,9 @@ Vector<std::uint8_t> checked(const Body& body) {
 
 }  // namespace
 
-Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
-                                   std::span<const Tensor> tensors) {
-    return checked([&] {
+void write_archive(Metadata metadata, std::span<const NewSection> sections, std::span<const Tensor> tensors,
+                   std::size_t threads, Place place) {
+    checked([&] {
         ByteWriter index;
         write_metadata(index, metadata);
         write_sections(index, sections);
@@ -99,8 +111,13 @@ Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection
             write_tensor(index, tensor, previous_name);
             previous_name = tensor.name;
         }
-        return assemble(index.bytes(), sections, nullptr);
+        assemble(index.bytes(), sections, nullptr, threads, place);
     });
+}
+
+Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
+                                   std::span<const Tensor> tensors) {
+    return in_vector([&](Place place) { write_archive(metadata, sections, tensors, 0, place); });
 }
 
 Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std::span<const NewSection> sections,
@@ -108,15 +125,17 @@ Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std:
     if (tensors.size() != pack.index.tensors.size()) {
         throw Error(ErrorCode::invalid_argument, "a member has as many tensors as its pack");
     }
-    return checked([&] {
-        ByteWriter index;
-        index.append(pack.hash);
-        write_metadata(index, metadata);
-        write_sections(index, sections);
-        for (std::size_t t = 0; t < tensors.size(); ++t) {
-            if (pack.index.tensors[t].codec != Codec::alias) write_member_tensor(index, tensors[t]);
-        }
-        return assemble(index.bytes(), sections, &pack);
+    ByteWriter index;
+    index.append(pack.hash);
+    return in_vector([&](Place place) {
+        checked([&] {
+            write_metadata(index, metadata);
+            write_sections(index, sections);
+            for (std::size_t t = 0; t < tensors.size(); ++t) {
+                if (pack.index.tensors[t].codec != Codec::alias) write_member_tensor(index, tensors[t]);
+            }
+            assemble(index.bytes(), sections, &pack, 0, place);
+        });
     });
 }
 

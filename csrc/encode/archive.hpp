@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/containers.hpp"
+#include "encode/payload.hpp"
 #include "format/index.hpp"
 
 namespace vaecomp::core {
@@ -19,6 +20,8 @@ struct NewSection {
 // The whole file. All fields of a tensor but `first` count. The result is read back through read_index, so that nothing
 // is ever written that the reader refuses.
 using Metadata = std::span<const std::pair<std::string, std::string>>;
+void write_archive(Metadata metadata, std::span<const NewSection> sections, std::span<const Tensor> tensors,
+                   std::size_t threads, Place place);
 Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
                                    std::span<const Tensor> tensors);
 

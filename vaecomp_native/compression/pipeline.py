@@ -161,12 +161,11 @@ def compress(
         sinks.check_output(out, request.state.files)
         made, compared = encode_best(request)
     with Archive(made.data, threads=request.threads) as archive:
-        archive.verify()
         info = archive.info
-    kept_exact = _kept_exact(request, made, info)
-    for warning in _warnings(kept_exact):
-        warnings.warn(warning, stacklevel=2)
-    sinks.write(out, made.data)
+        kept_exact = _kept_exact(request, made, info)
+        for warning in _warnings(kept_exact):
+            warnings.warn(warning, stacklevel=2)
+        sinks.write(out, made.data, check=archive.verify)
     return CompressionReport(
         codec=made.codec,
         compared=compared,

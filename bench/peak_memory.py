@@ -17,6 +17,7 @@ def status(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-before = status("VmRSS")
-arrays = vc.decode(sys.argv[1])
-print(status("VmHWM") - before)
+if __name__ == "__main__":
+    before = status("VmRSS")
+    arrays = vc.decode(sys.argv[1])
+    print(status("VmHWM") - before)

@@ -18,10 +18,9 @@ from torch.nn import functional as F  # noqa: E402
 from torch.nn.utils import rnn as packing  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
-from vaecomp_native.calibration import convolution as convolution_module  # noqa: E402
 from vaecomp_native.calibration import moments as moments_module  # noqa: E402
-from vaecomp_native.calibration.capture import capture  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps, hooked  # noqa: E402
+from vaecomp_native.calibration.lockstep import lockstep  # noqa: E402
 from vaecomp_native.calibration.maps import LinearMap  # noqa: E402
 from vaecomp_native.calibration.running import outputs  # noqa: E402
 from vaecomp_native.calibration.running import run as all_outputs  # noqa: E402
@@ -67,13 +66,17 @@ class Attention(nn.Module):
         return output
 
 
+ALL = 1 << 40
+"""More positions than there are."""
+
+
 def shown(
     module: nn.Module, batch: Any, maps: Sequence[LinearMap] | None = None
 ) -> tuple[torch.Tensor, list[tuple[LinearMap, torch.Tensor, torch.Tensor]]]:
     """The output of a hooked run, and what the callback got; the gradients are switched on."""
     maps = find_linear_maps(module, batch) if maps is None else maps
     parts: list[tuple[LinearMap, torch.Tensor, torch.Tensor]] = []
-    with hooked(module, maps, lambda m, x, y: parts.append((m, x.clone(), y))):
+    with hooked(module, maps, lambda m, x, y: parts.append((m, x(ALL, 0), y))):
         output = run(module, batch)
     return output, parts
 
@@ -94,18 +97,17 @@ def assert_maps_explain(module: nn.Module, batch: Any) -> None:
     torch.testing.assert_close(output, before)
     assert parts
     state = module.state_dict()
-    groups = {m: 0 for m, _, _ in parts}
     gradients = torch.autograd.grad((output * weights).sum(), [y for _, _, y in parts])
-    totals = {m: torch.zeros(m.rows, m.width) for m in groups}
+    totals = {m: torch.zeros(m.rows, m.width) for m, _, _ in parts}
     for (m, inputs, result), gradient in zip(parts, gradients, strict=True):
         assert inputs.dtype == torch.float32 and not inputs.requires_grad
         x = torch.cat([inputs, torch.ones(len(inputs), 1)], 1) if m.biases else inputs
-        height = m.rows // m.groups
-        rows = slice(groups[m] * height, (groups[m] + 1) * height)
-        groups[m] = (groups[m] + 1) % m.groups
-        torch.testing.assert_close(result.detach(), x @ m.matrix(state)[rows].T)
-        totals[m][rows] += gradient.T @ x
-    assert set(groups.values()) == {0}
+        x = x.unflatten(0, (-1, m.groups))
+        matrix = m.matrix(state).unflatten(0, (m.groups, -1))
+        expected = torch.einsum("pgc,grc->pgr", x, matrix)
+        torch.testing.assert_close(result.detach().reshape(expected.shape), expected)
+        of_groups = gradient.reshape(expected.shape)
+        totals[m] += torch.einsum("pgr,pgc->grc", of_groups, x).flatten(0, 1)
 
     module.zero_grad()
     (run(module, batch) * weights).sum().backward()
@@ -167,12 +169,6 @@ class TestEveryLayerType:
             4, 8, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups
         )
         assert_maps_explain(module, torch.randn(2, 4, 8, 7))
-
-    def test_large_convolutions_come_in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(convolution_module, "PART_ITEMS", 2 * 9 * 16)
-        module = nn.Conv2d(1, 2, 3, padding=1)
-        assert_maps_explain(module, torch.randn(5, 1, 4, 4))
-        assert [len(x) for _, x, _ in shown(module, torch.randn(5, 1, 4, 4))[1]] == [32, 32, 16]
 
     @pytest.mark.parametrize("with_states", [False, True])
     @pytest.mark.parametrize("batched", [True, False])
@@ -319,8 +315,10 @@ class TestFinding:
         module, x = Twice(), torch.randn(6, 4)
         (only,) = find_linear_maps(module, x)
         assert_maps_explain(module, x)
+        assert only.uses == 2
         hidden = module.layer(x).relu().detach()
-        torch.testing.assert_close(capture(module, [x], only), torch.cat([x, hidden]))
+        _, parts = shown(module, x, [only])
+        torch.testing.assert_close(torch.cat([one for _, one, _ in parts]), torch.cat([x, hidden]))
 
     def test_tied_weights_make_one_map(self) -> None:
         class Tied(nn.Module):
@@ -652,7 +650,8 @@ class TestSensitivities:
             maps = find_linear_maps(classifier, batches[0])
             found = sensitivities(classifier, batches, maps)
             diagonal_sensitivity(classifier, batches, ["norm.weight", "fc.weight"])
-            capture(classifier, batches, maps[0])
+            whole = [one for one in maps if one.groups == 1]
+            assert len(list(lockstep(classifier, batches, whole, [{}]))) == len(whole)
             outputs(classifier, batches)
             assert snapshot(classifier) == before
         assert all(batch.grad is None for batch in inputs)
@@ -728,57 +727,6 @@ class TestDiagonal:
         for name in ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "unused"):
             assert not found[name].any() and found[name].shape == module.state_dict()[name].shape
         assert diagonal_sensitivity(module, [x], []) == {}
-
-
-class TestCapture:
-    def test_gives_all_inputs_in_order(self) -> None:
-        module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
-        data = [torch.randn(5, 3), torch.randn(7, 3)]
-        first, second = find_linear_maps(module, data[0])
-        assert torch.equal(capture(module, data, first), torch.cat(data))
-        hidden = capture(module, data, second)
-        torch.testing.assert_close(hidden, module[0](torch.cat(data)).relu().detach())
-
-    @given(
-        sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
-        limit=st.integers(1, 50),
-        seed=st.integers(0, 5),
-    )
-    def test_a_limit_keeps_the_same_rows_in_every_module(
-        self, sizes: list[int], limit: int, seed: int
-    ) -> None:
-        # The second module's hidden inputs are twice the first one's.
-        module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1))
-        nn.init.ones_(module[0].weight)
-        doubled = copy.deepcopy(module)
-        nn.init.constant_(doubled[0].weight, 2.0)
-        data = list(torch.arange(float(sum(sizes)))[:, None].split(sizes))
-        hidden = find_linear_maps(module, data[0])[1]
-        rows = capture(module, data, hidden, limit=limit, seed=seed)
-        assert len(rows) == min(limit, sum(sizes))
-        assert torch.equal(rows[:, 0], rows[:, 0].unique())
-        assert torch.equal(capture(doubled, data, hidden, limit=limit, seed=seed), 2 * rows)
-
-    def test_every_row_is_equally_likely(self) -> None:
-        module = nn.Linear(1, 1)
-        data = list(torch.arange(40.0)[:, None].split(8))
-        (only,) = find_linear_maps(module, data[0])
-        counts = np.zeros(40)
-        for seed in range(200):
-            counts[capture(module, data, only, limit=10, seed=seed)[:, 0].int().numpy()] += 1
-        # Binomial with mean 50 and standard deviation 6.
-        assert counts.sum() == 2000 and counts.min() > 25 and counts.max() < 75
-
-    def test_of_a_map_that_never_runs_is_empty(self) -> None:
-        never = LinearMap("x", ("x",), (), 2, 3, ((2, 3),))
-        assert capture(nn.Linear(2, 2), [torch.ones(1, 2)], never).shape == (0, 3)
-
-    def test_the_rows_are_copies(self) -> None:
-        module = nn.Linear(2, 2)
-        batch = torch.ones(3, 2)
-        rows = capture(module, [batch], find_linear_maps(module, batch)[0])
-        batch.zero_()
-        assert rows.min() == 1
 
 
 class TestHooked:
@@ -903,7 +851,6 @@ class TestRunning:
             lambda: outputs(module, [good, bad]),
             lambda: sensitivities(module, [good, bad], maps),
             lambda: diagonal_sensitivity(module, [good, bad], ["0.bias"]),
-            lambda: capture(module, [good, bad], maps[0]),
         ]
         for call in calls:
             with pytest.raises(vc.CalibrationError, match=message):

@@ -36,6 +36,26 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nothing_takes_the_old_ones_place_before_it_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    sinks.write(path, b"old")
+    with sinks.filling(path) as filled:
+        filled.write_bytes(b"new")
+        with sinks.flushing(filled):
+            assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    stream = io.BytesIO()
+    for out in (path, stream):
+        with pytest.raises(ZeroDivisionError), sinks.filling(out) as filled:
+            filled.write_bytes(b"bad")
+            raise ZeroDivisionError
+    assert (path.read_bytes(), stream.getvalue()) == (b"new", b"")
+    assert list(tmp_path.iterdir()) == [path]
+    with sinks.filling(stream) as filled:
+        filled.write_bytes(b"good")
+    assert stream.getvalue() == b"good"
+
+
 def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:

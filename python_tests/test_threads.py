@@ -147,6 +147,22 @@ def run(code: str, data: bytes) -> None:
     subprocess.run([sys.executable, "-c", code], input=data, check=True, timeout=PATIENCE)
 
 
+def test_one_thread_encodes_without_loss_alone() -> None:
+    """The threads of the library stay, so that they can be counted."""
+    os_threads()  # or there is nothing to count by
+    code = """
+import io, pathlib, numpy as np, vaecomp_native as vc
+threads = lambda: len(list(pathlib.Path("/proc/self/task").iterdir()))
+arrays = {str(i): np.random.default_rng(i).normal(size=(500, 500)) for i in range(9)}
+before = threads()
+vc.compress(arrays, io.BytesIO(), codec="lossless", threads=1)
+assert threads() == before
+vc.compress(arrays, io.BytesIO(), codec="lossless", threads=3)
+assert threads() == before + 2
+"""
+    run(code, b"")
+
+
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes_of_every_kind_decode(samples: list[Sample], method: str, tmp_path: Path) -> None:
     # A program of its own: the processes that "spawn" and "forkserver" start read its file again.

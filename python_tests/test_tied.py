@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from torch import nn  # noqa: E402
 import vaecomp_native as vc  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps  # noqa: E402
 from vaecomp_native.calibration.sensitivity import Sensitivity, sensitivities  # noqa: E402
+from vaecomp_native.compression import fit as fit_module  # noqa: E402
 from vaecomp_native.compression.calibrated import _of_both_uses  # noqa: E402
+from vaecomp_native.compression.encoder import Encoder, Encoding  # noqa: E402
+from vaecomp_native.progress import Progress  # noqa: E402
 
 WORDS, WIDTH = 120, 16
 
@@ -126,3 +131,26 @@ def test_calibration_helps_tied_weights(tmp_path: Path, bits: float) -> None:
             )
         found.append(divergence(module, decoded(module, path, tied=True)))
     assert found[1] < 0.9 * found[0]
+
+
+def test_a_calibrated_encoding_that_is_far_worse_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sensitivities that are the wrong way round: rows that matter most count least."""
+    original = fit_module.best_encoding
+
+    def misled(encoder: Encoder, rate_weight: float, progress: Progress, _: Any) -> Encoding:
+        operators = []
+        for one in encoder.operators:
+            weights = np.maximum(one.row_weights, 1e-3 * one.row_weights.mean())
+            operators.append(dataclasses.replace(one, row_weights=weights.mean() ** 4 / weights**3))
+        wrong = dataclasses.replace(encoder, operators=operators)
+        return original(wrong, rate_weight, progress)
+
+    monkeypatch.setattr(fit_module, "best_encoding", misled)
+    module = Model(tied=False)
+    path = tmp_path / "m.vaec"
+    with pytest.warns(UserWarning, match="calibration is left out"):
+        vc.compress(module, path, rate_weight=0.02, codec="quantized", calibration=batches(8))
+    # About what errors without calibration do at so few bits.
+    assert divergence(module, decoded(module, path, tied=False)) < 0.3

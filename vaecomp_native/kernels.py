@@ -137,4 +137,9 @@ def digest(array: Array, *, threads: int = 0) -> int:
 
     The array is C-contiguous and in native byte order.
     """
-    return _core.digest(array, threads)
+    return digests([array], threads=threads)[0]
+
+
+def digests(arrays: Sequence[Array], *, threads: int = 0) -> list[int]:
+    """Compute the digests of several arrays."""
+    return _core.digests(arrays, threads)

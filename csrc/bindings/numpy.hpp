@@ -96,4 +96,19 @@ py::array_t<T> array_of(const Vector<T>& values, const std::vector<std::size_t>&
 
 inline py::bytes bytes_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
+// Bytes that are written to where they stay. `write` gets a Place, and runs without the GIL.
+template <typename Write>
+py::bytes bytes_written(const Write& write) {
+    py::bytes bytes;
+    const py::gil_scoped_release release;
+    write([&](std::size_t size) {
+        const py::gil_scoped_acquire acquire;
+        PyObject* const fresh = PyBytes_FromStringAndSize(nullptr, static_cast<py::ssize_t>(size));
+        if (fresh == nullptr) throw py::error_already_set();
+        bytes = py::reinterpret_steal<py::bytes>(fresh);
+        return reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(fresh));
+    });
+    return bytes;
+}
+
 }  // namespace vaecomp::core::bindings

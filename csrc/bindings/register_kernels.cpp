@@ -89,14 +89,16 @@ FloatArray run_decoder(const Decoder& decoder, const Contiguous<typename Decoder
     return values;
 }
 
-std::uint64_t digest(const py::array& array, std::size_t threads) {
-    require(array.flags() & py::array::c_style && is_native(array.dtype()),
-            "the digest is taken of C-contiguous arrays in native byte order");
-    const DType dtype = dtype_of(array.dtype());
-    const void* data = array.data();
-    const auto count = static_cast<std::size_t>(array.size());
+std::vector<std::uint64_t> digests(const std::vector<py::array>& arrays, std::size_t threads) {
+    std::vector<DigestSource> sources;
+    for (const py::array& array : arrays) {
+        require(array.flags() & py::array::c_style && is_native(array.dtype()),
+                "the digest is taken of C-contiguous arrays in native byte order");
+        sources.push_back({array.data(), static_cast<std::size_t>(array.size()), dtype_of(array.dtype())});
+    }
     const py::gil_scoped_release release;
-    return tensor_digest({data, count, dtype}, threads);
+    const Vector<std::uint64_t> found = TensorDigests(sources).finish(threads);
+    return {found.begin(), found.end()};
 }
 
 }  // namespace
@@ -135,7 +137,7 @@ void register_kernels(py::module_& module) {
             return kernels().crc32c(buffer.bytes().data(), buffer.bytes().size());
         },
         "data"_a);
-    module.def("digest", &digest, "array"_a, "threads"_a = 0);
+    module.def("digests", &digests, "arrays"_a, "threads"_a = 0);
 }
 
 }  // namespace vaecomp::core::bindings

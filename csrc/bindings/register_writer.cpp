@@ -116,7 +116,7 @@ py::bytes encode_differences_section(std::size_t base, unsigned detail, const st
     return bytes_of(section);
 }
 
-py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
+py::bytes encode_lossless_section(const std::vector<py::array>& arrays, std::size_t threads) {
     Vector<PlanesSource> tensors;
     for (const py::array& array : arrays) {
         const DType dtype = dtype_of(array.dtype());
@@ -125,12 +125,7 @@ py::bytes encode_lossless_section(const std::vector<py::array>& arrays) {
         tensors.push_back({{static_cast<std::size_t>(array.size()), dtype, matrix_shape(shape_of(array)).rows},
                            static_cast<const std::uint8_t*>(array.data())});
     }
-    Vector<std::uint8_t> section;
-    {
-        const py::gil_scoped_release release;
-        section = encode_lossless(tensors);
-    }
-    return bytes_of(section);
+    return bytes_written([&](Place place) { encode_lossless(tensors, threads, place); });
 }
 
 Vector<Tensor> table_of(const std::vector<py::tuple>& tensors) {
@@ -139,8 +134,12 @@ Vector<Tensor> table_of(const std::vector<py::tuple>& tensors) {
     return table;
 }
 
-py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
-    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table_of(tensors)));
+py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors,
+                std::size_t threads) {
+    const Vector<Tensor> table = table_of(tensors);
+    const auto strings = strings_of(metadata);
+    const Sections held(sections);
+    return bytes_written([&](Place place) { write_archive(strings, held.parts, table, threads, place); });
 }
 
 // (header and index, where each section begins, the file's size) of a file with sections (kind, size, CRC).
@@ -187,7 +186,7 @@ void register_writer(py::module_& module) {
     module.def("encode_quantized", &encode_quantized_section, "base"_a, "tensors"_a, "tables"_a = max_tables);
     module.def("encode_differences", &encode_differences_section, "base"_a, "detail"_a, "tensors"_a,
                "tables"_a = max_tables);
-    module.def("encode_lossless", &encode_lossless_section, "arrays"_a);
+    module.def("encode_lossless", &encode_lossless_section, "arrays"_a, "threads"_a = 0);
     module.def("encode_fleet", &encode_fleet_section, "segments"_a, "groups"_a);
     module.def(
         "section_crc",
@@ -197,7 +196,7 @@ void register_writer(py::module_& module) {
         },
         "kind"_a, "data"_a);
     module.def("write_front", &write_front_of, "metadata"_a, "sections"_a, "tensors"_a);
-    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
+    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a, "threads"_a = 0);
 }
 
 }  // namespace vaecomp::core::bindings

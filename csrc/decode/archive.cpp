@@ -13,6 +13,7 @@ namespace {
 
 // What `verify` decodes at a time: neighbours share blocks and tiles.
 constexpr std::size_t verified_bytes = std::size_t{1} << 24;
+constexpr std::size_t verified_alignment = 16;
 // Bytes of which a hash is taken at a time.
 constexpr std::size_t hashed_bytes = std::size_t{1} << 20;
 constexpr std::size_t unchecked = std::numeric_limits<std::size_t>::max();
@@ -181,16 +182,21 @@ void Archive::decode(std::span<const Destination> destinations, const DecodeOpti
 void Archive::verify(std::size_t threads) const {
     // Also sections that no tensor needs must be what the format says.
     for (const auto& section : sections_) section->check(threads);
+    // Memory is taken once: the system's fresh pages would cost as much as decoding.
+    Vector<std::uint8_t> memory;
     for (std::size_t t = 0; t < index_.tensors.size();) {
-        Vector<Vector<std::uint8_t>> arrays;
         Vector<Destination> destinations;
-        for (std::size_t bytes = 0; t < index_.tensors.size() && bytes < verified_bytes; ++t) {
+        Vector<std::size_t> places;
+        std::size_t bytes = 0;
+        for (; t < index_.tensors.size() && bytes < verified_bytes; ++t) {
             const Tensor& tensor = index_.tensors[t];
             if (tensor.codec == Codec::alias) continue;
-            arrays.emplace_back(tensor.bytes());
-            destinations.push_back({t, arrays.back().data()});
-            bytes += tensor.bytes();
+            destinations.push_back({t, nullptr});
+            places.push_back(bytes);
+            bytes += (tensor.bytes() + verified_alignment - 1) / verified_alignment * verified_alignment;
         }
+        if (memory.size() < bytes) memory = Vector<std::uint8_t>(bytes);
+        for (std::size_t d = 0; d < places.size(); ++d) destinations[d].data = memory.data() + places[d];
         decode(destinations, {.verify = true, .threads = threads});
     }
 }

@@ -26,10 +26,14 @@ class BitReader {
         if (bits <= 56 && bytes_.size() >= 8) {
             const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
             const std::size_t last = 8 * (bytes_.size() - 8);
-            if (bits <= 7) {  // eight at once
-                for (; i + 8 <= numbers.size() && at_ <= last; i += 8, at_ += 8 * bits) {
-                    const std::uint64_t word = load_le<std::uint64_t>(bytes_.data() + at_ / 8) >> at_ % 8;
-                    for (unsigned e = 0; e < 8; ++e) numbers[i + e] = static_cast<Number>(word >> e * bits & mask);
+            if constexpr (sizeof(Number) == 2) {  // four at once
+                for (; bits <= 14 && i + 4 <= numbers.size() && at_ <= last; i += 4, at_ += 4 * bits) {
+                    const std::uint64_t four = load_le<std::uint64_t>(bytes_.data() + at_ / 8) >> at_ % 8;
+                    const std::uint64_t pairs = (four & 0xffffffff) | four >> 2 * bits << 32;
+                    const std::uint64_t even = pairs & mask * 0x0000000100000001;
+                    const std::uint64_t odd = pairs >> bits & mask * 0x0000000100000001;
+                    const std::uint64_t apart = even | odd << 16;
+                    for (unsigned e = 0; e < 4; ++e) numbers[i + e] = static_cast<Number>(apart >> 16 * e);
                 }
             }
             for (; i < numbers.size() && at_ <= last; ++i, at_ += bits) {

@@ -1,7 +1,9 @@
 #include "encode/archive.hpp"
 
 #include <algorithm>
+#include <cstring>
 
+#include "core/parallel.hpp"
 #include "encode/byte_writer.hpp"
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
@@ -97,14 +99,21 @@ Vector<SectionEntry> entries_of(std::span<const NewSection> sections) {
     return entries;
 }
 
-Vector<std::uint8_t> assemble(Front front, std::span<const NewSection> sections) {
-    Vector<std::uint8_t> file = std::move(front.bytes);
-    file.reserve(static_cast<std::size_t>(front.file_bytes));
+// Copies are shared by threads in pieces of so many bytes.
+constexpr std::size_t copied_bytes = std::size_t{1} << 22;
+
+void assemble(const Front& front, std::span<const NewSection> sections, std::size_t threads, Place place) {
+    std::uint8_t* const file = place(static_cast<std::size_t>(front.file_bytes));
+    std::uint8_t* end = std::copy(front.bytes.begin(), front.bytes.end(), file);
     for (std::size_t s = 0; s < sections.size(); ++s) {
-        file.resize(static_cast<std::size_t>(front.begins[s]));
-        file.insert(file.end(), sections[s].bytes.begin(), sections[s].bytes.end());
+        const Bytes bytes = sections[s].bytes;
+        std::uint8_t* const begin = file + front.begins[s];
+        std::fill(end, begin, 0);
+        parallel_ranges(bytes.size(), copied_bytes, threads, [&](std::size_t from, std::size_t to) {
+            std::memcpy(begin + from, bytes.data() + from, to - from);
+        });
+        end = begin + bytes.size();
     }
-    return file;
 }
 
 // What the reader would refuse is the caller's fault.
@@ -139,9 +148,15 @@ Front write_front(Metadata metadata, std::span<const SectionEntry> sections, std
     });
 }
 
+void write_archive(Metadata metadata, std::span<const NewSection> sections, std::span<const Tensor> tensors,
+                   std::size_t threads, Place place) {
+    const Vector<SectionEntry> entries = checked([&] { return entries_of(sections); });
+    assemble(write_front(metadata, entries, tensors), sections, threads, place);
+}
+
 Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
                                    std::span<const Tensor> tensors) {
-    return assemble(write_front(metadata, checked([&] { return entries_of(sections); }), tensors), sections);
+    return in_vector([&](Place place) { write_archive(metadata, sections, tensors, 0, place); });
 }
 
 Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std::span<const NewSection> sections,
@@ -149,7 +164,7 @@ Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std:
     if (tensors.size() != pack.index.tensors.size()) {
         throw Error(ErrorCode::invalid_argument, "a member has as many tensors as its pack");
     }
-    return checked([&] {
+    const Front front = checked([&] {
         const Vector<SectionEntry> entries = entries_of(sections);
         ByteWriter index;
         index.append(pack.hash);
@@ -158,8 +173,9 @@ Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std:
         for (std::size_t t = 0; t < tensors.size(); ++t) {
             if (pack.index.tensors[t].codec != Codec::alias) write_member_tensor(index, tensors[t]);
         }
-        return assemble(front_of(index.bytes(), entries, &pack), sections);
+        return front_of(index.bytes(), entries, &pack);
     });
+    return in_vector([&](Place place) { assemble(front, sections, 0, place); });
 }
 
 }  // namespace vaecomp::core

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <utility>
 
 #include "core/containers.hpp"
@@ -14,7 +13,12 @@ namespace vaecomp::core {
 // Numbers of a few bits each, the lowest bit first.
 class BitWriter {
   public:
-    explicit BitWriter(std::size_t expected_bytes = 0) : bytes_(expected_bytes + spare) {}
+    BitWriter() : bytes_(spare) {}
+    // Puts the bits behind these bytes.
+    BitWriter(Vector<std::uint8_t> before, std::size_t expected_bytes)
+        : bytes_(std::move(before)), size_(bytes_.size()) {
+        bytes_.resize(size_ + expected_bytes + spare);
+    }
 
     void put(std::uint64_t value, unsigned bits) {
         if (bits > most) {
@@ -31,26 +35,16 @@ class BitWriter {
         pending_ >>= filled_ / 8 * 8;
         filled_ %= 8;
     }
-    template <typename Number>
-    void put_all(std::span<const Number> numbers, unsigned bits) {
-        std::size_t i = 0;
-        if (bits <= most / 8) {  // eight at once
-            for (; i + 8 <= numbers.size(); i += 8) {
-                std::uint64_t together = 0;
-                for (unsigned e = 0; e < 8; ++e) together |= std::uint64_t{numbers[i + e]} << e * bits;
-                put(together, 8 * bits);
-            }
-        }
-        for (; i < numbers.size(); ++i) put(numbers[i], bits);
-    }
     // All bits. The last byte is filled up with zeros.
     Vector<std::uint8_t> finish() {
         bytes_.resize(size_ + (filled_ > 0));
         return std::move(bytes_);
     }
 
-  private:
+    // Of the bits that are put at once.
     static constexpr unsigned most = 56;
+
+  private:
     static constexpr std::size_t spare = 8;
     Vector<std::uint8_t> bytes_;
     std::size_t size_ = 0;

@@ -2,20 +2,18 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 
-#include "encode/bit_writer.hpp"
-#include "encode/byte_writer.hpp"
+#include "core/endian.hpp"
+#include "encode/blocks.hpp"
 
 namespace vaecomp::core {
 
-// `coded` is a rANS block.
-inline Vector<std::uint8_t> bits_block(Bytes coded, BitWriter bits) {
-    ByteWriter block;
-    block.fixed(static_cast<std::uint32_t>(coded.size()));
-    block.append(coded);
-    block.append(bits.finish());
-    return std::move(block.bytes());
+// The block but for its bits, which follow.
+inline Vector<std::uint8_t> before_bits(const BlockWriter& symbols) {
+    Vector<std::uint8_t> block(4 + symbols.size());
+    store_le(block.data(), static_cast<std::uint32_t>(symbols.size()));
+    symbols.write(block.data() + 4);
+    return block;
 }
 
 }  // namespace vaecomp::core

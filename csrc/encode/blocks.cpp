@@ -1,71 +1,76 @@
 #include "encode/blocks.hpp"
 
+#include <algorithm>
 #include <array>
-#include <limits>
+#include <iterator>
 
 #include "core/parallel.hpp"
+#include "kernels/encoder_kernels.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
 
 using rans::lowest_state;
-using rans::table_bits;
 
 constexpr std::uint64_t bytes_a_lane = 512, lengths_a_byte = 8 * 256;
 
-// The high half of a product.
-std::uint64_t high_product(std::uint32_t a, std::uint64_t b) {
-    return (((b & 0xffffffff) * a >> 32) + (b >> 32) * a) >> 32;
-}
-
-EncodingTable::Interval interval_of(std::uint32_t start, std::uint32_t frequency) {
-    constexpr auto most = std::numeric_limits<std::uint64_t>::max();
-    // There is no reciprocal of 1: the quotient is one too small, and the addend makes up for it.
-    if (frequency <= 1) return {most, start + table_total - 1, frequency};
-    // 2^64 / frequency, rounded up: exact quotients of 32-bit numbers.
-    return {most / frequency + 1, start, frequency};
-}
-
 }  // namespace
 
-EncodingTable::EncodingTable(const FrequencyTable& table) : first(table.first) {
+void EncodingTables::add(const FrequencyTable& table) {
+    zeros_.push_back(static_cast<std::uint32_t>(intervals_.size()) - static_cast<std::uint32_t>(table.first));
     std::uint32_t start = 0;
     for (const std::uint16_t frequency : table.frequencies) {
-        intervals.push_back(interval_of(start, frequency));
+        intervals_.emplace_back(start, frequency);
         start += frequency;
     }
 }
 
-Vector<std::uint8_t> encode_block(std::span<const std::int32_t> symbols, std::span<const EncodingRun> runs,
-                                  std::size_t lanes) {
-    std::array<std::uint32_t, max_lanes> states;
-    states.fill(lowest_state);
-    // Words come last to first. A symbol makes one at most.
-    Vector<std::uint16_t> words(symbols.size() + 1);
-    std::uint16_t* word = words.data() + words.size();
+// A symbol makes one word at most.
+BlockWriter::BlockWriter(std::size_t count, std::size_t lanes)
+    : left_(count),
+      lanes_(lanes),
+      words_(std::make_unique_for_overwrite<std::uint16_t[]>(count + rans_words_ahead)),
+      end_(words_.get() + count + rans_words_ahead) {
+    std::fill(std::begin(state_.lanes), std::end(state_.lanes), lowest_state);
+    state_.word = words_.get() + count + rans_words_ahead;
+}
+
+void BlockWriter::put(const EncodingTables& tables, std::span<const std::uint32_t> entries) {
+    left_ -= entries.size();
+    encoder_kernels().rans_encode(tables.intervals(), entries.data(), lanes_, left_, entries.size(), state_);
+}
+
+std::size_t BlockWriter::size() const { return 4 * lanes_ + 2 * static_cast<std::size_t>(end_ - state_.word); }
+
+void BlockWriter::write(std::uint8_t* out) const {
+    for (std::size_t lane = 0; lane < lanes_; ++lane, out += 4) store_le(out, state_.lanes[lane]);
+    for (const std::uint16_t* word = state_.word; word != end_; ++word, out += 2) store_le(out, *word);
+}
+
+Vector<std::uint8_t> BlockWriter::block() const {
+    Vector<std::uint8_t> block(size());
+    write(block.data());
+    return block;
+}
+
+BlockWriter encode_block(std::span<const std::int32_t> symbols, const EncodingTables& tables,
+                         std::span<const EncodingRun> runs, std::size_t lanes) {
+    BlockWriter writer(symbols.size(), lanes);
+    std::array<std::uint32_t, piece_symbols> entries;
     std::size_t end = symbols.size();
     for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
-        const std::size_t begin = end - run->length;
-        for (std::size_t i = end; i-- > begin;) {
-            const EncodingTable& table = run->tables[run->contexts == nullptr ? 0 : run->contexts[i - begin]];
-            const EncodingTable::Interval& interval =
-                table.intervals[static_cast<std::size_t>(symbols[i] - table.first)];
-            std::uint32_t x = states[i & (lanes - 1)];
-            // Whether a word is due is hard to predict: no branch.
-            const bool is_due = x >= std::uint64_t{interval.frequency} << 20;
-            word[-1] = static_cast<std::uint16_t>(x);
-            word -= is_due;
-            x >>= is_due ? 16 : 0;
-            const auto quotient = static_cast<std::uint32_t>(high_product(x, interval.reciprocal));
-            states[i & (lanes - 1)] = x + interval.addend + quotient * (table_total - interval.frequency);
+        for (std::size_t left = run->length, count = 0; left > 0; left -= count, end -= count) {
+            count = std::min(left, piece_symbols);
+            const std::int32_t* const own = symbols.data() + end - count;
+            for (std::size_t i = 0; i < count; ++i) {
+                const std::size_t table = run->contexts == nullptr ? run->table : run->contexts[left - count + i];
+                entries[i] = tables.entry(table, own[i]);
+            }
+            writer.put(tables, std::span(entries).first(count));
         }
-        end = begin;
     }
-    ByteWriter writer;
-    for (std::size_t lane = 0; lane < lanes; ++lane) writer.fixed(states[lane]);
-    for (; word != words.data() + words.size(); ++word) writer.fixed(*word);
-    return std::move(writer.bytes());
+    return writer;
 }
 
 std::size_t lanes_for(std::size_t count, std::uint64_t length) {
@@ -76,22 +81,26 @@ std::size_t lanes_for(std::size_t count, std::uint64_t length) {
     return lanes;
 }
 
-void write_blocks(ByteWriter& head, ByteWriter& payload, std::size_t count, const BlockEncoder& encode) {
+void write_blocks(ByteWriter& head, Payload& payload, std::size_t count, std::size_t threads,
+                  const BlockEncoder& encode) {
     Vector<Vector<std::uint8_t>> blocks(block_count(count));
-    parallel_for(blocks.size(), 0, [&](std::size_t b) {
+    Vector<std::uint32_t> checksums(blocks.size());
+    parallel_for(blocks.size(), threads, [&](std::size_t b) {
         blocks[b] = encode(b * block_symbols, std::min(count, (b + 1) * block_symbols));
+        checksums[b] = kernels().crc32c(blocks[b].data(), blocks[b].size());
     });
-    for (const Vector<std::uint8_t>& block : blocks) {
-        head.varint(block.size());
-        head.fixed(kernels().crc32c(block.data(), block.size()));
-        payload.append(block);
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+        head.varint(blocks[b].size());
+        head.fixed(checksums[b]);
+        payload.append(std::move(blocks[b]));
     }
 }
 
-void write_blocks(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
-                  std::span<const EncodingRun> runs, std::size_t lanes) {
-    write_blocks(head, payload, symbols.size(), [&](std::size_t begin, std::size_t end) {
-        return encode_block(symbols.subspan(begin, end - begin), cut_runs(runs, begin, end), lanes);
+void write_blocks(ByteWriter& head, Payload& payload, std::span<const std::int32_t> symbols,
+                  const EncodingTables& tables, std::span<const EncodingRun> runs, std::size_t lanes,
+                  std::size_t threads) {
+    write_blocks(head, payload, symbols.size(), threads, [&](std::size_t begin, std::size_t end) {
+        return encode_block(symbols.subspan(begin, end - begin), tables, cut_runs(runs, begin, end), lanes).block();
     });
 }
 

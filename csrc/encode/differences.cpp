@@ -6,6 +6,7 @@
 
 #include "core/extent.hpp"
 #include "encode/axes.hpp"
+#include "encode/bit_writer.hpp"
 #include "encode/bits_block.hpp"
 #include "encode/head.hpp"
 #include "encode/symbol_section.hpp"
@@ -101,17 +102,20 @@ Vector<std::uint8_t> encode_differences(std::optional<std::size_t> base, unsigne
                                         std::span<const DifferenceSource> tensors, std::size_t tables) {
     check_tensors(tensors);
     require(detail <= max_detail, "detail must be at most 3");
-    ByteWriter head, payload;
+    ByteWriter head;
+    Payload payload;
     write_base(head, base);
     head.fixed(static_cast<std::uint8_t>(detail));
     write_heads(head, tensors);
     const Encoder encoder(detail, tensors, tables);
     const SymbolTables coding(head, encoder.count(),
                               [&](std::size_t begin, std::size_t end) { return encoder.stretch(begin, end); });
-    write_blocks(head, payload, encoder.count(), [&](std::size_t begin, std::size_t end) {
+    write_blocks(head, payload, encoder.count(), 0, [&](std::size_t begin, std::size_t end) {
         DifferenceStretch stretch = encoder.stretch(begin, end);
-        const Vector<std::uint8_t> symbols = coding.encode(stretch);
-        return bits_block(symbols, std::move(stretch.bits));
+        Vector<std::uint8_t> block = before_bits(coding.encode(stretch));
+        const Vector<std::uint8_t> bits = stretch.bits.finish();
+        block.insert(block.end(), bits.begin(), bits.end());
+        return block;
     });
     Vector<std::uint8_t> section = join_head(head, payload);
     check_readable(section, tensors);

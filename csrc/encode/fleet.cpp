@@ -60,9 +60,9 @@ Vector<std::uint8_t> encode_member(const LatentCoding& coding, std::span<const s
     for (const std::int8_t latent : latents) stored.push_back(static_cast<std::uint8_t>(latent));
     const Vector<std::int32_t> symbols(latents.begin(), latents.end());
     if (!has_all(coding, symbols)) return stored;
-    const Vector<EncodingTable> tables(coding.tables.begin(), coding.tables.end());
-    const EncodingRun run{tables.data(), coding.contexts.data(), symbols.size()};
-    Vector<std::uint8_t> coded = encode_block(symbols, {&run, 1}, 1);
+    const EncodingTables tables(coding.tables);
+    const EncodingRun run{coding.contexts.data(), symbols.size()};
+    Vector<std::uint8_t> coded = encode_block(symbols, tables, {&run, 1}, 1).block();
     if (coded.size() >= latents.size()) return stored;
     coded.insert(coded.begin(), static_cast<std::uint8_t>(MemberForm::coded));
     return coded;

@@ -1,13 +1,19 @@
 #include "encode/head.hpp"
 
+#include <algorithm>
+
 namespace vaecomp::core {
 
-Vector<std::uint8_t> join_head(ByteWriter& head, ByteWriter& payload) {
-    ByteWriter section;
-    section.varint(head.size());
-    section.append(head.bytes());
-    section.append(payload.bytes());
-    return std::move(section.bytes());
+void join_head(ByteWriter& head, Payload& payload, std::size_t threads, Place place) {
+    ByteWriter start;
+    start.varint(head.size());
+    start.append(head.bytes());
+    std::uint8_t* const out = place(start.size() + payload.size());
+    payload.move_to(std::copy(start.bytes().begin(), start.bytes().end(), out), threads);
+}
+
+Vector<std::uint8_t> join_head(ByteWriter& head, Payload& payload) {
+    return in_vector([&](Place place) { join_head(head, payload, 0, place); });
 }
 
 }  // namespace vaecomp::core

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "core/parallel.hpp"
 #include "encode/head.hpp"
@@ -26,64 +27,70 @@ Vector<std::int32_t> plane_symbols(const PlanesSource& tensor, std::size_t plane
     return symbols;
 }
 
-void write_plane(ByteWriter& head, ByteWriter& payload, const PlanesSource& tensor, std::size_t plane) {
+void write_plane(EncodedTensor& encoded, const PlanesSource& tensor, std::size_t plane, std::size_t threads) {
     const Vector<std::int32_t> symbols = plane_symbols(tensor, plane);
     const std::size_t all[] = {symbols.size()};
-    ByteWriter stream, blocks;
-    write_symbols(stream, blocks, symbols, all, 0);
-    ByteWriter& behind = is_small(tensor.shape) ? head : payload;
-    if (stream.size() + blocks.size() < symbols.size()) {
-        head.fixed(static_cast<std::uint8_t>(PlaneForm::coded));
-        head.append(stream.bytes());
-        behind.append(blocks.bytes());
-        return;
+    ByteWriter stream;
+    Payload blocks;
+    write_symbols(stream, blocks, symbols, all, 0, threads);
+    const bool is_coded = stream.size() + blocks.size() < symbols.size();
+    encoded.head.fixed(static_cast<std::uint8_t>(is_coded ? PlaneForm::coded : PlaneForm::stored));
+    if (is_coded) {
+        encoded.head.append(stream.bytes());
+    } else {
+        Vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
+        for (const std::size_t b : blocks_between(0, is_small(tensor.shape) ? 0 : bytes.size(), block_symbols)) {
+            encoded.head.fixed(kernels().crc32c(bytes.data() + b * block_symbols, stored_size(b, bytes.size())));
+        }
+        blocks = {};
+        blocks.append(std::move(bytes));
     }
-    const Vector<std::uint8_t> bytes(symbols.begin(), symbols.end());
-    head.fixed(static_cast<std::uint8_t>(PlaneForm::stored));
-    for (const std::size_t b : blocks_between(0, is_small(tensor.shape) ? 0 : bytes.size(), block_symbols)) {
-        head.fixed(kernels().crc32c(bytes.data() + b * block_symbols, stored_size(b, bytes.size())));
+    if (is_small(tensor.shape)) {
+        blocks.move_behind(encoded.head.bytes(), threads);
+    } else {
+        encoded.payload.append(std::move(blocks));
     }
-    behind.append(bytes);
 }
 
 // Larger tensors are shared by threads, smaller ones are a thread's each.
 constexpr std::size_t shared_items = std::size_t{1} << 22, max_tasks = 256;
 
-struct Encoded {
-    ByteWriter head, payload;
-};
-
-void write_tensor(Encoded& encoded, const PlanesSource& tensor) {
-    if (write_split(encoded.head, encoded.payload, tensor)) return;
+void write_tensor(EncodedTensor& encoded, const PlanesSource& tensor, std::size_t threads) {
+    if (write_split(encoded, tensor, threads)) return;
     for (std::size_t p = 0; tensor.shape.items() > 0 && p < tensor.shape.item_bytes(); ++p) {
-        write_plane(encoded.head, encoded.payload, tensor, p);
+        write_plane(encoded, tensor, p, threads);
     }
 }
 
 }  // namespace
 
-Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
-    Vector<Encoded> encoded(tensors.size());
-    Vector<std::size_t> apart;
-    for (std::size_t t = 0; t < tensors.size(); ++t) {
-        if (tensors[t].shape.items() <= shared_items) {
-            apart.push_back(t);
-        } else {
-            write_tensor(encoded[t], tensors[t]);
-        }
-    }
+void encode_lossless(std::span<const PlanesSource> tensors, std::size_t threads, Place place) {
+    // The largest first, so that no thread is left alone with one at the end.
+    Vector<std::size_t> order(tensors.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto items = [&](std::size_t t) { return tensors[t].shape.items(); };
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return items(a) > items(b); });
+    const auto is_shared = [&](std::size_t t) { return items(t) > shared_items; };
+    const auto apart = std::partition_point(order.begin(), order.end(), is_shared);
+    Vector<EncodedTensor> encoded(tensors.size());
+    std::for_each(order.begin(), apart, [&](std::size_t t) { write_tensor(encoded[t], tensors[t], threads); });
+    const std::span<const std::size_t> rest(apart, order.end());
     // Hundreds of tiny ones make a task.
-    const std::size_t grain = std::max<std::size_t>(1, apart.size() / max_tasks);
-    parallel_ranges(apart.size(), grain, 0, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t i = begin; i < end; ++i) write_tensor(encoded[apart[i]], tensors[apart[i]]);
+    parallel_ranges(rest.size(), rest.size() / max_tasks + 1, threads, [&](std::size_t begin, std::size_t end) {
+        for (const std::size_t t : rest.subspan(begin, end - begin)) write_tensor(encoded[t], tensors[t], threads);
     });
-    ByteWriter head, payload;
-    for (Encoded& one : encoded) {
+    ByteWriter head;
+    Payload payload;
+    for (EncodedTensor& one : encoded) {
         head.append(one.head.bytes());
-        payload.append(one.payload.bytes());
+        payload.append(std::move(one.payload));
         one = {};
     }
-    return join_head(head, payload);
+    join_head(head, payload, threads, place);
+}
+
+Vector<std::uint8_t> encode_lossless(std::span<const PlanesSource> tensors) {
+    return in_vector([&](Place place) { encode_lossless(tensors, 0, place); });
 }
 
 }  // namespace vaecomp::core

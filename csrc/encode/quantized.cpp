@@ -93,7 +93,8 @@ void check_matrices(std::span<const QuantizedMatrix> matrices, std::span<const S
 Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span<const QuantizedMatrix> matrices,
                                       std::span<const Symbols> symbols, std::size_t tables) {
     check_matrices(matrices, symbols);
-    ByteWriter head, payload;
+    ByteWriter head;
+    Payload payload;
     write_base(head, base);
     for (const QuantizedMatrix& matrix : matrices) write_matrix(head, matrix);
     head.append(encode_all_axes(matrices));
@@ -111,8 +112,8 @@ Vector<std::uint8_t> encode_quantized(std::optional<std::size_t> base, std::span
         return made;
     };
     const SymbolTables coding(head, end_of(places), stretch);
-    write_blocks(head, payload, end_of(places),
-                 [&](std::size_t begin, std::size_t end) { return coding.encode(stretch(begin, end)); });
+    write_blocks(head, payload, end_of(places), 0,
+                 [&](std::size_t begin, std::size_t end) { return coding.encode(stretch(begin, end)).block(); });
     Vector<std::uint8_t> section = join_head(head, payload);
     check_readable(section, matrices);
     return section;

@@ -54,16 +54,16 @@ SymbolTables::SymbolTables(ByteWriter& head, std::size_t elements, Make make) {
     for (const Histogram& histogram : histograms) {
         const FrequencyTable table = make_table(histogram);
         write_table(head, table);
-        tables_.emplace_back(table);
+        tables_.add(table);
         code += code_length(table, histogram);
     }
     lanes_ = lanes_for(elements, code);
     head.fixed(static_cast<std::uint8_t>(lanes_));
 }
 
-Vector<std::uint8_t> SymbolTables::encode(const Stretch& stretch) const {
-    const EncodingRun run{tables_.data(), stretch.contexts.data(), stretch.symbols.size()};
-    return encode_block(stretch.symbols, {&run, 1}, lanes_);
+BlockWriter SymbolTables::encode(const Stretch& stretch) const {
+    const EncodingRun run{stretch.contexts.data(), stretch.symbols.size()};
+    return encode_block(stretch.symbols, tables_, {&run, 1}, lanes_);
 }
 
 void check_readable(SectionKind kind, const char* part, Bytes section, FunctionRef<void(ByteReader head)> read) {

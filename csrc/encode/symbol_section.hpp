@@ -35,10 +35,10 @@ class SymbolTables {
     // Writes the tables and the number of lanes.
     SymbolTables(ByteWriter& head, std::size_t elements, Make make);
 
-    [[nodiscard]] Vector<std::uint8_t> encode(const Stretch& stretch) const;
+    [[nodiscard]] BlockWriter encode(const Stretch& stretch) const;
 
   private:
-    Vector<EncodingTable> tables_;
+    EncodingTables tables_;
     std::size_t lanes_;
 };
 

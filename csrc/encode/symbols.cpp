@@ -20,8 +20,8 @@ bool partition(std::span<const std::size_t> lengths, std::size_t count) {
 
 }  // namespace
 
-void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::int32_t> symbols,
-                   std::span<const std::size_t> segments, std::size_t lanes) {
+void write_symbols(ByteWriter& head, Payload& payload, std::span<const std::int32_t> symbols,
+                   std::span<const std::size_t> segments, std::size_t lanes, std::size_t threads) {
     if (lanes != 0 && (!std::has_single_bit(lanes) || lanes > max_lanes)) {
         throw Error(ErrorCode::invalid_argument, "lanes must be 1, 2, 4, 8, 16, 32 or 64");
     }
@@ -30,7 +30,7 @@ void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::i
                     "segments must be at most 4096 positive lengths that add up to the number of symbols");
     }
     ByteWriter coded_tables;
-    Vector<EncodingTable> tables;
+    EncodingTables tables;
     std::size_t begin = 0;
     std::uint64_t code = 0;
     for (const std::size_t length : segments) {
@@ -38,26 +38,27 @@ void write_symbols(ByteWriter& head, ByteWriter& payload, std::span<const std::i
         const FrequencyTable table = make_table(histogram);
         coded_tables.varint(length);
         write_table(coded_tables, table);
-        tables.emplace_back(table);
+        tables.add(table);
         code += code_length(table, histogram);
         begin += length;
     }
     Vector<EncodingRun> runs;
-    for (std::size_t s = 0; s < segments.size(); ++s) runs.push_back({&tables[s], nullptr, segments[s]});
+    for (std::size_t s = 0; s < segments.size(); ++s) runs.push_back({nullptr, segments[s], s});
 
     if (lanes == 0) lanes = lanes_for(symbols.size(), code);
     head.varint(symbols.size());
     head.fixed(static_cast<std::uint8_t>(lanes));
     head.varint(segments.size());
     head.append(coded_tables.bytes());
-    write_blocks(head, payload, symbols, runs, lanes);
+    write_blocks(head, payload, symbols, tables, runs, lanes, threads);
 }
 
 Vector<std::uint8_t> encode_symbols(std::span<const std::int32_t> symbols, std::span<const std::size_t> segments,
                                     std::size_t lanes) {
-    ByteWriter stream, payload;
-    write_symbols(stream, payload, symbols, segments, lanes);
-    stream.append(payload.bytes());
+    ByteWriter stream;
+    Payload payload;
+    write_symbols(stream, payload, symbols, segments, lanes, 0);
+    payload.move_behind(stream.bytes(), 0);
     return std::move(stream.bytes());
 }
 

@@ -33,17 +33,17 @@ DecodingTables::DecodingTables(std::span<const FrequencyTable> tables) {
     }
     least_ = static_cast<std::int32_t>(least);
     const bool narrow = most - least < rans::slot::symbols;
-    slots_.reserve(tables.size() * table_total);
+    slots_.resize(tables.size() * table_total);
     if (!narrow) symbols_.reserve(tables.size() * table_total);
+    std::uint32_t* slots = slots_.data();
     for (const FrequencyTable& table : tables) {
         alphabets_.push_back(alphabet_of(table));
         std::int32_t symbol = table.first;
         for (const std::uint32_t frequency : table.frequencies) {
             const std::uint32_t named = narrow ? static_cast<std::uint32_t>(symbol - least_) : 0;
-            for (std::uint32_t offset = 0; offset < frequency; ++offset) {
-                slots_.push_back(offset | (frequency - 1) << rans::slot::frequency_shift |
-                                 named << rans::slot::symbol_shift);
-            }
+            const std::uint32_t first =
+                (frequency - 1) << rans::slot::frequency_shift | named << rans::slot::symbol_shift;
+            for (std::uint32_t offset = 0; offset < frequency; ++offset) *slots++ = first | offset;
             if (!narrow) symbols_.insert(symbols_.end(), frequency, symbol);
             ++symbol;
         }

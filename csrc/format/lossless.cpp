@@ -3,25 +3,21 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
 namespace vaecomp::core {
 namespace {
 
 constexpr SymbolRange byte_range{0, 255};
-constexpr std::size_t grain = std::size_t{1} << 18;
 
 // Little-endian, perhaps turned words to items in host byte order, in place.
-void restore_items(const PlanesShape& shape, std::uint8_t* data, std::size_t threads) {
+void restore_items(const PlanesShape& shape, std::uint8_t* data) {
     with_word(shape.item_bytes(), [&]<typename Word>(Word) {
         const int turn = is_rotated(shape) ? 1 : 0;
-        parallel_ranges(shape.items(), grain, threads, [&](std::size_t begin, std::size_t end) {
-            for (std::size_t i = begin; i < end; ++i) {
-                const Word word = std::rotr(load_le<Word>(data + i * sizeof(Word)), turn);
-                std::memcpy(data + i * sizeof(Word), &word, sizeof(Word));
-            }
-        });
+        for (std::size_t i = 0; i < shape.items(); ++i) {
+            const Word word = std::rotr(load_le<Word>(data + i * sizeof(Word)), turn);
+            std::memcpy(data + i * sizeof(Word), &word, sizeof(Word));
+        }
     });
 }
 
@@ -96,7 +92,7 @@ Vector<LosslessTensor> read_lossless(ByteReader head, std::uint64_t section_end,
 }
 
 void decode_planes(const Source& source, std::span<const Plane> planes, std::size_t first, const PlanesShape& part,
-                   std::uint8_t* out, std::size_t threads) {
+                   std::uint8_t* out) {
     const std::size_t begin = first * part.element_items(), end = begin + part.items();
     for (std::size_t p = 0; p < planes.size(); ++p) {
         // Blocks come whole.
@@ -107,13 +103,13 @@ void decode_planes(const Source& source, std::span<const Plane> planes, std::siz
             }
         };
         if (const auto* stored = std::get_if<CheckedBlocks>(&planes[p])) {
-            stored->for_each(source, blocks_between(begin, end, block_symbols), threads,
+            stored->for_each(source, blocks_between(begin, end, block_symbols), 1,
                              [&](std::size_t block, Bytes bytes) { put(block * block_symbols, bytes); });
         } else {
-            std::get<SymbolStream>(planes[p]).decode(source, begin, end, threads, put);
+            std::get<SymbolStream>(planes[p]).decode(source, begin, end, 1, put);
         }
     }
-    restore_items(part, out, threads);
+    restore_items(part, out);
     if (part.dtype == DType::boolean && std::any_of(out, out + part.items(), [](std::uint8_t b) { return b > 1; })) {
         throw Error(ErrorCode::malformed, "a bool is neither 0 nor 1");
     }

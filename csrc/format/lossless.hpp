@@ -26,6 +26,6 @@ Vector<LosslessTensor> read_lossless(ByteReader head, std::uint64_t section_end,
 // The elements of one tensor from `first` on, as many as `part` has, in host byte order. Throws malformed, without
 // saying where, for a bool that is neither 0 nor 1.
 void decode_planes(const Source& source, std::span<const Plane> planes, std::size_t first, const PlanesShape& part,
-                   std::uint8_t* out, std::size_t threads);
+                   std::uint8_t* out);
 
 }  // namespace vaecomp::core

@@ -5,13 +5,15 @@
 namespace vaecomp::core {
 namespace {
 
-constexpr EncoderKernels scalar_kernels{scalar::noise_run, scalar::add_costs, scalar::add_costs_apart};
+constexpr EncoderKernels scalar_kernels{scalar::noise_run, scalar::add_costs, scalar::add_costs_apart,
+                                        scalar::rans_encode};
 #if defined(__x86_64__)
-constexpr EncoderKernels avx2_kernels{avx2::noise_run, avx2::add_costs, avx2::add_costs_apart};
-constexpr EncoderKernels avx512_kernels{avx512::noise_run, avx512::add_costs, avx512::add_costs_apart};
+constexpr EncoderKernels avx2_kernels{avx2::noise_run, avx2::add_costs, avx2::add_costs_apart, avx2::rans_encode};
+constexpr EncoderKernels avx512_kernels{avx512::noise_run, avx512::add_costs, avx512::add_costs_apart,
+                                        avx2::rans_encode};
 #elif defined(__AARCH64EL__)
 // Compilers turn the scalar sums of costs into vectors of the baseline.
-constexpr EncoderKernels neon_kernels{neon::noise_run, scalar::add_costs, scalar::add_costs_apart};
+constexpr EncoderKernels neon_kernels{neon::noise_run, scalar::add_costs, scalar::add_costs_apart, scalar::rans_encode};
 #endif
 
 }  // namespace

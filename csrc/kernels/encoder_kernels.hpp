@@ -3,6 +3,7 @@
 
 #include "kernels/add_costs/add_costs.hpp"
 #include "kernels/noise/noise.hpp"
+#include "kernels/rans_encode/rans_encode.hpp"
 
 namespace vaecomp::core {
 
@@ -10,6 +11,7 @@ struct EncoderKernels {
     NoiseRun* noise_run;
     AddCosts* add_costs;
     AddCostsApart* add_costs_apart;
+    RansEncode* rans_encode;
 };
 
 // The kernels of active_isa().

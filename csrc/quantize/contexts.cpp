@@ -19,8 +19,6 @@ using Totals = std::array<std::uint64_t, lanes>;
 
 // Levels of rows and columns would cost a smaller matrix more than they save.
 constexpr std::size_t tiny = 1024;
-// All turns but the last one look at some rows of a larger matrix: about so many elements, and at least so many rows.
-constexpr std::size_t sample_elements = std::size_t{1} << 16, sample_rows = 128;
 // Elements that a task treats, those treated together, and how many costs a 32-bit sum holds.
 constexpr std::size_t elements_a_task = std::size_t{1} << 18, together = 512, sum_elements = std::size_t{1} << 16;
 // Weights are frequencies in units of 2^-20 of a symbol; a table keeps 2 % of a symbol from the turn before.
@@ -86,12 +84,13 @@ class Prices {
 
 // A matrix as it is fitted. A tiny one is a single row.
 struct Fitted {
-    explicit Fitted(const ContextMatrix& matrix)
+    Fitted(const ContextMatrix& matrix, const ContextSample& sample)
         : shape(matrix.shape.count() <= tiny ? MatrixShape{1, matrix.shape.count()} : matrix.shape),
           symbols(matrix.symbols),
           is_tiny(matrix.shape.count() <= tiny),
           stride(std::max<std::size_t>(
-              1, std::min(matrix.shape.count() / sample_elements, matrix.shape.rows / sample_rows))),
+              1, std::min(matrix.shape.count() / sample.elements, matrix.shape.rows / sample.rows))),
+          column_stride(std::max<std::size_t>(1, matrix.shape.columns / sample.columns)),
           rows(shape.rows, 0),
           columns(shape.columns, 0),
           row_costs(shape.rows, 0) {}
@@ -99,7 +98,8 @@ struct Fitted {
     MatrixShape shape;
     Symbols symbols;
     bool is_tiny;
-    std::size_t stride;  // of the rows that are looked at
+    std::size_t stride;         // of the rows that are looked at
+    std::size_t column_stride;  // of their elements by which their levels are chosen
     Vector<std::uint8_t> rows, columns;
     Vector<std::uint64_t> row_costs;       // of the symbols, at the levels chosen
     Totals row_prices{}, column_prices{};  // what levels themselves cost
@@ -146,18 +146,29 @@ std::uint8_t cheapest(const Totals& totals, const Totals& prices, std::size_t ta
 
 class Fit {
   public:
-    Fit(std::span<const ContextMatrix> matrices, const ContextTables& start, std::size_t threads)
-        : prices_(start),
-          first_(start.first),
-          threads_(threads),
-          matrices_(matrices.begin(), matrices.end()),
-          row_tasks_(cut(matrices_, false)),
-          column_tasks_(cut(matrices_, true)) {}
+    Fit(std::span<const ContextMatrix> matrices, const ContextTables& start, std::size_t threads,
+        const ContextSample& sample)
+        : prices_(start), first_(start.first), threads_(threads) {
+        for (const ContextMatrix& matrix : matrices) matrices_.emplace_back(matrix, sample);
+        row_tasks_ = cut(matrices_, false);
+        column_tasks_ = cut(matrices_, true);
+    }
+
+    // From the levels that rows and columns have; without turns they stay.
+    void start_from(std::span<const ContextLevels> levels) {
+        for (std::size_t m = 0; m < levels.size(); ++m) {
+            matrices_[m].rows = levels[m].rows;
+            matrices_[m].columns = levels[m].columns;
+        }
+        has_levels_ = true;
+    }
 
     ContextFit run(std::size_t rounds) {
         ContextFit result;
+        if (rounds == 0) look_at_all_rows();
+        if (has_levels_) result.counts = count();
         for (std::size_t round = 0; round < rounds; ++round) {
-            if (round > 0) {
+            if (!result.counts.empty()) {
                 prices_.renew(result.counts);
                 price_levels();
             }
@@ -218,14 +229,14 @@ class Fit {
         for (std::size_t i = first_row(one, piece); i < piece.end; i += one.stride) {
             Totals totals{};
             const Symbol* row = symbols.data() + i * columns;
-            for (std::size_t begin = 0; begin < columns; begin += together) {
-                const std::size_t count = std::min(together, columns - begin);
-                for (std::size_t j = 0; j < count; ++j) {
-                    entries[j] = static_cast<std::uint32_t>(zeros[begin + j] + row[begin + j]);
+            for (std::size_t begin = 0; begin < columns; begin += together * one.column_stride) {
+                std::size_t count = 0;
+                for (std::size_t j = begin; j < columns && count < together; j += one.column_stride) {
+                    entries[count++] = static_cast<std::uint32_t>(zeros[j] + row[j]);
                 }
                 std::uint32_t sums[lanes] = {};
                 encoder_kernels().add_costs(prices_.table(), entries.data(), count, sums);
-                for (std::size_t t = 0; t < lanes; ++t) totals[t] += sums[t];
+                for (std::size_t t = 0; t < lanes; ++t) totals[t] += sums[t] * one.column_stride;
             }
             one.rows[i] = cheapest(totals, one.row_prices, prices_.tables());
             one.row_costs[i] = totals[one.rows[i]];
@@ -271,32 +282,46 @@ class Fit {
     }
 
     [[nodiscard]] Vector<std::uint64_t> count() const {
-        const std::size_t symbols = prices_.symbols(), last = prices_.tables() - 1;
-        Vector<std::uint64_t> counts(prices_.tables() * symbols);
+        const std::size_t last = prices_.tables() - 1;
+        Vector<std::uint64_t> counts(prices_.tables() * prices_.symbols());
+        // The counter of symbol 0 by the sum of the levels of a row and of a column.
+        std::array<std::uint32_t, 2 * lanes> zeros;
+        for (std::size_t sum = 0; sum < zeros.size(); ++sum) {
+            zeros[sum] = static_cast<std::uint32_t>(zero_of(std::min(last, sum)));
+        }
         std::mutex mutex;
         parallel_for(row_tasks_.size(), threads_, [&](std::size_t t) {
-            // Twice, by turns: a counter that has just been raised would have to be waited for.
-            Vector<std::uint32_t> own(2 * counts.size());
+            // Four times, by turns: a counter that has just been raised would have to be waited for.
+            Vector<std::uint32_t> own(4 * counts.size());
             for (const Piece& piece : row_tasks_[t]) {
                 const Fitted& one = matrices_[piece.matrix];
-                std::visit([&](auto all) { count_in(one, all, piece, last, symbols, own); }, one.symbols);
+                std::visit([&](auto all) { count_in(one, all, piece, zeros, own); }, one.symbols);
             }
             const std::lock_guard lock(mutex);
-            for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += own[i] + own[counts.size() + i];
+            for (std::size_t i = 0; i < own.size(); ++i) counts[i % counts.size()] += own[i];
         });
         return counts;
     }
 
     template <typename Symbol>
-    void count_in(const Fitted& one, std::span<const Symbol> all, const Piece& piece, std::size_t last,
-                  std::size_t symbols, Vector<std::uint32_t>& counts) const {
+    void count_in(const Fitted& one, std::span<const Symbol> all, const Piece& piece,
+                  std::span<const std::uint32_t> zeros, std::span<std::uint32_t> counts) const {
+        const std::uint8_t* const columns = one.columns.data();
+        const std::size_t quarter = counts.size() / 4, count = one.shape.columns;
+        std::uint32_t *const a = counts.data(), *const b = a + quarter, *const c = b + quarter, *const d = c + quarter;
         for (std::size_t i = first_row(one, piece); i < piece.end; i += one.stride) {
-            const Symbol* row = all.data() + i * one.shape.columns;
-            for (std::size_t j = 0; j < one.shape.columns; ++j) {
-                const std::size_t table = std::min<std::size_t>(last, one.rows[i] + one.columns[j]);
-                const std::size_t at = table * symbols + static_cast<std::size_t>(row[j] - first_);
-                ++counts[at + (j & 1) * (counts.size() / 2)];
+            const Symbol* const row = all.data() + i * count;
+            const std::uint32_t* const own = zeros.data() + one.rows[i];
+            const auto at = [&](std::size_t j) { return own[columns[j]] + static_cast<std::uint32_t>(row[j]); };
+            std::size_t j = 0;
+            for (; j + 4 <= count; j += 4) {
+                const std::uint32_t first = at(j), second = at(j + 1), third = at(j + 2), fourth = at(j + 3);
+                ++a[first];
+                ++b[second];
+                ++c[third];
+                ++d[fourth];
             }
+            for (; j < count; ++j) ++a[at(j)];
         }
     }
 
@@ -322,6 +347,7 @@ class Fit {
     Prices prices_;
     std::int32_t first_;
     std::size_t threads_;
+    bool has_levels_ = false;
     Vector<Fitted> matrices_;
     Vector<Task> row_tasks_, column_tasks_;
 };
@@ -329,8 +355,10 @@ class Fit {
 }  // namespace
 
 ContextFit fit_contexts(std::span<const ContextMatrix> matrices, const ContextTables& start, std::size_t rounds,
-                        std::size_t threads) {
-    return Fit(matrices, start, threads).run(rounds);
+                        std::size_t threads, const ContextSample& sample, std::span<const ContextLevels> levels) {
+    Fit fit(matrices, start, threads, sample);
+    if (!levels.empty()) fit.start_from(levels);
+    return fit.run(rounds);
 }
 
 }  // namespace vaecomp::core

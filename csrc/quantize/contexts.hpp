@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "core/containers.hpp"
@@ -39,9 +40,18 @@ struct ContextFit {
     Vector<std::uint64_t> counts;  // how often each table codes each symbol, laid out as the frequencies
 };
 
+// All turns but the last one look at some rows of a larger matrix: about so many elements, and at least so many rows. A
+// row's level is chosen by at least so many of its elements, if it has them.
+struct ContextSample {
+    std::size_t elements = std::size_t{1} << 16, rows = 128;
+    std::size_t columns = std::numeric_limits<std::size_t>::max();
+};
+
 // Levels and tables are fitted by turns, as in k-means, from the given tables on. All symbols have a frequency in them.
-// Only the last turn looks at all rows of a large matrix.
+// Only the last turn looks at all rows of a large matrix. The first turn's tables may come from levels of all rows and
+// columns, instead of frequencies; then there may be no turn at all.
 ContextFit fit_contexts(std::span<const ContextMatrix> matrices, const ContextTables& start, std::size_t rounds,
-                        std::size_t threads);
+                        std::size_t threads, const ContextSample& sample = {},
+                        std::span<const ContextLevels> levels = {});
 
 }  // namespace vaecomp::core

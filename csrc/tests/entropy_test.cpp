@@ -86,23 +86,26 @@ TEST(Blocks, EverySymbolMayHaveATableOfItsOwn) {
         histograms[contexts[i]].add(symbols[i]);
     }
     Vector<FrequencyTable> made;
-    Vector<EncodingTable> encoding;
+    EncodingTables encoding;
     for (const Histogram& histogram : histograms) {
         made.push_back(make_table(histogram));
-        encoding.emplace_back(made.back());
+        encoding.add(made.back());
     }
     const DecodingTables decoding(made);
     for (const std::size_t lanes : {1u, 4u, 8u, 32u, 64u}) {
-        const EncodingRun run{encoding.data(), contexts.data(), count};
-        ByteWriter head, payload;
-        write_blocks(head, payload, symbols, {&run, 1}, lanes);
-        const MemorySource source(payload.bytes());
+        const EncodingRun run{contexts.data(), count};
+        ByteWriter head;
+        Payload payload;
+        write_blocks(head, payload, symbols, encoding, {&run, 1}, lanes, 2);
+        Vector<std::uint8_t> bytes;
+        payload.move_behind(bytes, 2);
+        const MemorySource source(bytes);
         testing::for_every_isa([&](Isa) {
             ByteReader reader(head.bytes(), 0, "blocks");
             Blocks blocks(reader, count, lanes);
             reader.expect_end("end");
             ASSERT_EQ(blocks.size(), 2u);
-            EXPECT_EQ(blocks.place(0), payload.size());
+            EXPECT_EQ(blocks.place(0), bytes.size());
             Vector<std::int32_t> out(count);
             blocks.for_each(source, Vector<std::size_t>{0, 1}, 2, [&](std::size_t b, BlockReader& block) {
                 const std::size_t begin = blocks.begin(b), length = blocks.end(b) - begin;

@@ -287,6 +287,53 @@ TEST(AddCosts, IsAlikeOnEveryIsa) {
     }
 }
 
+TEST(RansEncode, AStateBecomesWhatTheDefinitionSays) {
+    for (std::uint32_t frequency = 1; frequency <= rans::table_total; ++frequency) {
+        const std::uint32_t start = (rans::table_total - frequency) / 3;
+        const RansInterval interval(start, frequency);
+        const std::uint64_t limit = std::uint64_t{frequency} << 20;
+        for (const std::uint64_t x : {std::uint64_t{rans::lowest_state}, limit / 2 + 1, limit - frequency, limit - 1}) {
+            if (x >= limit || x < rans::lowest_state) continue;
+            RansEncoding state{};
+            std::uint16_t words[rans_words_ahead + 1] = {};
+            state.lanes[0] = static_cast<std::uint32_t>(x);
+            state.word = words + rans_words_ahead + 1;
+            const std::uint32_t entry = 0;
+            scalar::rans_encode(&interval, &entry, 1, 0, 1, state);
+            ASSERT_EQ(state.lanes[0], x / frequency * rans::table_total + x % frequency + start) << frequency;
+            ASSERT_EQ(state.word, words + rans_words_ahead + 1);
+        }
+    }
+}
+
+TEST(RansEncode, IsAlikeForEveryPlaceAndFrequency) {
+    constexpr std::size_t max_symbols = 400;
+    Vector<RansInterval> intervals;
+    for (std::uint32_t frequency = 1; frequency < rans::table_total; frequency += 1 + frequency / 5) {
+        intervals.emplace_back(rans::table_total - frequency, frequency);
+    }
+    intervals.emplace_back(0, rans::table_total);
+    const auto last = static_cast<std::uint32_t>(intervals.size() - 1);
+    const auto entries = testing::random_integers<std::uint32_t>(max_symbols, 0, last, 30);
+    for (std::size_t lanes = 1; lanes <= rans::max_lanes; lanes *= 2) {
+        for (const std::size_t first : {0u, 3u, 8u, 64u, 77u}) {
+            for (const std::size_t count : {0u, 1u, 7u, 8u, 31u, 200u, 400u}) {
+                expect_equal_on_every_isa([&] {
+                    Vector<std::uint16_t> words(rans_words_ahead + count);
+                    RansEncoding state{};
+                    std::fill_n(state.lanes, lanes, 0xfedcba98);
+                    state.word = words.data() + words.size();
+                    encoder_kernels().rans_encode(intervals.data(), entries.data(), lanes, first, count, state);
+                    // Also which words, but not what is left before them.
+                    Vector<std::uint32_t> made(state.word, words.data() + words.size());
+                    made.insert(made.end(), state.lanes, state.lanes + lanes);
+                    return made;
+                });
+            }
+        }
+    }
+}
+
 TEST(Crc32c, EveryLengthAndAlignmentIsAlike) {
     const auto bytes = testing::random_integers<std::uint8_t>(max_count + 8, 0, 255, 9);
     for (std::size_t count = 0; count <= max_count; ++count) {

@@ -9,7 +9,8 @@
     model         a module with its batches and its score
     interception  finds the linear operators while the module runs
     sensitivity   moments of their inputs, and how much the outputs depend on theirs
-    capture       the inputs of one operator
+    lockstep      all batches side by side, operator by operator, while weights change
+    pausing       functions that run in threads of their own and pause
 
 A batch is one call of the module: a tensor, a tuple or list of positional arguments, or a mapping
 of keyword arguments.

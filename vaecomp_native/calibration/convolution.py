@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
-from vaecomp_native.calibration.hooks import Hook, Hooks
+from vaecomp_native.calibration.hooks import Hooks, chosen
 
 FUNCTIONS = (F.conv1d, F.conv2d, F.conv3d)
-
-PART_ITEMS = 1 << 24
-"""The maximum numbers in windows laid out at a time. More samples come in several parts."""
 
 Size = int | Sequence[int]
 
@@ -30,29 +27,32 @@ def run(
     groups: int = 1,
 ) -> torch.Tensor:
     """Run `convolve`, one of `FUNCTIONS`, and show its windows and outputs to the hook."""
-    outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
     hook = hooks.hook([weight], [bias], groups=groups)
-    if hook is None:
-        return outputs
     batched = input.dim() == weight.dim()
-    if not batched:
-        input, outputs = input[None], outputs[None]
-    windows = _windows(input, weight.shape[2:], stride, padding, dilation)
-    samples = max(1, PART_ITEMS // math.prod(windows.shape[1:]))
-    parts = zip(torch.split(windows, samples), torch.split(outputs, samples), strict=True)
-    shown = torch.cat([_shown(hook, *part, groups) for part in parts]).contiguous()
-    return shown if batched else shown[0]
+
+    def sample(limit: int, seed: int) -> torch.Tensor:
+        samples = (input if batched else input[None]).detach()
+        windows = _windows(samples, weight.shape[2:], stride, padding, dilation)
+        return _some(windows, weight.dim() - 1, -(-limit // groups), seed).reshape(
+            -1, weight[0].numel()
+        )
+
+    if hook is not None:
+        hook.before(sample)
+    outputs = convolve(input, weight, bias, stride, padding, dilation, groups)
+    if hook is None or not hook.wants_outputs:
+        return outputs
+    channels = 1 if batched else 0
+    last = hook.after(sample, outputs.movedim(channels, -1))
+    return last.movedim(-1, channels).contiguous()
 
 
-def _shown(hook: Hook, windows: torch.Tensor, outputs: torch.Tensor, groups: int) -> torch.Tensor:
-    """Show windows [N, positions ..., C, kernel ...] and outputs [N, C', positions ...]."""
-    channels = outputs.dim() - 1
-    last = outputs.movedim(1, -1).chunk(groups, -1)
-    shown = [
-        hook(x.flatten(channels).flatten(0, -2), y.flatten(0, -2)).reshape(y.shape)
-        for x, y in zip(windows.chunk(groups, channels), last, strict=True)
-    ]
-    return torch.cat(shown, -1).movedim(-1, 1)
+def _some(windows: torch.Tensor, axes: int, limit: int, seed: int) -> torch.Tensor:
+    """Lay out windows at random places of the first `axes` axes: float32 [M, C * kernel]."""
+    places = windows.shape[:axes]
+    index = chosen(math.prod(places), limit, seed)
+    at = [one.to(windows.device) for one in torch.unravel_index(index, places)]
+    return windows[tuple(at)].flatten(1).float()
 
 
 def _windows(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from vaecomp_native.calibration.hooks import (
     Callback,
     Hooks,
     LookupCallback,
+    Observer,
     Visitor,
+    sampler_of,
     with_gradient,
 )
 from vaecomp_native.calibration.maps import LinearMap
@@ -35,17 +38,19 @@ def find_linear_maps(module: nn.Module, batch: Batch) -> tuple[LinearMap, ...]:
     belongs to one map only: an operator that shares some parameters with an earlier one is no map,
     and one that shares all of them is the same map. Raises CalibrationError like `run`.
     """
-    found: dict[LinearMap, None] = {}
+    uses: dict[LinearMap, int] = {}
     taken: set[str] = set()
 
     def note(linear_map: LinearMap) -> None:
         if taken.isdisjoint(linear_map.parameters):
-            found[linear_map] = None
             taken.update(linear_map.parameters)
+            uses[linear_map] = 0
+        if linear_map in uses:
+            uses[linear_map] += 1
 
-    with evaluation(module), torch.no_grad(), _intercepted(module, note):
+    with evaluation(module), torch.no_grad(), intercepted(module, note):
         run(module, batch)
-    return tuple(found)
+    return tuple(replace(linear_map, uses=count) for linear_map, count in uses.items())
 
 
 @contextmanager
@@ -57,33 +62,38 @@ def hooked(
 ) -> Iterator[None]:
     """Inside, a run of the module calls `callback(map, inputs, outputs)` for each of `maps`.
 
-    Inputs are float32 [M, columns], detached, and valid during the call. Outputs are [M, rows].
-    Where gradients are on they are part of the autograd graph, even if all parameters are frozen,
-    and the module's result depends on them. A map may be shown in several parts: a recurrent layer
-    time step by time step; a convolution by runs of samples, and these group by group (outputs
-    [M, rows / groups], the groups in turn). The module's results stay the same up to float
-    rounding.
+    `Sampler` says how inputs are had, during the call only. Outputs are [..., rows]. Where
+    gradients are on they are part of the autograd graph, even if all parameters are frozen, and the
+    module's result depends on them. The module's results stay the same up to float rounding.
 
     An embedding that looks up rows of a map's weight calls `lookup`, if it is given.
     """
     wanted = frozenset(maps)
     tables = {} if lookup is None else {n: lookup for one in wanted for n in one.weights}
-    with _intercepted(
-        module, lambda linear_map: callback if linear_map in wanted else None, tables
-    ):
+    observer = Observer(after=callback)
+    with intercepted(module, lambda one: observer if one in wanted else None, tables):
         yield
 
 
 @contextmanager
-def _intercepted(
+def intercepted(
     module: nn.Module, visit: Visitor, lookups: Mapping[str, LookupCallback] | None = None
 ) -> Iterator[None]:
-    # Torch's fused kernels for attention and transformer layers hide their operators.
+    """Inside, a run of the module asks `visit` at each use of an operator, and shows it so.
+
+    Embeddings call the function that `lookups` has for their table.
+    """
+    with fused_kernels_off(), _Interception(Hooks(module, visit), lookups or {}):
+        yield
+
+
+@contextmanager
+def fused_kernels_off() -> Iterator[None]:
+    """Inside, torch does without the kernels for attention that hide the operators in them."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Interception(Hooks(module, visit), lookups or {}):
-            yield
+        yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
 
@@ -126,10 +136,10 @@ class _Interception(TorchFunctionMode):
     def _linear(
         self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        outputs = F.linear(input, weight, bias)
         hook = self._hooks.hook([weight], [bias]) if weight.dim() == 2 else None
-        if hook is None:
+        if hook is not None:
+            hook.before(sampler_of(input))
+        outputs = F.linear(input, weight, bias)
+        if hook is None or not hook.wants_outputs:
             return outputs
-        rows, columns = weight.shape
-        shown = hook(input.reshape(-1, columns), outputs.reshape(-1, rows))
-        return shown.reshape(outputs.shape)
+        return hook.after(sampler_of(input), outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -20,6 +20,7 @@ class LinearMap:
         columns: columns of W, without the bias.
         shapes: the shape of each weight.
         groups: a convolution's groups. Each applies its share of the rows to inputs of its own.
+        uses: how often a run of the module applies it. Maps that differ only here are equal.
     """
 
     name: str
@@ -29,6 +30,7 @@ class LinearMap:
     columns: int
     shapes: tuple[tuple[int, ...], ...]
     groups: int = 1
+    uses: int = field(default=1, compare=False)
 
     @property
     def parameters(self) -> tuple[str, ...]:

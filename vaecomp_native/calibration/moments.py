@@ -8,6 +8,8 @@ import torch
 
 from vaecomp_native.io.scratch import Scratch
 
+ROWS = 16384
+"""About the number of an operator's inputs, over all batches, that a moment is made of."""
 SLICE = 1024
 """The number of positions whose products are summed in float32. Sums add up in float64."""
 
@@ -56,5 +58,14 @@ class Moment:
 
     def _flush(self) -> None:
         rows = self._rows[: self._filled].to(self._device)
-        self._sum += (rows.T @ rows).cpu()
+        self._sum += products(rows, rows).cpu()
         self._filled = 0
+
+
+def products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """left^T right of float32 [M, a] and [M, b], summed in float32 whatever the caller's autocast.
+
+    Returns float32 [a, b].
+    """
+    with torch.autocast(left.device.type, enabled=False):
+        return left.T @ right

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vaecomp_native import _core
 from vaecomp_native.codecs.sections import EncodedTensors, SectionKind
 from vaecomp_native.io.sinks import PIECE_BYTES
-from vaecomp_native.kernels import digest
+from vaecomp_native.kernels import digest, digests
 from vaecomp_native.opening import decode
 from vaecomp_native.state_dict import StateDict
 
@@ -45,8 +45,9 @@ class Draft:
     put together at the end, because its index comes first and tells of all of them.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, *, threads: int = 0) -> None:
         """Make an empty draft, whose temporary file lies in `directory`, or where Python says."""
+        self._threads = threads
         place = None if directory is None else str(directory)
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - it lives as long as the draft
             IN_MEMORY, prefix="vaecomp-", dir=place
@@ -60,9 +61,14 @@ class Draft:
         for kind, data in part.sections:
             self.add_section(kind, data)
         codec = TENSOR_CODECS[part.sections[-1][0]]
+        known: dict[str, int] = {}
+        # Other mappings make an array when it is asked for, and all of them would take much memory.
+        if isinstance(part.decoded, dict):
+            found = digests(list(part.decoded.values()), threads=self._threads)
+            known = dict(zip(part.decoded, found, strict=True))
         for name, array in part.decoded.items():
-            row = codec, array.shape, array.dtype, len(self._sections) - 1, digest(array)
-            self._homes[name] = row
+            own = known[name] if name in known else digest(array, threads=self._threads)
+            self._homes[name] = codec, array.shape, array.dtype, len(self._sections) - 1, own
 
     def add_section(self, kind: SectionKind, data: bytes) -> None:
         """Append a section that no tensor names. Raises OSError if the disk is full."""
@@ -129,12 +135,14 @@ def draft_of(
     state: StateDict,
     encoded: Iterable[EncodedTensors],
     more: Iterable[tuple[SectionKind, bytes]] = (),
+    *,
+    threads: int = 0,
 ) -> Finished:
     """Make the draft of an archive.
 
     Tensors are listed in the state dict's order. The sections `more` follow those of the tensors.
     """
-    draft = Draft()
+    draft = Draft(threads=threads)
     for part in encoded:
         draft.add(part)
     for kind, data in more:

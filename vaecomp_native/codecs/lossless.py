@@ -1,4 +1,4 @@
-"""The codec of tensors that must come back bit for bit: entropy-coded byte planes."""
+"""The codec of tensors that must come back bit for bit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from vaecomp_native.codecs.sections import EncodedTensors, encode_raw
 Array = npt.NDArray[Any]
 
 
-def encode_lossless(arrays: Mapping[str, Array]) -> EncodedTensors:
-    """Entropy-code the byte planes that gain from it (format.md, Lossless)."""
+def encode_lossless(arrays: Mapping[str, Array], *, threads: int = 0) -> EncodedTensors:
+    """Split floats and entropy-code the byte planes that gain from it (format.md, Lossless)."""
     native = {
         name: np.asarray(array, order="C", dtype=array.dtype.newbyteorder("="))
         for name, array in arrays.items()
     }
-    return EncodedTensors([("lossless", _core.encode_lossless(list(native.values())))], native)
+    section = _core.encode_lossless(list(native.values()), threads)
+    return EncodedTensors([("lossless", section)], native)
 
 
-def encode_exact(arrays: Mapping[str, Array]) -> EncodedTensors:
+def encode_exact(arrays: Mapping[str, Array], *, threads: int = 0) -> EncodedTensors:
     """Encode as raw or lossless, whichever is smaller. Raw wins for a few small tensors."""
-    return min(encode_raw(arrays), encode_lossless(arrays), key=EncodedTensors.size)
+    lossless = encode_lossless(arrays, threads=threads)
+    return min(encode_raw(arrays), lossless, key=EncodedTensors.size)

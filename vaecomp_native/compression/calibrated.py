@@ -15,7 +15,7 @@ from vaecomp_native.calibration.divergence import Measure
 from vaecomp_native.calibration.interception import find_linear_maps
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch
-from vaecomp_native.calibration.sensitivity import Sensitivity, diagonal_sensitivity, sensitivities
+from vaecomp_native.calibration.sensitivity import Sensitivity, all_sensitivities
 from vaecomp_native.compression.operators import (
     NO_COST,
     Operator,
@@ -57,8 +57,10 @@ def calibrated_operators(
     `scratch` holds their large matrices. Warns of tensors that the batches never use: these get the
     average sensitivity of the others.
     """
-    measured = sensitivities(
-        module, batches, maps, divergence=measure, scratch=scratch, progress=progress
+    mapped = {name for linear_map in maps for name in linear_map.parameters}
+    others = by_themselves(arrays, mapped)
+    measured, diagonals = all_sensitivities(
+        module, batches, maps, others, divergence=measure, scratch=scratch, progress=progress
     )
     # Tables that embeddings look up are used before anything else.
     in_order = sorted(maps, key=lambda one: measured[one.name].lookups is None)
@@ -66,15 +68,6 @@ def calibrated_operators(
     operators = [
         _operator_of(linear_map, measured.pop(linear_map.name), scratch) for linear_map in in_order
     ]
-    mapped = {name for linear_map in maps for name in linear_map.parameters}
-    others = by_themselves(arrays, mapped)
-    diagonals = (
-        diagonal_sensitivity(
-            module, batches, others, divergence=measure, scratch=scratch, progress=progress
-        )
-        if others
-        else {}
-    )
     for name in others:
         rows = diagonals[name].reshape(matrix_shape(arrays[name].shape)).mean(1)
         operators.append(plain_operator(name, arrays[name].shape, rows, calibrated=True))
@@ -95,7 +88,8 @@ def _operator_of(linear_map: LinearMap, sensitivity: Sensitivity, scratch: Scrat
         Curvature.of(sensitivity.moment, bool(linear_map.biases)).kept_in(scratch),
         sensitivity.rows,
         calibrated=True,
-        refitted=not is_looked_up,
+        # What an operator sees that runs several times depends on what it gave before.
+        refitted=not is_looked_up and linear_map.groups == 1 and linear_map.uses == 1,
     )
 
 

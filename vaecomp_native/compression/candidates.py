@@ -67,14 +67,16 @@ def encode_raw_archive(request: Request) -> Candidate:
 
 def encode_lossless_archive(request: Request) -> Candidate:
     """Make an archive of all tensors bit for bit, entropy-coded."""
-    return _candidate(request, "lossless", [encode_lossless(request.state.arrays)])
+    return _candidate(
+        request, "lossless", [encode_lossless(request.state.arrays, threads=request.threads)]
+    )
 
 
 def encode_vae_archive(request: Request) -> Candidate:
     """Make an archive with the latent codec. Tensors that it does not take are exact."""
     lossy = {name: request.floats[name] for name in by_themselves(request.floats)}
     parts = [_encode_vae(request, lossy, request.vae)] if lossy else []
-    return _candidate(request, "vae", [*parts, *_exact(request.others(lossy))])
+    return _candidate(request, "vae", [*parts, *_exact(request, request.others(lossy))])
 
 
 def encode_quantized_archive(request: Request, codec: Codec, original: float | None) -> Candidate:
@@ -193,7 +195,7 @@ def quantized_parts(
     """Encode the tensors that are quantized, and the others bit for bit."""
     lossy = {name: array for name, array in request.state.arrays.items() if name in matrices}
     parts = [encode_quantized(lossy, matrices)] if lossy else []
-    return [*parts, *_exact(request.others(lossy))]
+    return [*parts, *_exact(request, request.others(lossy))]
 
 
 class _DecoderAndResidual:
@@ -222,7 +224,7 @@ class _DecoderAndResidual:
         matrices = self._quantize(rest, fit)
         parts = [_on_base(vae, matrices)] if based else []
         parts += [encode_quantized(vectors, matrices)] if vectors else []
-        exact = _exact(request.others(rest))
+        exact = _exact(request, request.others(rest))
         return _of_fit(_candidate(request, "vae+residual", [*parts, *exact]), fit)
 
     def _base(self, lossy: Mapping[str, Array]) -> EncodedTensors:
@@ -264,12 +266,13 @@ def _encode_vae(request: Request, lossy: Mapping[str, Array], config: VaeConfig)
     return encode_vae(lossy, config=config, threads=request.threads, progress=request.progress)
 
 
-def _exact(arrays: Mapping[str, Array]) -> list[EncodedTensors]:
-    return [encode_exact(arrays)] if arrays else []
+def _exact(request: Request, arrays: Mapping[str, Array]) -> list[EncodedTensors]:
+    return [encode_exact(arrays, threads=request.threads)] if arrays else []
 
 
 def _candidate(request: Request, codec: Codec, parts: Sequence[EncodedTensors]) -> Candidate:
     # A dict would compute all arrays: some parts make each one when asked for.
     decoded = ChainMap(*(cast("dict[str, Array]", part.decoded) for part in parts))
     history = [epoch for part in parts for epoch in part.history]
-    return Candidate(codec, draft_of(request.state, parts), parts, decoded, history)
+    made = draft_of(request.state, parts, threads=request.threads)
+    return Candidate(codec, made, parts, decoded, history)

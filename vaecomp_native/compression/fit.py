@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +16,11 @@ from vaecomp_native.compression.operators import by_themselves, data_free_operat
 from vaecomp_native.compression.prediction import SizePredictor
 from vaecomp_native.compression.search import (
     FINEST_BITS,
+    SMALL_MODEL,
     best_encoding,
     equalize,
     largest_keeping,
+    put_into_model,
     rate_weight_for_bits,
     typical_cost,
 )
@@ -33,6 +36,12 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+HARMLESS = 1e-4
+"""The divergence up to which no encoding is compared with one without calibration."""
+FAR_LESS = 2.0
+"""The factor between divergences from which an encoding without calibration is preferred."""
+CHECK_SHARE = 0.25
+"""The share of the held-out batches that this is decided on."""
 STARTING_RATE_WEIGHT = 0.02
 """The rate weight at which the search for a score starts: about 3 bits a weight."""
 
@@ -69,14 +78,15 @@ class Fitter:
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """Encode at a relative rate weight."""
         self._equalize(rate_weight * self.unit)
-        return self._encode(rate_weight * self.unit)
+        return self._unless_worse(self._encode(rate_weight * self.unit))
 
     def at_bits(self, bits: float) -> Fit:
         """Find the encoding whose tensors take about `bits` in all."""
         rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
             rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
-        return replace(self._encode(rate_weight), bits=found)
+        expected = self._predictor.of_operators(rate_weight) if self._predictor else None
+        return replace(self._unless_worse(self._encode(rate_weight, expected)), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:
         """Find the largest rate weight whose decoded weights still score `min_score`.
@@ -106,7 +116,9 @@ class Fitter:
 
     def _bits_at(self, rate_weight: float) -> float:
         """About the bits of all tensors at a rate weight."""
-        if self._encoder.maps or self._encoder.quantizer != "feedback":
+        encoder = self._encoder
+        is_small = bool(encoder.maps) and encoder.parameters <= SMALL_MODEL
+        if is_small or encoder.quantizer != "feedback":
             return self._encoder.encode(rate_weight).ideal_bits
         if self._predictor is None:
             self._predictor = SizePredictor(self._encoder)
@@ -125,15 +137,44 @@ class Fitter:
         if not self._equalizes:
             return False
         self._encoder = equalize(self._encoder, rate_weight, self._progress)
+        self._predictor = None
         self._equalized = True
         return True
 
-    def _encode(self, rate_weight: float) -> Fit:
+    def _encode(self, rate_weight: float, expected: Mapping[str, float] | None = None) -> Fit:
         if self._corrects:
-            encoding = best_encoding(self._encoder, rate_weight, self._progress)
+            encoding = best_encoding(self._encoder, rate_weight, self._progress, expected)
         else:
             encoding = self._encoder.encode(rate_weight, progress=self._progress)
         return Fit(encoding, rate_weight / self.unit)
+
+    def _unless_worse(self, fit: Fit) -> Fit:
+        """Keep a calibrated fit, unless one of its size without calibration does far less harm.
+
+        The divergence on held-out batches says which. Something about the model is then beyond what
+        calibration knows of it, and a warning says so.
+        """
+        if not self._corrects:
+            return fit
+        encoder, model = self._encoder, self._encoder.model
+        assert model is not None
+        divergence = model.divergence(CHECK_SHARE)
+        if divergence <= HARMLESS:
+            return fit
+        free = replace(encoder, operators=_data_free(encoder.arrays, encoder.quantizer), maps=None)
+        bits = fit.encoding.ideal_bits
+        rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor(free).bits)
+        encoding = free.encode(rate_weight)
+        without = model.divergence(CHECK_SHARE)
+        if FAR_LESS * without < divergence:
+            warnings.warn(
+                f"calibration is left out: with it the outputs diverge by {divergence:.3g} on "
+                f"batches held out, without it by {without:.3g} at about the same size",
+                stacklevel=2,
+            )
+            return Fit(encoding, rate_weight / typical_cost(free))
+        put_into_model(encoder, fit.encoding)
+        return fit
 
     def _largest_keeping(
         self, min_score: float, start: float, *, correct: bool
@@ -226,7 +267,5 @@ def _calibrated_encoder(
     operators = calibrated_operators(
         model.module, model.fitted, maps, arrays, model.measure, scratch, progress
     )
-    if quantizer == "feedback":
-        trial.remember_inputs(maps, scratch)
     by_name = {linear_map.name: linear_map for linear_map in maps}
     return Encoder(operators, arrays, quantizer, threads, trial, by_name, scratch=scratch)

@@ -96,7 +96,7 @@ def encode_in_groups(
 
     What is made lies in a temporary file in `directory`. `done` is called after each group.
     """
-    draft, losses = Draft(directory), Losses()
+    draft, losses = Draft(directory, threads=request.threads), Losses()
     for group in read_groups(request, groups_of(request, names)):
         losses = losses.plus(_add_group(draft, group, point))
         del group  # before the next one is read
@@ -114,8 +114,9 @@ def _add_group(draft: Draft, group: Request, point: OperatingPoint) -> Losses:
 
 def _encode_group(group: Request, point: OperatingPoint) -> tuple[list[EncodedTensors], Losses]:
     if point.codec in EXACT:
-        encode = encode_raw if point.codec == "raw" else encode_lossless
-        return [encode(group.state.arrays)], Losses()
+        if point.codec == "raw":
+            return [encode_raw(group.state.arrays)], Losses()
+        return [encode_lossless(group.state.arrays, threads=group.threads)], Losses()
     assert point.rate_weight is not None
     encoding = group_encoder(group).encode(point.rate_weight)
     parts = quantized_parts(group, encoding.matrices)

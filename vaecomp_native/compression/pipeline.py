@@ -212,7 +212,7 @@ def _put(archive: Finished, out: sinks.Sink, threads: int) -> ArchiveInfo:
     """Write an archive to `out`, decoded and checked before it is there, and return its info."""
     with sinks.filling(out) as path:
         archive.write(path)
-        with Archive(path, threads=threads) as written:
+        with sinks.flushing(path), Archive(path, threads=threads) as written:
             written.verify()
             return written.info
 

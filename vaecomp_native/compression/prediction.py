@@ -1,4 +1,4 @@
-"""The size of an encoding without calibration, predicted from samples of the large tensors.
+"""The size of an encoding without corrections, predicted from samples of the large tensors.
 
 A search for a rate weight asks for many sizes. Each costs as much as a sample here, and not as much
 as the weights.
@@ -7,6 +7,7 @@ as the weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ from vaecomp_native.quantization.matrix import (
     slabs,
 )
 
+BIAS_BITS = 8
+"""About the bits of an element of a bias."""
 SAMPLE, MAX_FACTOR = 1 << 15, 64
 """The least elements looked at of a larger tensor, and of how many each is one at most."""
 
@@ -35,7 +38,8 @@ SAMPLE, MAX_FACTOR = 1 << 15, 64
 class _Sample:
     """Some rows of an operator's matrix, and of each as many of its first columns.
 
-    `row_maxima` are the largest magnitudes of all rows.
+    Columns that pass on their errors are all there. `row_maxima` are the largest magnitudes of all
+    rows.
     """
 
     operator: Operator
@@ -46,10 +50,11 @@ class _Sample:
 
     @classmethod
     def of(cls, operator: Operator, encoder: Encoder, factor: int) -> _Sample:
-        matrix = encoder.target(operator)
-        rows, columns = matrix.shape
+        columns = len(operator.curvature.order)
+        matrix = encoder.target(operator)[:, :columns]
+        rows = len(matrix)
         size = max(SAMPLE, matrix.size // factor)
-        width = min(columns, size)
+        width = columns if operator.curvature.feedback is not None else min(columns, size)
         count = min(rows, max(size // max(width, 1), 1))
         chosen = np.linspace(0, rows - 1, count).astype(np.int64)
         values = np.ascontiguousarray(matrix[chosen, :width], np.float32)
@@ -83,7 +88,9 @@ class _Sample:
             raise OutOfRangeError
         columns = self.values.shape[1]
         part = grid.part(self.rows, columns)
-        return sweep(self.values, Curvature.flat(columns), part, weight, threads), grid
+        has_feedback = operator.curvature.feedback is not None
+        curvature = operator.curvature if has_feedback else Curvature.flat(columns)
+        return sweep(self.values, curvature, part, weight, threads), grid
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ class SizePredictor:
                 total += 8 * sample.nbytes
                 continue
             total += _axis_bits(grid.row_exponents)
+            total += BIAS_BITS * len(grid.row_exponents) * len(sample.operator.biases[:1])
             quantized.append((sample, matrix))
         share = self._seen_bunches / max(len(self._bunches), 1)
         for bunch in self._bunches:
@@ -153,6 +161,16 @@ class SizePredictor:
             tried = tables_to_try(self._elements, self._matrices)
             total += min(_section_bits(quantized, tables, self._threads) for tables in tried)
         return total
+
+    def of_operators(self, rate_weight: float) -> dict[str, float]:
+        """Predict the bits of operators one by one, as `total_bits` counts them."""
+        found = {}
+        for sample in self._samples:
+            with suppress(OutOfRangeError):
+                matrix, grid = sample.quantize(rate_weight, self._threads)
+                symbols = sample.factor * _axis_bits(matrix.symbols)
+                found[sample.operator.name] = symbols + _axis_bits(grid.row_exponents)
+        return found
 
 
 def _section_bits(

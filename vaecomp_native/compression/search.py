@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from vaecomp_native.compression.encoder import Encoder, Encoding
+from vaecomp_native.compression.encoder import AnyOperator, Encoder, Encoding
 from vaecomp_native.compression.operators import NO_COST
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.entropy import total_bits
-from vaecomp_native.quantization.feedback import OutOfRangeError
+from vaecomp_native.quantization.feedback import DAMPING, OutOfRangeError
 
 BITS_TOLERANCE = 0.002
 MAX_SECANTS = 8
@@ -25,8 +26,14 @@ OCTAVE_STEPS = (1.0, 0.5, 0.25, 0.125)
 """The steps, in octaves, of the search for the largest rate weight that keeps the score."""
 TURNS = 2
 """The rounds of `equalize`. Further ones move multipliers by less than measurement noise."""
+MAX_GROUPS = 16
+"""The maximum number of operators that `equalize` tries one by one, or of groups of them."""
+GROUPS_SHARE = 0.25
+"""The share of the held-out batches that groups are tried on."""
 LARGEST_MOVE = 3.0
 """The largest factor by which a round of `equalize` moves a multiplier."""
+SMALL_MODEL = 1 << 22
+"""The maximum number of weights of a model that several encodings are made of."""
 DAMPING_FACTORS = (1.0, 0.5, 2.0, 4.0)
 """The factors of the damping that `best_encoding` tries."""
 BITS_POWER = 1 / 3
@@ -96,53 +103,91 @@ def rate_weight_near(
 def equalize(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoder:
     """Adjust the operators' multipliers until a bit buys the same divergence everywhere.
 
-    The divergence is measured on held-out batches, with one operator's rate weight doubled and
-    halved while the others keep theirs.
+    The divergence is measured on held-out batches, with one group's rate weight doubled and halved
+    while the others keep theirs. Few operators are a group each.
     """
-    for turn in range(TURNS):
-        slopes, bits = _slopes(encoder, rate_weight, turn, progress)
+    groups = grouped([operator.name for operator in encoder.operators])
+    is_each = len(groups) == len(encoder.operators)
+    turns, share = (TURNS, 1.0) if is_each else (1, GROUPS_SHARE)
+    for turn in range(turns):
+
+        def report(done: int, turn: int = turn) -> None:
+            progress("allocating", turn * len(groups) + done, turns * len(groups), {})
+
+        slopes, bits = _slopes(encoder, rate_weight, groups, share, report)
         reference = math.exp(float(np.average(np.log(slopes), weights=bits)))
         moves = np.clip(np.sqrt(slopes / reference), 1 / LARGEST_MOVE, LARGEST_MOVE)
-        # Weights that calibration never used cost nothing here, but may elsewhere.
-        unknown = np.array([not operator.calibrated for operator in encoder.operators])
-        moves[unknown & (slopes <= MIN_SLOPE)] = 1.0
-        operators = [
-            dataclasses.replace(operator, multiplier=operator.multiplier * float(move))
-            for operator, move in zip(encoder.operators, moves, strict=True)
-        ]
+        operators = list(encoder.operators)
+        for group, move, slope in zip(groups, moves.tolist(), slopes.tolist(), strict=True):
+            for number in group:
+                operator = operators[number]
+                # Weights that calibration never used cost nothing here, but may elsewhere.
+                if operator.calibrated or slope > MIN_SLOPE:
+                    multiplier = operator.multiplier * move
+                    operators[number] = dataclasses.replace(operator, multiplier=multiplier)
         encoder = dataclasses.replace(encoder, operators=operators)
     return encoder
 
 
+def grouped(names: Sequence[str]) -> list[list[int]]:
+    """Put the numbers of operators into at most `MAX_GROUPS` groups.
+
+    Where there are more operators, those make a group whose names differ in numbers only, as those
+    of repeated blocks do. If these are too many groups still, neighbouring ones are joined.
+    """
+    if len(names) <= MAX_GROUPS:
+        return [[number] for number in range(len(names))]
+    alike: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        alike.setdefault(re.sub(r"\d+", "*", name), []).append(number)
+    groups = list(alike.values())
+    size = -(-len(groups) // MAX_GROUPS)
+    joined = (groups[k : k + size] for k in range(0, len(groups), size))
+    return [[number for group in run for number in group] for run in joined]
+
+
 def _slopes(
-    encoder: Encoder, rate_weight: float, turn: int, progress: Progress
+    encoder: Encoder,
+    rate_weight: float,
+    groups: Sequence[Sequence[int]],
+    share: float,
+    report: Callable[[int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The divergence that a bit saves in each operator, and the bits of the operator now."""
+    """The divergence that a bit saves in each group, and the bits of the group now.
+
+    `share` of the held-out batches are used. `report` is told how many groups are done.
+    """
     assert encoder.model is not None
     encoding = encoder.encode(rate_weight)
     slopes, sizes = [], []
-    for number, operator in enumerate(encoder.operators):
-        found = {
-            name: encoding.matrices[name] for name in operator.tensors if name in encoding.matrices
-        }
+    for done, group in enumerate(groups, 1):
+        operators = [encoder.operators[number] for number in group]
+        names = [name for operator in operators for name in operator.tensors]
+        found = {name: encoding.matrices[name] for name in names if name in encoding.matrices}
         trials = []
         for factor in (2.0, 0.5):
             try:
-                trial = encoder.quantize(operator, rate_weight * factor)
+                bits = sum(_try(encoder, one, rate_weight * factor) for one in operators)
             except OutOfRangeError:
                 break
-            encoder.model.replace(encoder.decoded(trial))
-            bits = sum(map(total_bits, trial.values()))
-            trials.append((encoder.model.divergence(), bits))
-        originals = {name: encoder.arrays[name] for name in operator.tensors}
-        encoder.model.replace(originals | encoder.decoded(found))
+            trials.append((encoder.model.divergence(share), bits))
+        encoder.model.replace(
+            {name: encoder.arrays[name] for name in names} | encoder.decoded(found)
+        )
         slopes.append(_slope(trials))
         sizes.append(max(sum(map(total_bits, found.values())), 1.0))
-        total = TURNS * len(encoder.operators)
-        progress("allocating", turn * len(encoder.operators) + number + 1, total, {})
+        report(done)
     known = [slope for slope in slopes if slope is not None]
     fallback = min(known, default=1.0)
     return np.array([fallback if slope is None else slope for slope in slopes]), np.array(sizes)
+
+
+def _try(encoder: Encoder, operator: AnyOperator, rate_weight: float) -> float:
+    """Put an operator into the model as it is at a rate weight. Gives its bits."""
+    assert encoder.model is not None
+    found = encoder.quantize(operator, rate_weight)
+    encoder.model.replace(encoder.decoded(found))
+    return sum(map(total_bits, found.values()))
 
 
 def _slope(trials: list[tuple[float, float]]) -> float | None:
@@ -158,27 +203,42 @@ def _slope(trials: list[tuple[float, float]]) -> float | None:
     return max((coarse - fine) / (many - few), MIN_SLOPE)
 
 
-def best_encoding(encoder: Encoder, rate_weight: float, progress: Progress) -> Encoding:
+def best_encoding(
+    encoder: Encoder,
+    rate_weight: float,
+    progress: Progress,
+    expected: Mapping[str, float] | None = None,
+) -> Encoding:
     """Make several corrected encodings, and put the best one into the model.
 
     They differ in their damping. Errors add up over steps and layers, so that equally good choices
-    end up far apart. The best encoding is the one with the lowest product of its bits and the
-    `BITS_POWER` of its divergence on held-out batches.
+    end up far apart, the more so the smaller a model is. A large one is encoded once. The best
+    encoding is the one with the lowest product of its bits and the `BITS_POWER` of its divergence
+    on held-out batches. `expected` are bits that the operators shall take.
     """
     assert encoder.model is not None
+    factors = DAMPING_FACTORS if encoder.parameters <= SMALL_MODEL else DAMPING_FACTORS[:1]
+    dampings = [factor * DAMPING for factor in factors]
     best, min_cost = None, math.inf
-    for number, factor in enumerate(DAMPING_FACTORS):
-        variant = dataclasses.replace(encoder, damping=encoder.damping * factor)
-        encoding = variant.encode(rate_weight, correct=True)
+    encodings = encoder.encode_corrected(
+        rate_weight, dampings, expected=expected, progress=progress
+    )
+    for encoding in encodings:
+        put_into_model(encoder, encoding)
         cost = encoding.ideal_bits * encoder.model.divergence() ** BITS_POWER
         if best is None or cost < min_cost:
             best, min_cost = encoding, cost
-        progress("quantizing", number + 1, len(DAMPING_FACTORS), {})
     assert best is not None
-    encoder.model.replace(encoder.arrays)
-    for name, matrix in best.matrices.items():  # one at a time: together they may not fit in memory
-        encoder.model.replace(encoder.decoded({name: matrix}))
+    put_into_model(encoder, best)
     return best
+
+
+def put_into_model(encoder: Encoder, encoding: Encoding) -> None:
+    """Give the encoder's model the decoded weights of an encoding."""
+    assert encoder.model is not None
+    encoder.model.replace({name: encoder.arrays[name] for name in encoding.unquantizable})
+    for name, matrix in encoding.matrices.items():  # together they may not fit in memory
+        encoder.model.replace(encoder.decoded({name: matrix}))
 
 
 def largest_keeping(

@@ -115,7 +115,7 @@ class ShardWriter:
         with sinks.replacing(shard.path, shard.part) as part:
             archive.write(part)
             del archive
-            with Archive(part, threads=self._request.threads) as written:
+            with sinks.flushing(part), Archive(part, threads=self._request.threads) as written:
                 written.verify()
                 sha256 = written.sha256
             size = part.stat().st_size

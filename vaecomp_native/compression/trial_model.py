@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from vaecomp_native.calibration.capture import capture
 from vaecomp_native.calibration.divergence import Measure, divergence, samples
-from vaecomp_native.calibration.interception import hooked
+from vaecomp_native.calibration.lockstep import InputMoments, lockstep
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.outputs import Outputs
-from vaecomp_native.calibration.running import Batch, outputs
+from vaecomp_native.calibration.running import Batch, evaluation, run
 from vaecomp_native.io.scratch import Scratch
+from vaecomp_native.tensors import array_to_tensor
 
 Array = npt.NDArray[Any]
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-
-CACHE_BYTES = 1 << 30
-"""The maximum bytes of inputs kept for corrections. Operators that do not fit get none."""
-CAPTURED_ROWS = 16384
-"""The number of an operator's inputs that a correction is fitted to."""
-POSITIONS_A_ROW = 4
-"""The number of positions that each captured row is chosen from, so that many samples count."""
 
 
 class TrialModel:
@@ -64,9 +53,8 @@ class TrialModel:
         self._held_out = held_out
         self._measure = measure
         self._first = first
-        self._reference = self._outputs()
-        self._inputs: dict[str, torch.Tensor] = {}
-        self._enough: dict[str, int] = {}
+        self._scratch = Scratch()
+        self._reference = [self._kept(one) for one in self._outputs(range(len(held_out)))]
 
     @contextmanager
     def restored(self) -> Iterator[TrialModel]:
@@ -80,60 +68,51 @@ class TrialModel:
         """Overwrite tensors of the module."""
         for name, array in arrays.items():
             tensor = self._tensors[name]
-            # Torch takes no bfloat16 from NumPy; float32 holds it.
-            wide = np.float64 if array.dtype == np.float64 else np.float32
-            values = torch.from_numpy(np.ascontiguousarray(array, wide))
             # Tensors made in inference mode can be changed there only.
             with torch.inference_mode(tensor.is_inference()), torch.no_grad():
-                tensor.copy_(values.view(tensor.shape))
+                tensor.copy_(array_to_tensor(array).view(tensor.shape))
 
-    def divergence(self) -> float:
-        """The mean divergence of the module's held-out outputs now from the original ones."""
+    def divergence(self, share: float = 1.0) -> float:
+        """The mean divergence of the module's held-out outputs now from the original ones.
+
+        `share` of the held-out batches, at least one, are run.
+        """
         measure = self._measure
         assert measure is not None
+        numbers = range(0, len(self._held_out), round(1 / share))
         total = count = 0.0
-        for now, before in zip(self._outputs(), self._reference, strict=True):
+        for number, now in zip(numbers, self._outputs(numbers), strict=True):
+            before = self._reference[number]
             weight = samples(before, measure)
             total += weight * float(divergence(now, before, measure))
             count += weight
         # Rounding makes the smallest divergences negative.
         return max(total / count, 0.0)
 
-    def remember_inputs(self, maps: Sequence[LinearMap], scratch: Scratch) -> None:
-        """Capture the inputs of maps into `scratch`. The module must have its original weights."""
-        positions = Counter[str]()
-        with hooked(self.module, maps, lambda one, x, _: positions.update({one.name: len(x)})):
-            outputs(self.module, self._fitting[:1])
-        room = CACHE_BYTES
-        for linear_map in maps:
-            # A convolution sees thousands of positions in each sample: few batches do for it.
-            wanted = POSITIONS_A_ROW * CAPTURED_ROWS
-            self._enough[linear_map.name] = -(-wanted // max(positions[linear_map.name], 1))
-            room -= 4 * CAPTURED_ROWS * linear_map.columns
-            if room > 0:
-                inputs = scratch.copy(self._capture(linear_map).numpy())
-                self._inputs[linear_map.name] = torch.from_numpy(inputs)
+    def in_lockstep(
+        self, maps: Collection[LinearMap], variants: Sequence[Mapping[str, torch.Tensor]]
+    ) -> Iterator[tuple[LinearMap, list[InputMoments | None]]]:
+        """Run the original module and variants of it on the fitting batches: see `lockstep`."""
+        self.replace(self._originals)
+        return lockstep(self.module, self._fitting, maps, variants)
 
-    def moments(self, linear_map: LinearMap) -> tuple[Float64Array, Float64Array] | None:
-        """Second moments of a map's inputs now, and of the original inputs (rows) with those now.
+    def tensors(self, arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+        """Make tensors like the module's own, of other values."""
+        return {
+            name: array_to_tensor(array).to(self._tensors[name]) for name, array in arrays.items()
+        }
 
-        Both are float64 [n, n] and means over the same positions. With a bias the inputs end with
-        a 1. The result is None if the original inputs were too many to remember.
-        """
-        if linear_map.name not in self._inputs:
-            return None
-        now = _with_ones(self._capture(linear_map), linear_map)
-        before = _with_ones(self._inputs[linear_map.name], linear_map)
-        count = max(len(now), 1)
-        return (now.T @ now).double().numpy() / count, (before.T @ now).double().numpy() / count
+    def _outputs(self, numbers: Iterable[int]) -> Iterator[Outputs]:
+        """The outputs on held-out batches, one after another: together they may be many."""
+        with evaluation(self.module), torch.no_grad():
+            for number in numbers:
+                yield run(self.module, self._held_out[number], number=self._first + number)
 
-    def _outputs(self) -> list[Outputs]:
-        return outputs(self.module, self._held_out, first=self._first)
-
-    def _capture(self, linear_map: LinearMap) -> torch.Tensor:
-        batches = self._fitting[: self._enough[linear_map.name]]
-        return capture(self.module, batches, linear_map, limit=CAPTURED_ROWS)
-
-
-def _with_ones(inputs: torch.Tensor, linear_map: LinearMap) -> torch.Tensor:
-    return torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if linear_map.biases else inputs
+    def _kept(self, outputs: Outputs) -> Outputs:
+        return {
+            name: [
+                torch.from_numpy(self._scratch.copy(one.cpu().numpy())).to(one.device)
+                for one in parts
+            ]
+            for name, parts in outputs.items()
+        }

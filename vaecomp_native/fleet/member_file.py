@@ -86,7 +86,7 @@ def write_member(
         if arrays:
             add("differences", encode_differences(arrays, predicted, base), arrays)
     if exact := in_order(pack, parts.exact):
-        ((kind, section),) = encode_exact(exact).sections
+        ((kind, section),) = encode_exact(exact, threads=threads).sections
         add(kind, section, exact)
     rows = [
         (*homes[name], digest(decoded[name]))

@@ -10,6 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -48,6 +49,20 @@ def write(out: Sink, data: bytes | memoryview) -> None:
             temporary.write_bytes(data)
         return
     _write_fully(out, data)
+
+
+@contextmanager
+def flushing(path: Path) -> Iterator[None]:
+    """Flush a written file to the device while the block runs, which need not wait for it."""
+    with ThreadPoolExecutor(1) as flusher:
+        flushed = flusher.submit(_flush, path)
+        yield
+        flushed.result()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -138,8 +153,7 @@ def replacing(path: str | os.PathLike[str], part: Path | None = None) -> Iterato
         yield temporary
         if old is not None:
             _copy_permissions(old, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(target)
         _sync_directory(target.parent)
     finally:

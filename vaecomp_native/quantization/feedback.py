@@ -33,6 +33,8 @@ IntArray = npt.NDArray[np.int64]
 
 DAMPING = 0.01
 """The addition to a second moment's diagonal, relative to its mean. It makes moments regular."""
+COMMON_SHARE = 0.99
+"""The share of an operator's columns whose energy says what is typical."""
 STEP = 3.2
 """The step in units of sqrt(rate weight / curvature).
 
@@ -89,13 +91,13 @@ class Curvature:
     def of(cls, moment: Float64Array, bias: bool, damping: float = DAMPING) -> Curvature:
         """Factorize a second moment [C, C], or [C + 1, C + 1] with `bias`.
 
-        The columns with the largest energy go first. `damping` times the mean of its diagonal is
+        The columns with the largest energy go first. `damping` times their `typical_energy` is
         added to its diagonal.
         """
         columns = len(moment) - bias
         energy = np.diagonal(moment)[:columns]
         order = np.append(np.argsort(-energy, kind="stable"), np.arange(columns, len(moment)))
-        added = max(damping * float(energy.mean()), 1e-30)
+        added = max(damping * typical_energy(energy), 1e-30)
         regular = moment[np.ix_(order, order)]
         regular[np.diag_indices_from(regular)] += added
         # R is upper triangular with R R^T = moment. R^-1 is the Cholesky factor of the inverse.
@@ -121,6 +123,14 @@ class Curvature:
     def flat(cls, columns: int) -> Curvature:
         """Make a curvature of independent columns that count alike."""
         return cls(np.arange(columns), np.ones(columns), np.ones(columns, np.float32), None)
+
+
+def typical_energy(energies: Float64Array) -> float:
+    """The mean of energies, none counted as more than nearly all others.
+
+    A few inputs of a language model may have a million times the energy of the rest.
+    """
+    return float(np.minimum(energies, np.quantile(energies, COMMON_SHARE)).mean())
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ constexpr std::size_t width = 8;
 
 // For every set of lanes that need a word: which of the next words each of them gets.
 struct Deals {
-    alignas(32) std::uint32_t word[256][width];
+    alignas(width) std::uint8_t word[256][width];
 };
 
 constexpr Deals make_deals() {
     Deals deals{};
     for (unsigned set = 0; set < 256; ++set) {
-        std::uint32_t next = 0;
+        std::uint8_t next = 0;
         for (unsigned lane = 0; lane < width; ++lane) {
             deals.word[set][lane] = next;
             if (set >> lane & 1) ++next;
@@ -43,7 +43,8 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
     const __m256i least = _mm256_set1_epi32(tables.least), one = _mm256_set1_epi32(1);
     const int* entries = reinterpret_cast<const int*>(tables.slots);
     // A vector reads eight words ahead, so that the last ones are left to the scalar form.
-    while (i + width <= count && state.end - state.word >= static_cast<std::ptrdiff_t>(2 * width)) {
+    const std::uint8_t* word = state.word;
+    while (i + width <= count && state.end - word >= static_cast<std::ptrdiff_t>(2 * width)) {
         auto* lanes = reinterpret_cast<__m256i*>(state.lanes + ((first + i) & (lane_count - 1)));
         const __m256i x = _mm256_load_si256(lanes);
         __m256i slot = _mm256_and_si256(x, slots);
@@ -62,13 +63,15 @@ bool rans_decode(const RansTables& tables, const std::uint8_t* contexts, std::si
         const __m256i next = _mm256_add_epi32(product, _mm256_and_si256(entry, slots));
         const __m256i hungry = _mm256_cmpeq_epi32(_mm256_srli_epi32(next, 16), _mm256_setzero_si256());
         const auto set = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(hungry)));
-        const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state.word)));
-        const __m256i deal = _mm256_load_si256(reinterpret_cast<const __m256i*>(deals.word[set]));
+        const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(word)));
+        const __m128i narrow = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(deals.word[set]));
+        const __m256i deal = _mm256_cvtepu8_epi32(narrow);
         const __m256i fed = _mm256_or_si256(_mm256_slli_epi32(next, 16), _mm256_permutevar8x32_epi32(words, deal));
         _mm256_store_si256(lanes, _mm256_blendv_epi8(next, fed, hungry));
-        state.word += 2 * _mm_popcnt_u32(set);
+        word += 2 * _mm_popcnt_u32(set);
         i += width;
     }
+    state.word = word;
     return scalar_part(i, count - i);
 }
 

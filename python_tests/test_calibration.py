@@ -19,6 +19,7 @@ from torch.nn.utils import rnn as packing  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
 from vaecomp_native.calibration import moments as moments_module  # noqa: E402
+from vaecomp_native.calibration import sensitivity as sensitivity_module  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps, hooked  # noqa: E402
 from vaecomp_native.calibration.lockstep import lockstep  # noqa: E402
 from vaecomp_native.calibration.maps import LinearMap  # noqa: E402
@@ -554,7 +555,8 @@ class TestRows:
         ].rows
         assert found.shape == (6,) and found[:3].min() > 0 and not found[3:].any()
 
-    def test_samples_may_come_in_any_batches(self) -> None:
+    def test_samples_may_come_in_any_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sensitivity_module, "rows_for", lambda _: 10_000)  # all of them
         # With one output a projection only scales the gradients by a number of variance 1.
         module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
         x = torch.randn(4000, 3)

@@ -24,7 +24,12 @@ from vaecomp_native.quantization.feedback import (
     guessed_bits,
     smoothed_bits,
 )
-from vaecomp_native.quantization.matrix import Float32Array, QuantizedMatrix, to_bfloat16
+from vaecomp_native.quantization.matrix import (
+    LARGEST_SYMBOL,
+    Float32Array,
+    QuantizedMatrix,
+    to_bfloat16,
+)
 
 from .samples import generators
 
@@ -209,13 +214,50 @@ def test_the_curvature_is_the_damped_moment(
     assert curvature.feedback is not None
     whole = np.empty_like(own)
     whole[:, curvature.order] = own @ curvature.feedback.astype(np.float64)
-    damping = feedback_module.DAMPING * np.diagonal(moment)[:columns].mean()
+    energies = np.diagonal(moment)[:columns]
+    damping = feedback_module.DAMPING * feedback_module.typical_energy(energies)
     damped = moment + damping * np.eye(len(moment))
     if bias:
         rest = damped[:columns, -1]
         damped = damped[:columns, :columns] - np.outer(rest, rest) / damped[-1, -1]
     paid = (np.square(own) * curvature.diagonal).sum()
     assert paid == pytest.approx(cost(whole, damped, np.ones(5)), rel=1e-3)
+
+
+@given(rng=generators, count=st.integers(200, 400), huge=st.floats(1e3, 1e9))
+def test_few_huge_energies_are_not_typical(
+    rng: np.random.Generator, count: int, huge: float
+) -> None:
+    energies = rng.uniform(0.5, 1.5, count)
+    plain = feedback_module.typical_energy(energies)
+    assert plain == pytest.approx(energies.mean(), rel=0.01)
+    energies[rng.integers(count)] *= huge
+    assert feedback_module.typical_energy(energies) == pytest.approx(plain, rel=0.02)
+
+
+def test_columns_of_huge_inputs_get_steps_that_reach() -> None:
+    """One input has a million times the energy of the others, and a weight there is large."""
+    rng = np.random.default_rng(3)
+    inputs = rng.standard_normal((400, 24))
+    inputs[:, 7] *= 1e4
+    moment = inputs.T @ inputs / len(inputs)
+    matrix = rng.standard_normal((16, 24)).astype(np.float32)
+    matrix[3, 7] = 300
+    curvature = Curvature.of(moment, bias=False)
+    found = feedback_quantize(matrix, curvature, np.ones(16), 1e-2, threads=1).weights
+    symbols = np.abs(found.symbols.astype(np.int64))
+    assert symbols.max() <= LARGEST_SYMBOL and symbols[3, 7] > LARGEST_SYMBOL / 2
+    error = matrix - found.values()
+    assert np.abs(error[:, 7]).max() <= 300 / (LARGEST_SYMBOL / 2)
+    assert np.abs(np.delete(error, 7, 1)).max() < 1
+
+
+@given(rng=generators, size=st.integers(0, 150))
+def test_triangles_are_inverted(rng: np.random.Generator, size: int) -> None:
+    matrix = np.triu(rng.standard_normal((size, size))) + 8 * np.eye(size)
+    inverse = feedback_module.inverse_of_triangle(matrix)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(size), atol=1e-10)
+    assert not np.tril(inverse, -1).any()
 
 
 def test_the_bias_takes_over_the_mean_error() -> None:

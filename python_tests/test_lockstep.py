@@ -125,7 +125,7 @@ class TestMoments:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The second layer's inputs are doubled: at equal positions, cross is half of now."""
-        monkeypatch.setattr(lockstep_module, "ROWS", 6)
+        monkeypatch.setattr(lockstep_module, "rows_for", lambda _: 6)
         module = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 2, bias=False))
         found = changed(module, [torch.randn(50, 4), torch.randn(40, 4)])["1"]
         assert found is not None

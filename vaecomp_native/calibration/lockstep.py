@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from vaecomp_native.calibration.hooks import Observer, Sampler
 from vaecomp_native.calibration.interception import fused_kernels_off, intercepted
 from vaecomp_native.calibration.maps import LinearMap
-from vaecomp_native.calibration.moments import ROWS, products
+from vaecomp_native.calibration.moments import products, rows_for
 from vaecomp_native.calibration.pausing import Pausing
 from vaecomp_native.calibration.running import Batch, evaluation, run
 
@@ -219,7 +219,7 @@ def _moments(linear_map: LinearMap, groups: Sequence[_Runs], variant: int) -> In
     size, count = linear_map.width, 0
     now, cross = np.zeros((size, size)), np.zeros((size, size))
     for seed, (inputs_before, inputs) in enumerate(known):
-        limit = -(-ROWS // len(known))
+        limit = -(-rows_for(size) // len(known))
         before = _with_ones(inputs_before(limit, seed), linear_map)
         x = _with_ones(inputs(limit, seed), linear_map)
         if len(x) != len(before):  # the positions do not belong together

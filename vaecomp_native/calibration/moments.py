@@ -8,8 +8,8 @@ import torch
 
 from vaecomp_native.io.scratch import Scratch
 
-ROWS = 16384
-"""About the number of an operator's inputs, over all batches, that a moment is made of."""
+ROWS_A_COLUMN, MIN_ROWS, MAX_ROWS = 8, 4096, 16384
+"""The inputs of an operator that make a moment: so many for each column, within these limits."""
 SLICE = 1024
 """The number of positions whose products are summed in float32. Sums add up in float64."""
 
@@ -69,3 +69,8 @@ def products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """
     with torch.autocast(left.device.type, enabled=False):
         return left.T @ right
+
+
+def rows_for(columns: int) -> int:
+    """About the number of inputs, over all batches, that a moment of so many columns is made of."""
+    return min(max(ROWS_A_COLUMN * columns, MIN_ROWS), MAX_ROWS)

@@ -22,7 +22,7 @@ from vaecomp_native.calibration.divergence import Measure
 from vaecomp_native.calibration.hooks import Sampler
 from vaecomp_native.calibration.interception import hooked
 from vaecomp_native.calibration.maps import LinearMap
-from vaecomp_native.calibration.moments import ROWS, Moment
+from vaecomp_native.calibration.moments import Moment, rows_for
 from vaecomp_native.calibration.outputs import Outputs
 from vaecomp_native.calibration.probes import Probes
 from vaecomp_native.calibration.running import Batch, evaluation, ordinary_tensors, run
@@ -53,8 +53,8 @@ class Sensitivity:
     """What an operator sees and causes, for its `LinearMap.matrix` [rows, n].
 
     Args:
-        moment: float64 [n, n], the mean of x x^T over positions of all batches (and the groups of a
-            convolution), about `ROWS` in all. x are the inputs, with a 1 at their end if there is a
+        moment: float64 [n, n], the mean of x x^T over about `rows_for` positions of all batches
+            (and the groups of a convolution). x are the inputs, with a 1 at their end if there is a
             bias.
         rows: float64 [rows], the mean over samples of the sum over positions of the squared
             gradients of the outputs.
@@ -116,7 +116,7 @@ def all_sensitivities(
     """
     probe = _probes(module, batches, divergence, temperature, seed, probes)
     room = scratch or Scratch()
-    maps_seen = _Maps(maps, -(-ROWS // len(batches)), room)
+    maps_seen = _Maps(maps, len(batches), room)
     diagonals = _Diagonals(module, names, room)
     samples = 0
     with (
@@ -138,8 +138,10 @@ def all_sensitivities(
 class _Maps:
     """What is seen of the maps in one run after another."""
 
-    def __init__(self, maps: Sequence[LinearMap], rows: int, scratch: Scratch) -> None:
-        self._statistics = {one: _Statistics(one, rows, scratch) for one in maps}
+    def __init__(self, maps: Sequence[LinearMap], batches: int, scratch: Scratch) -> None:
+        self._statistics = {
+            one: _Statistics(one, -(-rows_for(one.width) // batches), scratch) for one in maps
+        }
         self._by_table = {name: self._statistics[one] for one in maps for name in one.weights}
         self._shown: list[tuple[LinearMap, torch.Tensor]] = []
         self._looked_up: list[tuple[str, torch.Tensor, torch.Tensor]] = []

@@ -29,7 +29,6 @@ from vaecomp_native.quantization.matrix import QuantizedMatrix
 Array = npt.NDArray[Any]
 COARSE_DISTORTION = 0.25
 """The distortion of a decoder that a residual corrects. A finer one costs more than it saves."""
-SIZE_TOLERANCE = 0.01
 SIZE_ATTEMPTS = 6
 EXACT_SECTIONS = "differences", "lossless", "raw"
 NAMES_TOLD = 3
@@ -136,7 +135,8 @@ def _fixed_bytes(request: Request, fitter: Fitter) -> int:
 
 def _of_size(goal: int, fixed_bytes: int, fitter: Fitter, make: Maker) -> Candidate:
     """Search for the largest archive of no more than `goal` bytes."""
-    aim = (1 - SIZE_TOLERANCE / 2) * goal
+    tolerance = fitter.size_tolerance
+    aim = (1 - tolerance / 2) * goal
     asked = 8.0 * max(aim - fixed_bytes, goal / 16)
     best: Candidate | None = None
     smallest: tuple[int, str] | None = None
@@ -150,12 +150,12 @@ def _of_size(goal: int, fixed_bytes: int, fitter: Fitter, make: Maker) -> Candid
         if size <= goal and (best is None or size > best.size):
             best = candidate
         del candidate, fit  # a large model leaves no room for two
-        if (1 - SIZE_TOLERANCE) * goal <= size <= goal or not fitter.encoder.operators:
+        if (1 - tolerance) * goal <= size <= goal or not fitter.encoder.operators:
             break
         # Bytes that do not shrink with the symbols are subtracted first.
         fixed = max(8.0 * size - expected, 0.0)
         wanted = max(8.0 * aim - fixed, expected / 16)
-        if size <= goal and math.isclose(wanted, asked, rel_tol=SIZE_TOLERANCE / 10):
+        if size <= goal and math.isclose(wanted, asked, rel_tol=tolerance / 10):
             break
         # Not every size has a rate weight: ask for less until a smaller archive comes.
         excess = 8.0 * (size - goal)

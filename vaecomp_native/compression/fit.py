@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+SIZE_TOLERANCE, LARGE_SIZE_TOLERANCE = 0.01, 0.02
+"""The share by which a file may be smaller than asked. Trying again takes long for large models."""
 HARMLESS = 1e-4
 """The divergence up to which no encoding is compared with one without calibration."""
 FAR_LESS = 2.0
@@ -74,6 +76,12 @@ class Fitter:
     def encoder(self) -> Encoder:
         """The operators with the multipliers that were found last."""
         return self._encoder
+
+    @property
+    def size_tolerance(self) -> float:
+        """The share by which a file may be smaller than asked for."""
+        is_large = self._corrects and self._encoder.parameters > SMALL_MODEL
+        return LARGE_SIZE_TOLERANCE if is_large else SIZE_TOLERANCE
 
     def at_rate_weight(self, rate_weight: float) -> Fit:
         """Encode at a relative rate weight."""

@@ -82,13 +82,13 @@ class _Sample:
         operator = self.operator
         weight = rate_weight / operator.multiplier
         grid = Grid.of(operator.curvature, operator.row_weights, weight)
+        has_feedback = operator.curvature.feedback is not None
         with np.errstate(over="ignore"):
             reach = (self.row_maxima / grid.row_scales).max(initial=0.0)
-        if not reach <= LARGEST_SYMBOL:
+        if not has_feedback and not reach <= LARGEST_SYMBOL:
             raise OutOfRangeError
         columns = self.values.shape[1]
         part = grid.part(self.rows, columns)
-        has_feedback = operator.curvature.feedback is not None
         curvature = operator.curvature if has_feedback else Curvature.flat(columns)
         return sweep(self.values, curvature, part, weight, threads), grid
 

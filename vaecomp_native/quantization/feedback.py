@@ -63,6 +63,8 @@ MARGIN = 16
 """The steps by which passed-on errors may push a value beyond the range of all values."""
 SWEEP_ELEMENTS = 1 << 22
 """The number of elements that are swept at a time where columns are independent."""
+SMALL_TRIANGLE = 64
+"""The rows of a triangular matrix that is inverted as a whole."""
 SWEEPS = 2
 """The number of sweeps: the first one guesses the symbols' bits, the second one counts symbols."""
 
@@ -102,7 +104,7 @@ class Curvature:
         regular[np.diag_indices_from(regular)] += added
         # R is upper triangular with R R^T = moment. R^-1 is the Cholesky factor of the inverse.
         factor = np.linalg.cholesky(regular[::-1, ::-1])[::-1, ::-1]
-        share = np.linalg.inv(factor)[:columns, :columns]
+        share = inverse_of_triangle(factor)[:columns, :columns]
         share /= np.diagonal(share)[:, None].copy()
         diagonal = np.square(np.diagonal(factor))[:columns]
         mean = moment[:columns, -1] / max(float(moment[-1, -1]), 1e-30) if bias else None
@@ -123,6 +125,21 @@ class Curvature:
     def flat(cls, columns: int) -> Curvature:
         """Make a curvature of independent columns that count alike."""
         return cls(np.arange(columns), np.ones(columns), np.ones(columns, np.float32), None)
+
+
+def inverse_of_triangle(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The inverse of an upper triangular matrix [n, n], by halves: a sixth of a general one's work.
+
+    [[A, B], [0, C]]^-1 = [[A^-1, -A^-1 B C^-1], [0, C^-1]]
+    """
+    if len(matrix) <= SMALL_TRIANGLE:
+        return np.triu(np.linalg.inv(matrix))
+    half = len(matrix) // 2
+    inverse = np.zeros_like(matrix)
+    inverse[:half, :half] = inverse_of_triangle(matrix[:half, :half])
+    inverse[half:, half:] = inverse_of_triangle(matrix[half:, half:])
+    inverse[:half, half:] = -inverse[:half, :half] @ matrix[:half, half:] @ inverse[half:, half:]
+    return inverse
 
 
 def typical_energy(energies: Float64Array) -> float:
@@ -209,6 +226,22 @@ class Grid:
             column_exponents=self.column_exponents[:columns],
         )
 
+    def reaching(self, matrix: Float32Array) -> Grid | None:
+        """The same with coarser columns where values of a matrix [R, C] are too many steps away.
+
+        A few inputs of a language model may have a million times the energy of the rest. Their
+        columns have so fine steps that `LARGEST_SYMBOL` of them do not reach. None if no exponent
+        makes them coarse enough.
+        """
+        with np.errstate(over="ignore"):
+            largest = (np.abs(matrix) / self.row_scales[:, None]).max(0)
+            steps = largest / scales(1.0, self.column_exponents.astype(np.int32))
+        more = np.ceil(2 * np.log2(np.maximum(steps / (LARGEST_SYMBOL - MARGIN), 1.0)))
+        exponents = self.column_exponents + more
+        if not (exponents <= LARGEST_EXPONENT).all():
+            return None
+        return replace(self, column_exponents=exponents.astype(np.int8))
+
     @property
     def row_scales(self) -> Float32Array:
         """The steps of the rows, float32 [R], where a column's exponent is 0."""
@@ -238,7 +271,10 @@ def sweep(
     )
     reach = max(levels, default=0.0)
     if not reach <= LARGEST_SYMBOL:
-        raise OutOfRangeError
+        wider = None if is_flat else grid.reaching(values(parts[0]))
+        if wider is None:
+            raise OutOfRangeError
+        return sweep(matrix, curvature, wider, rate_weight, threads)
     # Errors that are passed on may push values beyond the range of all values.
     limit = min(LARGEST_SYMBOL, math.ceil(reach) + MARGIN)
     bits = guessed_bits(limit)

@@ -174,7 +174,9 @@ class Fitter:
         rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor(free).bits)
         encoding = free.encode(rate_weight)
         without = model.divergence(CHECK_SHARE)
-        if FAR_LESS * without < divergence:
+        # Where nearly everything is kept exact, sizes say little.
+        is_alike = encoding.unquantizable <= fit.encoding.unquantizable
+        if FAR_LESS * without < divergence and is_alike:
             warnings.warn(
                 f"calibration is left out: with it the outputs diverge by {divergence:.3g} on "
                 f"batches held out, without it by {without:.3g} at about the same size",

@@ -24,10 +24,10 @@ class OpenLossless final : public OpenSection {
         const Vector<LosslessTensor>& all = tensors(threads);
         const Vector<Part> parts = parts_of(targets, threads);
         parallel_for(parts.size(), threads, [&](std::size_t p) {
-            const auto& [target, first, count] = parts[p];
-            const TensorTarget& own = targets[target];
-            located([&] { decode(all[own.place], own, first, count); }, &tensor(own.place));
-            written(target, first, count);
+            const Part& part = parts[p];
+            const TensorTarget& own = targets[part.target];
+            located([&] { decode(all[own.place], own, part.first, part.count); }, &tensor(own.place));
+            written(part.target, part.first, part.count);
         });
     }
 

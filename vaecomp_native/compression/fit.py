@@ -93,7 +93,9 @@ class Fitter:
         rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
         if self._equalize(rate_weight):
             rate_weight, found = rate_weight_for_bits(self._encoder, bits, self._bits_at)
-        expected = self._predictor.of_operators(rate_weight) if self._predictor else None
+        expected = None
+        if self._corrects and self._predictor is not None:
+            expected = self._predictor.of_operators(rate_weight)
         return replace(self._unless_worse(self._encode(rate_weight, expected)), bits=found)
 
     def keeping_score(self, min_score: float, *, start: float = STARTING_RATE_WEIGHT) -> Fit:

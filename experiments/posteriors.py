@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from experiments.measures.quantizers import Posterior
-from vaecomp_native.calibration.sensitivity import diagonal_sensitivity
+from vaecomp_native.calibration.sensitivity import sensitivities
 from vaecomp_native.codecs.vae import training
 from vaecomp_native.demo.digits import MnistData
 from vaecomp_native.kernels import flatten_chunk
@@ -92,9 +92,10 @@ def weights(
     KL(original || quantized) of the predictions, in nats a digit.
     """
     state = {key: array.copy() for key, array in read_state_dict(model).arrays.items()}
-    fisher = diagonal_sensitivity(
+    _, fisher = sensitivities(
         model,
         torch.split(data.train.images[:FISHER_DIGITS], FISHER_BATCH),
+        (),
         state,
         temperature=1.0,
         seed=seed,

@@ -25,7 +25,8 @@ from vaecomp_native.calibration.lockstep import lockstep  # noqa: E402
 from vaecomp_native.calibration.maps import LinearMap  # noqa: E402
 from vaecomp_native.calibration.running import outputs  # noqa: E402
 from vaecomp_native.calibration.running import run as all_outputs  # noqa: E402
-from vaecomp_native.calibration.sensitivity import diagonal_sensitivity, sensitivities  # noqa: E402
+
+from .measured import diagonal_sensitivity, sensitivities  # noqa: E402
 
 
 def run(module: nn.Module, batch: Any) -> torch.Tensor:
@@ -654,7 +655,7 @@ class TestSensitivities:
             diagonal_sensitivity(classifier, batches, ["norm.weight", "fc.weight"])
             whole = [one for one in maps if one.groups == 1]
             assert len(list(lockstep(classifier, batches, whole, [{}]))) == len(whole)
-            outputs(classifier, batches)
+            list(outputs(classifier, batches))
             assert snapshot(classifier) == before
         assert all(batch.grad is None for batch in inputs)
         for name, expected in reference.items():
@@ -728,7 +729,7 @@ class TestDiagonal:
         assert found["norm.weight"].all() and found["norm.bias"].all()
         for name in ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "unused"):
             assert not found[name].any() and found[name].shape == module.state_dict()[name].shape
-        assert diagonal_sensitivity(module, [x], []) == {}
+        assert diagonal_sensitivity(module, [x], [], divergence="kl") == {}
 
 
 class TestHooked:
@@ -850,7 +851,7 @@ class TestRunning:
         maps = find_linear_maps(module, good)
         before = snapshot(module)
         calls: list[Callable[[], Any]] = [
-            lambda: outputs(module, [good, bad]),
+            lambda: list(outputs(module, [good, bad])),
             lambda: sensitivities(module, [good, bad], maps),
             lambda: diagonal_sensitivity(module, [good, bad], ["0.bias"]),
         ]

@@ -25,9 +25,10 @@ from vaecomp_native.calibration.divergence import (  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps  # noqa: E402
 from vaecomp_native.calibration.outputs import outputs_of  # noqa: E402
 from vaecomp_native.calibration.running import run  # noqa: E402
-from vaecomp_native.calibration.sensitivity import sensitivities  # noqa: E402
 from vaecomp_native.compression.curve import rate_distortion  # noqa: E402
 from vaecomp_native.progress import silent  # noqa: E402
+
+from .measured import sensitivities  # noqa: E402
 
 VECTORS, SEQUENCES, IMAGES = (4, 8), (3, 6, 8), (2, 3, 8, 8)
 

@@ -15,11 +15,13 @@ from torch import nn  # noqa: E402
 
 import vaecomp_native as vc  # noqa: E402
 from vaecomp_native.calibration.interception import find_linear_maps  # noqa: E402
-from vaecomp_native.calibration.sensitivity import Sensitivity, sensitivities  # noqa: E402
+from vaecomp_native.calibration.sensitivity import Sensitivity  # noqa: E402
 from vaecomp_native.compression import fit as fit_module  # noqa: E402
 from vaecomp_native.compression.calibrated import _of_both_uses  # noqa: E402
 from vaecomp_native.compression.encoder import Encoder, Encoding  # noqa: E402
 from vaecomp_native.progress import Progress  # noqa: E402
+
+from .measured import sensitivities  # noqa: E402
 
 WORDS, WIDTH = 120, 16
 

@@ -124,7 +124,6 @@ def write_archive(
     metadata: Sequence[tuple[str, str]],
     sections: Sequence[tuple[str, _Buffer]],
     tensors: Sequence[tuple[Any, ...]],
-    threads: int = 0,
 ) -> bytes: ...
 
 class IntegerDecoder:

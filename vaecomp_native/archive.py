@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from vaecomp_native.accounting import latents_only_ratio, self_contained_ratio
 from vaecomp_native.arguments import check_names, check_threads
 from vaecomp_native.errors import ArchiveError
 from vaecomp_native.io.sources import Source, open_reader
+from vaecomp_native.lazy_arrays import LazyArrays
 
 Array = npt.NDArray[Any]
 AHEAD_BYTES, AHEAD_TENSORS = 1 << 20, 1 << 12
@@ -88,7 +88,7 @@ class ArchiveInfo:
         }
 
 
-class Archive(Mapping[str, Array]):
+class Archive(LazyArrays):
     """An open archive: a mapping from names to arrays that are decoded when asked for.
 
     Use `vaecomp_native.open` to get one. Several threads may read from it. `items` and `values`
@@ -166,40 +166,11 @@ class Archive(Mapping[str, Array]):
                 names.append(name)
         return names
 
-    def items(self) -> ItemsView[str, Array]:
-        """Iterate over names and arrays, decoded in batches as they are reached.
-
-        Tied tensors share one array. An iteration that stops early has read little ahead. Arrays
-        belong to the caller. The iteration keeps an array of tied tensors until their last name.
-        """
-        return _Items(self)
-
-    def values(self) -> ValuesView[Array]:
-        """Iterate over the arrays that `items` gives."""
-        return _Values(self)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._index)
 
     def __len__(self) -> int:
         return len(self._index)
-
-    # A mapping's own equality would decode both sides and compare arrays.
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the archive's bytes.
@@ -308,8 +279,8 @@ class Archive(Mapping[str, Array]):
             metadata=self.reader.metadata(),
         )
 
-    def _in_batches(self) -> Iterator[tuple[str, Array]]:
-        """Yield all names and arrays in order."""
+    def in_batches(self) -> Iterator[tuple[str, Array]]:
+        """Yield what `items` gives."""
         last_use = {self._owner(i): i for i in range(len(self._rows))}
         held: dict[int, Array] = {}
         names = list(self._index)
@@ -362,20 +333,6 @@ class _Batch(NamedTuple):
 
     owners: Sequence[int]
     stop: int
-
-
-class _Items(ItemsView[str, Array]):
-    _mapping: Archive
-
-    def __iter__(self) -> Iterator[tuple[str, Array]]:
-        return self._mapping._in_batches()
-
-
-class _Values(ValuesView[Array]):
-    _mapping: Archive
-
-    def __iter__(self) -> Iterator[Array]:
-        return (array for _, array in self._mapping._in_batches())
 
 
 def decode_members(

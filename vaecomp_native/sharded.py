@@ -6,9 +6,8 @@ docs/format.md, Shards, says what the index holds.
 from __future__ import annotations
 
 import os
-from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, TypeGuard
 
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from vaecomp_native.io.shard_index import (
 )
 from vaecomp_native.io.sources import HEADER_BYTES, Source, read_start
 from vaecomp_native.io.urls import Location, beside, plain
+from vaecomp_native.lazy_arrays import LazyArrays
 
 Array = npt.NDArray[Any]
 SHARDS = "shards"
@@ -37,7 +37,7 @@ def is_sharded(source: Source) -> TypeGuard[Location]:
     return isinstance(source, (str, os.PathLike)) and plain(source).endswith(ARCHIVE_INDEX_SUFFIX)
 
 
-class ShardedArchive(Mapping[str, Array]):
+class ShardedArchive(LazyArrays):
     """An open archive in shards. It can do what `Archive` can.
 
     Use `vaecomp_native.open` to get one. Tensors have the order of the index. Every shard is the
@@ -73,35 +73,11 @@ class ShardedArchive(Mapping[str, Array]):
         """Decode one tensor. Raises KeyError for a name that is not there, and ArchiveError."""
         return self._shard_of(name)[name]
 
-    def items(self) -> ItemsView[str, Array]:
-        """Iterate over names and arrays, as `Archive.items` does."""
-        return _Items(self)
-
-    def values(self) -> ValuesView[Array]:
-        """Iterate over the arrays that `items` gives."""
-        return _Values(self)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __enter__(self) -> ShardedArchive:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of all shards, as `Archive.close` does."""
@@ -202,25 +178,11 @@ class ShardedArchive(Mapping[str, Array]):
             return list(self._index.weight_map)
         return [name for archive in self._shards.values() for name in archive]
 
-    def _in_batches(self) -> Iterator[tuple[str, Array]]:
-        """Yield all names and arrays in order."""
+    def in_batches(self) -> Iterator[tuple[str, Array]]:
+        """Yield what `items` gives."""
         pairs = {shard: iter(archive.items()) for shard, archive in self._shards.items()}
         for name in self._names:
             yield next(pairs[self._index.weight_map[name]])
-
-
-class _Items(ItemsView[str, Array]):
-    _mapping: ShardedArchive
-
-    def __iter__(self) -> Iterator[tuple[str, Array]]:
-        return self._mapping._in_batches()
-
-
-class _Values(ValuesView[Array]):
-    _mapping: ShardedArchive
-
-    def __iter__(self) -> Iterator[Array]:
-        return (array for _, array in self._mapping._in_batches())
 
 
 def shard_start(place: Location) -> str:

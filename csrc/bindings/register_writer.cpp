@@ -134,12 +134,8 @@ Vector<Tensor> table_of(const std::vector<py::tuple>& tensors) {
     return table;
 }
 
-py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors,
-                std::size_t threads) {
-    const Vector<Tensor> table = table_of(tensors);
-    const auto strings = strings_of(metadata);
-    const Sections held(sections);
-    return bytes_written([&](Place place) { write_archive(strings, held.parts, table, threads, place); });
+py::bytes write(const MetadataList& metadata, const SectionList& sections, const std::vector<py::tuple>& tensors) {
+    return bytes_of(write_archive(strings_of(metadata), Sections(sections).parts, table_of(tensors)));
 }
 
 // (header and index, where each section begins, the file's size) of a file with sections (kind, size, CRC).
@@ -196,7 +192,7 @@ void register_writer(py::module_& module) {
         },
         "kind"_a, "data"_a);
     module.def("write_front", &write_front_of, "metadata"_a, "sections"_a, "tensors"_a);
-    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a, "threads"_a = 0);
+    module.def("write_archive", &write, "metadata"_a, "sections"_a, "tensors"_a);
 }
 
 }  // namespace vaecomp::core::bindings

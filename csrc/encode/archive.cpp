@@ -1,9 +1,7 @@
 #include "encode/archive.hpp"
 
 #include <algorithm>
-#include <cstring>
 
-#include "core/parallel.hpp"
 #include "encode/byte_writer.hpp"
 #include "format/head.hpp"
 #include "kernels/kernels.hpp"
@@ -99,21 +97,14 @@ Vector<SectionEntry> entries_of(std::span<const NewSection> sections) {
     return entries;
 }
 
-// Copies are shared by threads in pieces of so many bytes.
-constexpr std::size_t copied_bytes = std::size_t{1} << 22;
-
-void assemble(const Front& front, std::span<const NewSection> sections, std::size_t threads, Place place) {
-    std::uint8_t* const file = place(static_cast<std::size_t>(front.file_bytes));
-    std::uint8_t* end = std::copy(front.bytes.begin(), front.bytes.end(), file);
+Vector<std::uint8_t> assemble(const Front& front, std::span<const NewSection> sections) {
+    Vector<std::uint8_t> file(static_cast<std::size_t>(front.file_bytes));
+    std::copy(front.bytes.begin(), front.bytes.end(), file.begin());
     for (std::size_t s = 0; s < sections.size(); ++s) {
         const Bytes bytes = sections[s].bytes;
-        std::uint8_t* const begin = file + front.begins[s];
-        std::fill(end, begin, 0);
-        parallel_ranges(bytes.size(), copied_bytes, threads, [&](std::size_t from, std::size_t to) {
-            std::memcpy(begin + from, bytes.data() + from, to - from);
-        });
-        end = begin + bytes.size();
+        std::copy(bytes.begin(), bytes.end(), file.begin() + static_cast<std::ptrdiff_t>(front.begins[s]));
     }
+    return file;
 }
 
 // What the reader would refuse is the caller's fault.
@@ -148,15 +139,10 @@ Front write_front(Metadata metadata, std::span<const SectionEntry> sections, std
     });
 }
 
-void write_archive(Metadata metadata, std::span<const NewSection> sections, std::span<const Tensor> tensors,
-                   std::size_t threads, Place place) {
-    const Vector<SectionEntry> entries = checked([&] { return entries_of(sections); });
-    assemble(write_front(metadata, entries, tensors), sections, threads, place);
-}
-
 Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
                                    std::span<const Tensor> tensors) {
-    return in_vector([&](Place place) { write_archive(metadata, sections, tensors, 0, place); });
+    const Vector<SectionEntry> entries = checked([&] { return entries_of(sections); });
+    return assemble(write_front(metadata, entries, tensors), sections);
 }
 
 Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std::span<const NewSection> sections,
@@ -175,7 +161,7 @@ Vector<std::uint8_t> write_member(const PackIndex& pack, Metadata metadata, std:
         }
         return front_of(index.bytes(), entries, &pack);
     });
-    return in_vector([&](Place place) { assemble(front, sections, 0, place); });
+    return assemble(front, sections);
 }
 
 }  // namespace vaecomp::core

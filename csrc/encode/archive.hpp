@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "core/containers.hpp"
-#include "encode/payload.hpp"
 #include "format/index.hpp"
 
 namespace vaecomp::core {
@@ -38,8 +37,6 @@ using Metadata = std::span<const std::pair<std::string, std::string>>;
 Front write_front(Metadata metadata, std::span<const SectionEntry> sections, std::span<const Tensor> tensors);
 
 // The whole file.
-void write_archive(Metadata metadata, std::span<const NewSection> sections, std::span<const Tensor> tensors,
-                   std::size_t threads, Place place);
 Vector<std::uint8_t> write_archive(Metadata metadata, std::span<const NewSection> sections,
                                    std::span<const Tensor> tensors);
 

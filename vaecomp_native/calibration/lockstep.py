@@ -92,29 +92,14 @@ def lockstep(
     as it is. Raises CalibrationError like `run`.
     """
     waiting = set(maps)
-    names = {id(tensor): name for name, tensor in module.state_dict(keep_vars=True).items()}
-
-    def begin(number: int, variant: Mapping[str, torch.Tensor] | None) -> _Run:
-        def body(pause: Callable[[_Stop], None]) -> None:
-            def before(linear_map: LinearMap, inputs: Sampler) -> bool:
-                pause(_Stop(linear_map, inputs))
-                return variant is not None
-
-            observer = Observer(before=before)
-            with (
-                torch.no_grad(),
-                _Substitution(names, {} if variant is None else variant),
-                intercepted(module, lambda one: observer if one in waiting else None),
-            ):
-                run(module, batches[number], number=number)
-
-        return Pausing(body)
-
     numbers = _spread(len(batches), MAX_RUNS // (1 + len(variants)))
     with evaluation(module), fused_kernels_off():
         alone = _sums_alone(module, batches[numbers[0]], maps) if numbers else {}
         groups = [
-            _Runs(begin(number, None), [begin(number, variant) for variant in variants])
+            _Runs(
+                _begin(module, batches[number], number, waiting, None),
+                [_begin(module, batches[number], number, waiting, one) for one in variants],
+            )
             for number in numbers
         ]
         runs = [one for group in groups for one in group]
@@ -138,6 +123,32 @@ def lockstep(
         finally:
             for one in runs:
                 one.abandon()
+
+
+def _begin(
+    module: nn.Module,
+    batch: Batch,
+    number: int,
+    waiting: Collection[LinearMap],
+    variant: Mapping[str, torch.Tensor] | None,
+) -> _Run:
+    """A run that pauses at the maps that are waiting, with the tensors of a variant, if any."""
+    names = {id(tensor): name for name, tensor in module.state_dict(keep_vars=True).items()}
+
+    def body(pause: Callable[[_Stop], None]) -> None:
+        def before(linear_map: LinearMap, inputs: Sampler) -> bool:
+            pause(_Stop(linear_map, inputs))
+            return variant is not None
+
+        observer = Observer(before=before)
+        with (
+            torch.no_grad(),
+            _Substitution(names, {} if variant is None else variant),
+            intercepted(module, lambda one: observer if one in waiting else None),
+        ):
+            run(module, batch, number=number)
+
+    return Pausing(body)
 
 
 def _sums_alone(

@@ -14,6 +14,7 @@ from vaecomp_native.errors import CalibrationError
 
 At = TypeVar("At")
 DEVICES = "cpu", "cuda", "mps"
+"""The devices whose precision autocast may set."""
 
 
 class Pausing(Generic[At]):

@@ -59,10 +59,16 @@ def results(module: nn.Module, batch: Batch, *, number: int = 0) -> dict[str, li
     return found
 
 
-def outputs(module: nn.Module, batches: Sequence[Batch], *, first: int = 0) -> list[Outputs]:
-    """Run the module on each batch with `run`, in evaluation mode and without gradients."""
+def outputs(
+    module: nn.Module, batches: Sequence[Batch], *, first: int = 0, stride: int = 1
+) -> Iterator[Outputs]:
+    """Yield the outputs of one batch in `stride`, as `run` gives them: together they may be many.
+
+    The module runs in evaluation mode and without gradients. Errors count batches from `first` on.
+    """
     with evaluation(module), torch.no_grad():
-        return [run(module, batch, number=number) for number, batch in enumerate(batches, first)]
+        for number in range(0, len(batches), stride):
+            yield run(module, batches[number], number=first + number)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -31,21 +30,7 @@ from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.progress import Progress, silent
 from vaecomp_native.quantization.matrix import SLAB_ELEMENTS
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
 Float64Array = npt.NDArray[np.float64]
-
-
-class Options(TypedDict, total=False):
-    """The options of `all_sensitivities`."""
-
-    divergence: str | Measure
-    temperature: float
-    seed: int
-    probes: int
-    scratch: Scratch | None
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -71,27 +56,7 @@ def sensitivities(
     module: nn.Module,
     batches: Sequence[Batch],
     maps: Sequence[LinearMap],
-    **options: Unpack[Options],
-) -> dict[str, Sensitivity]:
-    """Measure the sensitivity of each of `maps`, by its name. See `all_sensitivities`."""
-    return all_sensitivities(module, batches, maps, (), **options)[0]
-
-
-def diagonal_sensitivity(
-    module: nn.Module,
-    batches: Sequence[Batch],
-    names: Collection[str],
-    **options: Unpack[Options],
-) -> dict[str, Float64Array]:
-    """Measure the diagonal sensitivity of tensors by their names. See `all_sensitivities`."""
-    return all_sensitivities(module, batches, (), names, **options)[1] if names else {}
-
-
-def all_sensitivities(
-    module: nn.Module,
-    batches: Sequence[Batch],
-    maps: Sequence[LinearMap],
-    names: Collection[str],
+    names: Collection[str] = (),
     *,
     divergence: str | Measure = "auto",
     temperature: float = 4.0,

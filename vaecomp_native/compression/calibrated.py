@@ -15,7 +15,7 @@ from vaecomp_native.calibration.divergence import Measure
 from vaecomp_native.calibration.interception import find_linear_maps
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.running import Batch
-from vaecomp_native.calibration.sensitivity import Sensitivity, all_sensitivities
+from vaecomp_native.calibration.sensitivity import Sensitivity, sensitivities
 from vaecomp_native.compression.operators import (
     NO_COST,
     Operator,
@@ -59,7 +59,7 @@ def calibrated_operators(
     """
     mapped = {name for linear_map in maps for name in linear_map.parameters}
     others = by_themselves(arrays, mapped)
-    measured, diagonals = all_sensitivities(
+    measured, diagonals = sensitivities(
         module, batches, maps, others, divergence=measure, scratch=scratch, progress=progress
     )
     # Tables that embeddings look up are used before anything else.

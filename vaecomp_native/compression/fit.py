@@ -131,7 +131,7 @@ class Fitter:
         if is_small or encoder.quantizer != "feedback":
             return self._encoder.encode(rate_weight).ideal_bits
         if self._predictor is None:
-            self._predictor = SizePredictor(self._encoder)
+            self._predictor = SizePredictor.of(self._encoder)
         return self._predictor.bits(rate_weight)
 
     @property
@@ -173,7 +173,7 @@ class Fitter:
             return fit
         free = replace(encoder, operators=_data_free(encoder.arrays, encoder.quantizer), maps=None)
         bits = fit.encoding.ideal_bits
-        rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor(free).bits)
+        rate_weight, _ = rate_weight_for_bits(free, bits, SizePredictor.of(free).bits)
         encoding = free.encode(rate_weight)
         without = model.divergence(CHECK_SHARE)
         # Where nearly everything is kept exact, sizes say little.
@@ -217,10 +217,8 @@ def fitting(
     """
     known = predicted or {}
     if model is None:
-        encoder = Encoder(
-            _data_free(arrays, quantizer), arrays, quantizer, threads, predicted=known
-        )
-        yield Fitter(encoder, None, progress)
+        encoder = data_free_encoder(arrays, quantizer, threads)
+        yield Fitter(replace(encoder, predicted=known), None, progress)
         return
     scratch = Scratch()
     originals = {name: scratch.copy(array) for name, array in arrays.items()}

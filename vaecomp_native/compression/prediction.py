@@ -107,17 +107,15 @@ class _Bunch:
 
 
 class SizePredictor:
-    """Predicts the bits of the operators of encodings without calibration."""
+    """Predicts the bits of the operators of encodings without corrections."""
 
-    def __init__(
-        self, *encoders: Encoder, threads: int = 0, factor: int = MAX_FACTOR, stride: int = 1
-    ) -> None:
-        """Take samples of the encoders' tensors.
+    def __init__(self, threads: int, *, factor: int = MAX_FACTOR, stride: int = 1) -> None:
+        """Begin without samples.
 
         `factor` is the most elements of a large tensor that one looked at stands for. One of
         `stride` bunches of small tensors is looked at.
         """
-        self._threads = encoders[0].threads if encoders else threads
+        self._threads = threads
         self._factor = factor
         self._stride = stride
         self._samples: list[_Sample] = []
@@ -125,8 +123,13 @@ class SizePredictor:
         self._seen_bunches = 0
         self._elements = 0
         self._matrices = 0
-        for encoder in encoders:
-            self.add(encoder)
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> SizePredictor:
+        """Take samples of one encoder's tensors."""
+        predictor = cls(encoder.threads)
+        predictor.add(encoder)
+        return predictor
 
     def add(self, encoder: Encoder) -> None:
         """Take samples of the tensors of one more encoder."""

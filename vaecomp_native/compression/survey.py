@@ -46,7 +46,7 @@ class Survey:
         sizes = [form.size for form in request.state.forms.values()]
         small = sum(size for size in sizes if size <= SMALL)
         self._predictor = SizePredictor(
-            threads=request.threads,
+            request.threads,
             factor=max(MAX_FACTOR, -(-sum(sizes) // MAX_SAMPLED)),
             stride=max(1, -(-small // MAX_SMALL)),
         )

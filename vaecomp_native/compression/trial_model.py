@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from vaecomp_native.calibration.divergence import Measure, divergence, samples
 from vaecomp_native.calibration.lockstep import InputMoments, lockstep
 from vaecomp_native.calibration.maps import LinearMap
 from vaecomp_native.calibration.outputs import Outputs
-from vaecomp_native.calibration.running import Batch, evaluation, run
+from vaecomp_native.calibration.running import Batch, outputs
 from vaecomp_native.io.scratch import Scratch
 from vaecomp_native.tensors import array_to_tensor
 
@@ -54,7 +54,7 @@ class TrialModel:
         self._measure = measure
         self._first = first
         self._scratch = Scratch()
-        self._reference = [self._kept(one) for one in self._outputs(range(len(held_out)))]
+        self._reference = [self._kept(one) for one in self._outputs()]
 
     @contextmanager
     def restored(self) -> Iterator[TrialModel]:
@@ -79,10 +79,9 @@ class TrialModel:
         """
         measure = self._measure
         assert measure is not None
-        numbers = range(0, len(self._held_out), round(1 / share))
+        stride = round(1 / share)
         total = count = 0.0
-        for number, now in zip(numbers, self._outputs(numbers), strict=True):
-            before = self._reference[number]
+        for now, before in zip(self._outputs(stride), self._reference[::stride], strict=True):
             weight = samples(before, measure)
             total += weight * float(divergence(now, before, measure))
             count += weight
@@ -102,11 +101,8 @@ class TrialModel:
             name: array_to_tensor(array).to(self._tensors[name]) for name, array in arrays.items()
         }
 
-    def _outputs(self, numbers: Iterable[int]) -> Iterator[Outputs]:
-        """The outputs on held-out batches, one after another: together they may be many."""
-        with evaluation(self.module), torch.no_grad():
-            for number in numbers:
-                yield run(self.module, self._held_out[number], number=self._first + number)
+    def _outputs(self, stride: int = 1) -> Iterator[Outputs]:
+        return outputs(self.module, self._held_out, first=self._first, stride=stride)
 
     def _kept(self, outputs: Outputs) -> Outputs:
         return {

@@ -13,7 +13,7 @@ import torch
 from vaecomp_native.calibration.detection import measure_for
 from vaecomp_native.calibration.divergence import Measure, divergence, samples
 from vaecomp_native.calibration.running import Batch, outputs, run
-from vaecomp_native.calibration.sensitivity import diagonal_sensitivity
+from vaecomp_native.calibration.sensitivity import sensitivities
 from vaecomp_native.fleet.layout import Layout
 from vaecomp_native.tensors import array_to_tensor
 
@@ -33,7 +33,7 @@ class Behaviour:
         self.batches = batches
         student.load(arrays)
         student.decide(batches[0])
-        self.outputs = outputs(student.module, self.batches)
+        self.outputs = list(outputs(student.module, self.batches))
         self.rest = {
             name: array for name, array in arrays.items() if name not in student.layout.shapes
         }
@@ -97,7 +97,7 @@ class Student:
         """The mean divergence of a vector's outputs from the member's for all its batches."""
         self.set_vector(vector)
         self.load(behaviour.rest)
-        now = outputs(self.module, behaviour.batches)
+        now = list(outputs(self.module, behaviour.batches))
         weights = [samples(output, self.measure) for output in now]
         distances = [
             float(divergence(output, before, self.measure)) * weight
@@ -112,9 +112,10 @@ class Student:
         """
         self.set_vector(vector)
         self.load(behaviour.rest)
-        found = diagonal_sensitivity(
+        _, found = sensitivities(
             self.module,
             behaviour.batches[:2],
+            (),
             self.layout.shapes,
             divergence=self.measure,
             probes=1,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+
+from vaecomp_native.io import strict_json
 
 ARCHIVE_INDEX_SUFFIX = ".vaec.index.json"
 """The end of the name of an index of archives."""
@@ -44,11 +46,11 @@ def shard_name(stem: str, number: int, count: int, suffix: str) -> str:
 def parse_index(data: bytes) -> ShardIndex:
     """Parse an index. Raises ValueError if it is malformed, or names a file that lies elsewhere."""
     try:
-        content = json.loads(data, object_pairs_hook=_without_repetition)
+        content = strict_json.parse(data)
         weight_map = content["weight_map"]
         if not isinstance(weight_map, dict):
             raise TypeError("weight_map is not an object")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not an index of shards with a weight_map: {error}") from error
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
@@ -62,12 +64,3 @@ def parse_index(data: bytes) -> ShardIndex:
 def _is_name(shard: str) -> bool:
     is_plain = PurePath(shard).name == shard and shard not in (".", "..")
     return is_plain and "\0" not in shard and "\\" not in shard
-
-
-def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"'{repeated}' occurs twice")
-    return result

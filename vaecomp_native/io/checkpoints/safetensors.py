@@ -1,4 +1,8 @@
-"""Safetensors files: read in place or by tensor, written tensor by tensor."""
+"""Safetensors files: read in place or by tensor, written tensor by tensor.
+
+The library of this name maps whole files and writes what is in memory. So headers are read and
+written here, as its documentation of the format says, and tests compare both.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import numpy.typing as npt
 
 from vaecomp_native import _core
 from vaecomp_native.errors import VaecompError, WeightsError
-from vaecomp_native.io import sinks
+from vaecomp_native.io import sinks, strict_json
 from vaecomp_native.io.checkpoints.base import Checkpoint
 from vaecomp_native.io.checkpoints.stored import Form, Place
 
@@ -164,19 +168,12 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     if len(text) < size:
         raise _damaged(path, "it ends within its header")
     try:
-        content = json.loads(text.decode(), object_pairs_hook=_without_repetition)
-    except (ValueError, RecursionError) as error:
+        content = strict_json.parse(text.decode())
+    except ValueError as error:
         raise _damaged(path, f"its header is no JSON: {error}") from error
     if not isinstance(content, dict):
         raise _damaged(path, "its header is no map of tensors")
     return content, SIZE_BYTES + size
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a name occurs twice")
-    return result
 
 
 def _entries(

@@ -324,6 +324,26 @@ def test_the_command_line_decodes_to_files_that_safetensors_reads(
     assert same({n: state.arrays[n] for n in decoded}, decoded)
 
 
+def test_an_old_index_does_not_name_shards_of_two_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second run fails at its last shard, when the first ones are replaced."""
+    vc.compress(matrices(12), tmp_path / INDEX, codec="lossless", max_shard_bytes=60_000)
+    out = tmp_path / "back.safetensors.index.json"
+    command = ["decode", str(tmp_path / INDEX), str(out), "--max-shard-bytes=60kB"]
+    with pytest.raises(SystemExit) as first:
+        main(command)
+    assert first.value.code == 0 and out.is_file()
+    last = sorted(tmp_path.glob("model-*.vaec"))[-1]
+    data = bytearray(last.read_bytes())
+    data[-100] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(SystemExit) as second:
+        main(command)
+    assert second.value.code != 0 and last.name in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_written_safetensors_files_are_those_of_the_library(tmp_path: Path) -> None:
     arrays = tensors(11) | {"äöü\n": np.arange(3), "c": np.ones(2, np.complex64)}
     arrays = {name: array for name, array in arrays.items() if not name.startswith("tied")}

@@ -71,6 +71,8 @@ def export(
         return done
     stem = index.name.removesuffix(CHECKPOINT_INDEX_SUFFIX)
     runs = list(batches(sizes, max_shard_bytes)) or [[]]
+    # An old index would name shards of two runs.
+    index.unlink(missing_ok=True)
     weight_map: dict[str, str] = {}
     for number, run in enumerate(runs, 1):
         shard = shard_name(stem, number, len(runs), "safetensors")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeGuard
 
 import numpy.typing as npt
@@ -71,7 +71,9 @@ class ShardedArchive(LazyArrays):
 
     def __getitem__(self, name: str) -> Array:
         """Decode one tensor. Raises KeyError for a name that is not there, and ArchiveError."""
-        return self._shard_of(name)[name]
+        shard = self._home(name)
+        with _naming(shard):
+            return self._shards[shard][name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -91,20 +93,22 @@ class ShardedArchive(LazyArrays):
         listed = check_names(names)
         wanted = list(self._names) if listed is None else listed
         for name in given:
-            self._shard_of(name)
+            self._home(name)
         by_shard: dict[str, list[str]] = {}
         for name in wanted:
-            self._shard_of(name)
-            by_shard.setdefault(self._index.weight_map[name], []).append(name)
+            by_shard.setdefault(self._home(name), []).append(name)
         found: dict[str, Array] = {}
         for shard, own in by_shard.items():
             archive = self._shards[shard]
-            found |= archive.decode(own, out={n: a for n, a in given.items() if n in archive})
+            with _naming(shard):
+                found |= archive.decode(own, out={n: a for n, a in given.items() if n in archive})
         return {name: found[name] for name in wanted}
 
     def rows(self, name: str, start: int | None = None, stop: int | None = None) -> Array:
         """Decode rows `[start, stop)` of a tensor's first dimension, as `Archive.rows` does."""
-        return self._shard_of(name).rows(name, start, stop)
+        shard = self._home(name)
+        with _naming(shard):
+            return self._shards[shard].rows(name, start, stop)
 
     @property
     def shards(self) -> list[str]:
@@ -119,14 +123,10 @@ class ShardedArchive(LazyArrays):
     def verify(self) -> None:
         """Check every shard, and that it is the one that the index names. Raises ArchiveError."""
         for shard, archive in self._shards.items():
-            try:
+            with _naming(shard):
                 archive.verify()
-            except ArchiveError as error:
-                raise ArchiveError(f"shard '{shard}': {error}") from error
-            if archive.sha256 != self._marks(shard)["sha256"]:
-                raise ArchiveError(
-                    f"shard '{shard}': is not the file that the index names; take all of one run"
-                )
+                if archive.sha256 != self._marks(shard)["sha256"]:
+                    raise ArchiveError("is not the file that the index names; take all of one run")
 
     @property
     def info(self) -> ArchiveInfo:
@@ -156,10 +156,11 @@ class ShardedArchive(LazyArrays):
         marks: Mapping[str, str] = self._index.metadata[SHARDS][shard]
         return marks
 
-    def _shard_of(self, name: str) -> Archive:
+    def _home(self, name: str) -> str:
+        """The name of a tensor's shard. Raises KeyError."""
         if name not in self._index.weight_map:
             raise KeyError(f"the archive has no tensor '{name}'")
-        return self._shards[self._index.weight_map[name]]
+        return self._index.weight_map[name]
 
     def _names_in_order(self) -> list[str]:
         """The names in the index's order, or in the shards' if a tool has changed the index's.
@@ -182,7 +183,10 @@ class ShardedArchive(LazyArrays):
         """Yield what `items` gives."""
         pairs = {shard: iter(archive.items()) for shard, archive in self._shards.items()}
         for name in self._names:
-            yield next(pairs[self._index.weight_map[name]])
+            shard = self._home(name)
+            with _naming(shard):
+                pair = next(pairs[shard])
+            yield pair
 
 
 def shard_start(place: Location) -> str:
@@ -216,10 +220,18 @@ def _open_shard(
     """Open a shard of an index. Raises ArchiveError, which names the shard, and OSError."""
     path = beside(place, shard)
     try:
-        if shard_start(path) != marks["start"]:
-            raise ArchiveError("is not the file that the index names; take all of one run")
-        return Archive(path, threads=threads, verify=verify, mmap=mmap)
+        with _naming(shard):
+            if shard_start(path) != marks["start"]:
+                raise ArchiveError("is not the file that the index names; take all of one run")
+            return Archive(path, threads=threads, verify=verify, mmap=mmap)
     except FileNotFoundError as error:
         raise ArchiveError(f"shard '{shard}' is not beside the index; bring it there") from error
+
+
+@contextmanager
+def _naming(shard: str) -> Iterator[None]:
+    """Have an ArchiveError say which shard it is about."""
+    try:
+        yield
     except ArchiveError as error:
         raise ArchiveError(f"shard '{shard}': {error}") from error
